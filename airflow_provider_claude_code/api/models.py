@@ -1,0 +1,189 @@
+"""
+The report's JSON as types. Read it beside the API reference.
+
+Unknown fields, tools, actor kinds and enum values are accepted, since the API's versioning promise lets them
+come at any time. What breaks the contract is refused, and the error names the offending field's path.
+"""
+
+from __future__ import annotations
+
+import re
+from decimal import Decimal, InvalidOperation
+from typing import Annotated, Any
+
+import msgspec
+
+INT64_MAX = 2**63 - 1
+MAX_INTEGER_DIGITS = 29
+"""Digits before the decimal point that BigQuery's NUMERIC and ``decimal128(38, 9)`` hold."""
+
+Count = Annotated[int, msgspec.Meta(ge=0, le=INT64_MAX)]
+
+_PLAIN_NUMBER = re.compile(r"-?[0-9]{1,40}(\.[0-9]{1,80})?([eE][+-]?[0-9]{1,2})?", re.ASCII)
+
+
+class Cents(Decimal):
+    """An amount in minor units of its currency ("cents for USD"), exactly as the API's digits say."""
+
+
+class LinesOfCode(msgspec.Struct, frozen=True):
+    """Lines that Claude Code added and removed."""
+
+    added: Count
+    removed: Count
+
+
+class CoreMetrics(msgspec.Struct, frozen=True):
+    """What was done in the record's sessions."""
+
+    num_sessions: Count
+    lines_of_code: LinesOfCode
+    commits_by_claude_code: Count
+    pull_requests_by_claude_code: Count
+
+
+class ToolAction(msgspec.Struct, frozen=True):
+    """How often people accepted and rejected what a tool offered."""
+
+    accepted: Count
+    rejected: Count
+
+
+class Tokens(msgspec.Struct, frozen=True):
+    """Tokens of one model."""
+
+    input: Count
+    output: Count
+    cache_read: Count
+    cache_creation: Count
+
+
+class EstimatedCost(msgspec.Struct, frozen=True):
+    """Estimated cost of one model's usage, in minor units of ``currency``."""
+
+    currency: str
+    amount: Cents
+
+
+class ModelUsage(msgspec.Struct, frozen=True):
+    """One entry of ``model_breakdown``."""
+
+    model: str
+    tokens: Tokens
+    estimated_cost: EstimatedCost
+
+
+# The two kinds of actor that the reference documents, and the field that identifies one.
+ACTOR_ID_FIELDS = {"user_actor": "email_address", "api_actor": "api_key_name"}
+
+
+class Record(msgspec.Struct, frozen=True):
+    """
+    Usage of one actor on one UTC day, in one terminal type, locally or remotely.
+
+    ``is_remote`` and ``subscription_type`` are absent in older payloads; absent means unknown.
+    """
+
+    date: str
+    actor: dict[str, Any]
+    organization_id: str
+    customer_type: str
+    terminal_type: str
+    core_metrics: CoreMetrics
+    tool_actions: dict[str, ToolAction]
+    model_breakdown: list[ModelUsage]
+    subscription_type: str | None = None
+    is_remote: bool | None = None
+
+    def __post_init__(self) -> None:
+        """Check the actor, whose shape depends on its type; msgspec adds the record's path to the message."""
+        kind = self.actor.get("type")
+        if not isinstance(kind, str):
+            raise ValueError("`actor.type` must be a string")
+        field = ACTOR_ID_FIELDS.get(kind)
+        if field is not None and not isinstance(self.actor.get(field, ...), str | None):
+            raise ValueError(f"`actor.{field}` must be a string or null")
+
+
+class Report(msgspec.Struct, frozen=True):
+    """The body of one page."""
+
+    data: list[Record]
+    has_more: bool
+    next_page: str | None
+
+
+class Organization(msgspec.Struct, frozen=True):
+    """The answer of ``GET /v1/organizations/me``."""
+
+    id: str
+    name: str
+
+
+class ErrorDetails(msgspec.Struct, frozen=True):
+    """Machine-readable details that some errors carry."""
+
+    error_code: str | None = None
+
+
+class ErrorBody(msgspec.Struct, frozen=True):
+    """What went wrong; ``type`` is stable, ``message`` is for people."""
+
+    type: str
+    message: str = ""
+    details: ErrorDetails | None = None
+
+
+class ErrorEnvelope(msgspec.Struct, frozen=True):
+    """The body of an error response."""
+
+    error: ErrorBody
+    request_id: str | None = None
+
+
+def _to_cents(type_: type, value: object) -> Cents:
+    """Read an amount that came as an integer, a decimal number or a string of one, to the last digit."""
+    text = value if isinstance(value, str) else str(value)
+    if not _PLAIN_NUMBER.fullmatch(text):
+        raise ValueError("Expected a plain decimal number or a string of one")
+    amount = Cents(text)
+    if amount and amount.adjusted() >= MAX_INTEGER_DIGITS:
+        raise ValueError(f"Expected an amount of at most {MAX_INTEGER_DIGITS} integer digits")
+    return amount
+
+
+def _integral_if_possible(literal: str) -> int | Decimal:
+    number = Decimal(literal)
+    return int(number) if number.adjusted() < 20 and number == number.to_integral_value() else number
+
+
+# Untyped numbers become Decimal, never float: an amount keeps its digits.
+_report_decoder = msgspec.json.Decoder(Report, dec_hook=_to_cents, float_hook=Decimal)
+_integral_decoder = msgspec.json.Decoder(float_hook=_integral_if_possible)
+_number_encoder = msgspec.json.Encoder(decimal_format="number")
+
+
+def decode_report(body: bytes) -> Report:
+    """
+    Decode one page.
+
+    :raises ValueError: the body is not JSON, or not of the report's shape; the message gives the JSON path of
+        the offending field and never its value.
+    """
+    try:
+        try:
+            return _report_decoder.decode(body)
+        except msgspec.ValidationError as error:
+            if "Expected `int`, got `float`" not in str(error):
+                raise
+            # 5.0 is the integer 5 to JSON, but not to msgspec. It is rare, so it costs a second pass instead
+            # of making every count slower; 5.5 still fails, with its path.
+            return _report_decoder.decode(_number_encoder.encode(_integral_decoder.decode(body)))
+    except msgspec.DecodeError as error:
+        raise ValueError(str(error)) from None
+    except UnicodeDecodeError:
+        raise ValueError("invalid UTF-8") from None
+    except RecursionError:
+        raise ValueError("JSON nested too deeply") from None
+    except InvalidOperation:
+        raise ValueError("a number outside any sensible range") from None

@@ -1,0 +1,114 @@
+"""What Airflow reads to know this provider, its connection form included. Imports nothing."""
+
+from __future__ import annotations
+
+from typing import Any
+
+_PACKAGE = "airflow_provider_claude_code"
+_INTEGRATION = "Claude Code Analytics"
+
+
+def _field(label: str, description: str, **schema: Any) -> dict[str, Any]:
+    # "null" in the type is how a form field is said to be optional.
+    kind = schema.pop("type")
+    return {"label": label, "description": description, "schema": {"type": [kind, "null"], **schema}}
+
+
+CONNECTION_FIELDS = {
+    "authentication": _field(
+        "Authentication",
+        "How the key is sent: api_key for an admin API key (x-api-key), bearer for an OAuth token with the "
+        "org:admin scope (Authorization: Bearer).",
+        type="string",
+        enum=["api_key", "bearer"],
+        default="api_key",
+    ),
+    "page_limit": _field(
+        "Records per page",
+        "1 to 1000. Fewer mean more requests for a day.",
+        type="integer",
+        minimum=1,
+        maximum=1000,
+        default=1000,
+    ),
+    "request_timeout": _field(
+        "Request timeout (seconds)",
+        "How long to wait for each part of a response.",
+        type="integer",
+        minimum=1,
+        maximum=3600,
+        default=60,
+    ),
+    "retry_budget": _field(
+        "Time budget for retries (seconds)",
+        "How long one request is repeated after rate limits, server errors and lost connections.",
+        type="integer",
+        minimum=0,
+        maximum=86400,
+        default=600,
+    ),
+    "anthropic_version": _field(
+        "anthropic-version",
+        "API version to ask for. The table definitions are made for 2023-06-01.",
+        type="string",
+        pattern="^[0-9]{4}-[0-9]{2}-[0-9]{2}$",
+        default="2023-06-01",
+    ),
+    "user_agent_suffix": _field(
+        "User-Agent suffix",
+        "Added to the User-Agent of every request, to tell your deployments apart.",
+        type="string",
+    ),
+    "pseudonym_secret": _field(
+        "Pseudonym secret",
+        'Needed by actor_identity="hmac": at least 16 random characters. Keep it: another secret gives other '
+        "pseudonyms.",
+        type="string",
+        format="password",
+    ),
+}
+"""The fields of the Connection's extra, by name."""
+
+UI_FIELD_BEHAVIOUR: dict[str, Any] = {
+    "hidden-fields": ["schema", "port", "login"],
+    "relabeling": {"password": "Admin API key", "host": "API base URL"},
+    "placeholders": {"password": "sk-ant-admin01-...", "host": "https://api.anthropic.com"},
+}
+
+
+def get_provider_info() -> dict[str, Any]:
+    """Return the provider's metadata in the form of Airflow's ``provider_info.schema.json``."""
+    return {
+        "package-name": "airflow-provider-claude-code",
+        "name": _INTEGRATION,
+        "description": (
+            "Loads an organisation's `Claude Code <https://claude.com/product/claude-code>`__ usage from the "
+            "Claude Code Analytics API."
+        ),
+        "integrations": [
+            {
+                "integration-name": _INTEGRATION,
+                "external-doc-url": "https://platform.claude.com/docs/en/build-with-claude/claude-code-analytics-api",
+                "tags": ["service"],
+            }
+        ],
+        "hooks": [{"integration-name": _INTEGRATION, "python-modules": [f"{_PACKAGE}.hooks.claude_code"]}],
+        "sensors": [{"integration-name": _INTEGRATION, "python-modules": [f"{_PACKAGE}.sensors.freshness"]}],
+        "triggers": [{"integration-name": _INTEGRATION, "python-modules": [f"{_PACKAGE}.triggers.freshness"]}],
+        "transfers": [
+            {
+                "source-integration-name": _INTEGRATION,
+                "target-integration-name": "Object Storage",
+                "python-module": f"{_PACKAGE}.transfers.claude_code_to_object_storage",
+            },
+        ],
+        "connection-types": [
+            {
+                "connection-type": "claude_code",
+                "hook-class-name": f"{_PACKAGE}.hooks.claude_code.ClaudeCodeHook",
+                "hook-name": "Claude Code Analytics",
+                "ui-field-behaviour": UI_FIELD_BEHAVIOUR,
+                "conn-fields": CONNECTION_FIELDS,
+            }
+        ],
+    }

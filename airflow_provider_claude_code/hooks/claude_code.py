@@ -1,0 +1,236 @@
+"""The hook for the Claude Code Analytics API."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from datetime import UTC, date, datetime, timedelta
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+from airflow.providers.common.compat.connection import get_async_connection, get_async_extra_dejson
+from airflow.providers.common.compat.sdk import AirflowFailException, BaseHook, mask_secret
+
+from airflow_provider_claude_code.api.client import AsyncClaudeCodeClient, ClaudeCodeClient, ClientSettings
+from airflow_provider_claude_code.days import parse_day
+from airflow_provider_claude_code.exceptions import ClaudeCodeConfigurationError, ClaudeCodeError
+from airflow_provider_claude_code.get_provider_info import CONNECTION_FIELDS, UI_FIELD_BEHAVIOUR
+from airflow_provider_claude_code.tables.contract import DATA_TABLES
+from airflow_provider_claude_code.tables.flatten import Flattener
+from airflow_provider_claude_code.tables.pseudonyms import Pseudonyms
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from airflow.providers.common.compat.sdk import Connection
+
+    from airflow_provider_claude_code.api.models import Organization, Record
+    from airflow_provider_claude_code.api.paging import Page
+
+TEST_RETRY_BUDGET = 5.0
+"""Seconds for retries in a connection test, where somebody waits for the answer."""
+
+
+class ClaudeCodeHook(BaseHook):
+    """
+    Reads an organisation's Claude Code usage, one UTC day at a time.
+
+    The Connection has the type ``claude_code``, the admin API key as password, the API's base URL as host
+    (default ``https://api.anthropic.com``), and in extra the optional fields of its form: ``authentication``,
+    ``page_limit``, ``request_timeout``, ``retry_budget``, ``anthropic_version``, ``user_agent_suffix`` and
+    ``pseudonym_secret``. httpx honours ``HTTPS_PROXY``, ``NO_PROXY``, ``SSL_CERT_FILE`` and ``SSL_CERT_DIR``.
+
+    :param claude_code_conn_id: id of the Connection.
+    """
+
+    conn_name_attr = "claude_code_conn_id"
+    default_conn_name = "claude_code_default"
+    conn_type = "claude_code"
+    hook_name = "Claude Code Analytics"
+
+    def __init__(self, claude_code_conn_id: str = default_conn_name) -> None:
+        super().__init__()
+        self.claude_code_conn_id = claude_code_conn_id
+
+    @classmethod
+    def get_connection_form_widgets(cls) -> dict[str, Any]:
+        """Return the form's extra fields for Airflow 3.0 and 3.1, which do not read them from the metadata."""
+        from flask_appbuilder.fieldwidgets import BS3PasswordFieldWidget, BS3TextFieldWidget
+        from flask_babel import lazy_gettext
+        from wtforms import IntegerField, PasswordField, StringField
+        from wtforms.validators import Optional, any_of
+
+        widgets = {}
+        for name, field in CONNECTION_FIELDS.items():
+            schema = field["schema"]
+            secret = schema.get("format") == "password"
+            field_class = PasswordField if secret else StringField
+            widgets[name] = (IntegerField if "integer" in schema["type"] else field_class)(
+                lazy_gettext(field["label"]),
+                description=field["description"],
+                default=schema.get("default"),
+                validators=[Optional(), *([any_of(schema["enum"])] if "enum" in schema else [])],
+                widget=BS3PasswordFieldWidget() if secret else BS3TextFieldWidget(),
+            )
+        return widgets
+
+    @classmethod
+    def get_ui_field_behaviour(cls) -> dict[str, Any]:
+        """Return the labels of the form's standard fields for Airflow 3.0 and 3.1."""
+        return {name.replace("-", "_"): value for name, value in UI_FIELD_BEHAVIOUR.items()}
+
+    @cached_property
+    def settings(self) -> ClientSettings:
+        """
+        What the Connection says, checked.
+
+        :raises ClaudeCodeConfigurationError: a value of the Connection cannot be used.
+        """
+        connection = self.get_connection(self.claude_code_conn_id)
+        return _client_settings(connection, connection.extra_dejson)
+
+    @cached_property
+    def pseudonyms(self) -> Pseudonyms:
+        """
+        The pseudonyms of the Connection's ``pseudonym_secret``.
+
+        :raises ClaudeCodeConfigurationError: the Connection has none, or one that could be guessed.
+        """
+        secret = self.get_connection(self.claude_code_conn_id).extra_dejson.get("pseudonym_secret")
+        if secret:
+            mask_secret(secret)
+        return Pseudonyms(secret)
+
+    def get_conn(self) -> ClaudeCodeClient:
+        """
+        Return the hook's API client, which keeps its connection open between calls.
+
+        :raises ClaudeCodeConfigurationError: the Connection cannot be used.
+        """
+        return self._client
+
+    @cached_property
+    def _client(self) -> ClaudeCodeClient:
+        return ClaudeCodeClient(self.settings)
+
+    async def get_async_conn(self) -> AsyncClaudeCodeClient:
+        """
+        Return a new API client for an event loop; to be used as an async context manager.
+
+        :raises ClaudeCodeConfigurationError: the Connection cannot be used.
+        """
+        connection = await get_async_connection(self.claude_code_conn_id)
+        return AsyncClaudeCodeClient(_client_settings(connection, await get_async_extra_dejson(connection)))
+
+    def get_organization(self) -> Organization:
+        """
+        Return the organisation that the key belongs to.
+
+        :raises ClaudeCodeAPIError: the API does not say.
+        """
+        return self.get_conn().get_organization()
+
+    def iter_pages(self, day: str | date) -> Iterator[Page]:
+        """
+        Yield the checked pages of one UTC day.
+
+        :param day: ``YYYY-MM-DD`` or a date.
+        :raises ClaudeCodeAPIError: the day cannot be read whole; what came before must not be used then.
+        """
+        return self.get_conn().iter_pages(parse_day(day))
+
+    def iter_records(self, day: str | date) -> Iterator[Record]:
+        """
+        Yield the typed records of one UTC day.
+
+        :param day: ``YYYY-MM-DD`` or a date.
+        :raises ClaudeCodeAPIError: the day cannot be read whole; what came before must not be used then.
+        """
+        for page in self.iter_pages(day):
+            yield from page.records
+
+    def get_df(self, day: str | date, table: str = "usage", *, actor_identity: str = "plain") -> pd.DataFrame:
+        """
+        Return one table of a UTC day as a DataFrame.
+
+        Its columns are Arrow-backed, so that counts stay integers beside nulls, money stays exact decimals
+        (in cents) and days stay dates.
+
+        :param day: ``YYYY-MM-DD`` or a date.
+        :param table: ``usage``, ``model_usage`` or ``tool_usage``.
+        :param actor_identity: ``plain``, or ``hmac`` for pseudonyms.
+        :raises ClaudeCodeAPIError: the day cannot be read whole.
+        """
+        import pandas as pd
+        import pyarrow as pa
+
+        from airflow_provider_claude_code.tables.spool import arrow_schema, arrow_tables
+
+        if table not in DATA_TABLES:
+            raise ClaudeCodeConfigurationError(f"table is {table!r}; one of {', '.join(DATA_TABLES)} was expected.")
+        flattener = Flattener(parse_day(day), self.pseudonyms if actor_identity == "hmac" else None)
+        loaded_at = datetime.now(UTC)
+        pages = [
+            arrow_tables(flattener.flatten(page.records), [table], loaded_at)[table] for page in self.iter_pages(day)
+        ]
+        rows = pa.concat_tables([arrow_schema(DATA_TABLES[table]).empty_table(), *pages])
+        frame: pd.DataFrame = rows.to_pandas(types_mapper=pd.ArrowDtype)
+        return frame
+
+    def test_connection(self) -> tuple[bool, str]:
+        """
+        Tell in a sentence which organisation the key belongs to, or what is wrong with the Connection.
+
+        Asks for the organisation, which a key may be allowed to read without the report, and then for the
+        report itself. Never raises; the message never holds the key.
+        """
+        # A day that is past the freshness delay whatever the hour.
+        day = datetime.now(UTC).date() - timedelta(days=2)
+        try:
+            settings = dataclasses.replace(
+                self.settings, retry_budget=min(self.settings.retry_budget, TEST_RETRY_BUDGET)
+            )
+            with ClaudeCodeClient(settings) as client:
+                organization = client.get_organization()
+                next(client.iter_pages(day, limit=1))
+        except ClaudeCodeError as error:
+            return False, str(error)
+        except Exception as error:
+            return False, f"The connection could not be tested ({type(error).__name__}); see the log."
+        return True, (
+            f"The key belongs to the organisation {organization.name} ({organization.id}) and may read its "
+            "Claude Code usage."
+        )
+
+
+@contextmanager
+def fail_without_retry() -> Iterator[None]:
+    """
+    Let a task fail at once for what another try cannot mend.
+
+    :raises AirflowFailException: instead of a :class:`ClaudeCodeError` that is not ``retryable``.
+    """
+    try:
+        yield
+    except ClaudeCodeError as error:
+        if error.retryable:
+            raise
+        raise AirflowFailException(str(error)) from error
+
+
+def _client_settings(connection: Connection, extra: Mapping[str, Any]) -> ClientSettings:
+    """Read the Connection's fields; an empty one, which forms store too, means its default."""
+    given = {
+        field.name: extra.get(field.name) for field in dataclasses.fields(ClientSettings) if field.name != "api_key"
+    } | {"base_url": connection.host}
+    numbers = {"page_limit": int, "request_timeout": float, "retry_budget": float}
+    values: dict[str, Any] = {}
+    for name, value in given.items():
+        if value is None or value == "":
+            continue
+        try:
+            # Connections from URIs and environment variables hold text where forms store numbers.
+            values[name] = numbers.get(name, str)(value)
+        except (TypeError, ValueError):
+            raise ClaudeCodeConfigurationError(f"The Connection's {name} is not a number: {value!r}.") from None
+    return ClientSettings(api_key=connection.password or "", **values)

@@ -1,0 +1,129 @@
+"""The sensor that waits for a day of Claude Code usage to be complete."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+from airflow.providers.common.compat.sdk import AirflowFailException, BaseSensorOperator, conf
+from airflow.triggers.base import StartTriggerArgs
+
+from airflow_provider_claude_code.days import DEFAULT_DAY, FRESHNESS_DELAY, complete_from, parse_day
+from airflow_provider_claude_code.exceptions import ClaudeCodeError
+from airflow_provider_claude_code.hooks.claude_code import ClaudeCodeHook, fail_without_retry
+from airflow_provider_claude_code.triggers.freshness import ClaudeCodeFreshnessTrigger
+from airflow_provider_claude_code.version_compat import AIRFLOW_V_3_3_PLUS
+
+if TYPE_CHECKING:
+    from airflow.sdk import Context
+
+
+class ClaudeCodeFreshnessSensor(BaseSensorOperator):
+    """
+    Wait until a UTC day is past the freshness delay of the Claude Code Analytics API.
+
+    The API includes usage once it is an hour old, so a day is complete at 01:00 UTC of the next one. A day
+    that is long past succeeds at once. With ``deferrable`` or ``start_from_trigger`` no worker slot is held
+    while waiting; ``mode="reschedule"`` frees it between pokes.
+
+    :param day: the UTC day, ``YYYY-MM-DD`` (templated). The default is the day that the run is about.
+    :param freshness_delay: how long after its end a day counts as complete.
+    :param require_records: also wait until the API has a record of the day. An organisation may well have
+        none on a weekend, so mind ``timeout`` and ``soft_fail``.
+    :param claude_code_conn_id: the Connection (templated); asked only with ``require_records``.
+    :param deferrable: wait in the triggerer after a first look from the worker.
+    :param start_from_trigger: start in the triggerer, without any worker before. A templated ``day`` needs
+        Airflow 3.3; before it, the sensor warns and defers from the worker.
+    :raises AirflowFailException: the day or the Connection is not usable, so that no retry would help.
+    """
+
+    template_fields: Sequence[str] = ("day", "claude_code_conn_id")
+    ui_color = "#f0e4dc"
+
+    def __init__(
+        self,
+        *,
+        day: str = DEFAULT_DAY,
+        freshness_delay: timedelta = FRESHNESS_DELAY,
+        require_records: bool = False,
+        claude_code_conn_id: str = ClaudeCodeHook.default_conn_name,
+        deferrable: bool = conf.getboolean("operators", "default_deferrable", fallback=False),
+        start_from_trigger: bool = False,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.day = day
+        self.freshness_delay = freshness_delay
+        self.require_records = require_records
+        self.claude_code_conn_id = claude_code_conn_id
+        self.deferrable = deferrable
+        if start_from_trigger and not AIRFLOW_V_3_3_PLUS and "{" in f"{day}{claude_code_conn_id}":
+            warnings.warn(
+                "start_from_trigger with a templated day needs Airflow 3.3; the sensor defers from the worker.",
+                UserWarning,
+                stacklevel=2,
+            )
+            start_from_trigger, self.deferrable = False, True
+        # On the instance only: mapped tasks would run with the arguments of the class.
+        self.start_from_trigger = start_from_trigger
+        if start_from_trigger:
+            trigger_cls, trigger_kwargs = self._trigger().serialize()
+            self.start_trigger_args = StartTriggerArgs(
+                trigger_cls=trigger_cls,
+                trigger_kwargs=trigger_kwargs,
+                next_method="execute_complete",
+                timeout=timedelta(seconds=self.timeout),
+            )
+
+    def poke(self, context: Context) -> bool:
+        """Tell whether the day is complete and, if asked, has a record."""
+        with fail_without_retry():
+            day = parse_day(self.day)
+            moment = complete_from(day, self.freshness_delay)
+            if datetime.now(UTC) < moment:
+                self.log.info("%s is complete from %s", day, moment)
+                return False
+            if self.require_records and not self.hook.get_conn().has_records(day):
+                self.log.info("The API has no record of %s yet", day)
+                return False
+            return True
+
+    def execute(self, context: Context) -> None:
+        """Poke, and wait in the triggerer when deferrable."""
+        if not self.deferrable:
+            super().execute(context)
+        elif not self.poke(context):
+            self.defer(
+                trigger=self._trigger(),
+                method_name="execute_complete",
+                timeout=timedelta(seconds=self.timeout),
+            )
+
+    def execute_complete(self, context: Context, event: dict[str, Any] | None = None) -> None:
+        """
+        Take the trigger's event.
+
+        :raises AirflowFailException: the trigger met something that no retry mends.
+        :raises ClaudeCodeError: it met something that a retry may mend.
+        """
+        if event is None or event["status"] != "success":
+            message = event["message"] if event else "The freshness trigger ended without an event."
+            raise (ClaudeCodeError(message) if event is None or event["retryable"] else AirflowFailException(message))
+        self.log.info("%s is complete", self.day)
+
+    @cached_property
+    def hook(self) -> ClaudeCodeHook:
+        """The hook, which keeps its connection open between pokes."""
+        return ClaudeCodeHook(self.claude_code_conn_id)
+
+    def _trigger(self) -> ClaudeCodeFreshnessTrigger:
+        return ClaudeCodeFreshnessTrigger(
+            day=self.day,
+            claude_code_conn_id=self.claude_code_conn_id,
+            freshness_delay=self.freshness_delay,
+            require_records=self.require_records,
+            poke_interval=self.poke_interval,
+        )

@@ -1,0 +1,46 @@
+"""Pseudonyms for actors: the same person gets the same one on every day, table and machine."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+
+import msgspec
+
+from airflow_provider_claude_code.exceptions import ClaudeCodeConfigurationError
+
+SHORTEST_SECRET = 16
+
+
+class Pseudonyms:
+    """
+    HMAC-SHA-256 over the actor's type and its trimmed, lower-cased identifier.
+
+    :param secret: the Connection's ``pseudonym_secret``, at least 16 characters. Whoever has it can test
+        whether a pseudonym belongs to a given address.
+    :raises ClaudeCodeConfigurationError: there is no secret, or one that could be guessed.
+    """
+
+    def __init__(self, secret: str | None) -> None:
+        if not secret:
+            raise ClaudeCodeConfigurationError(
+                'actor_identity="hmac" needs a pseudonym secret: set it in the Connection.'
+            )
+        if len(secret) < SHORTEST_SECRET:
+            raise ClaudeCodeConfigurationError(
+                f"The Connection's pseudonym secret is too short to protect anybody: use at least "
+                f"{SHORTEST_SECRET} random characters."
+            )
+        self._hmac = hmac.new(secret.encode(), digestmod=hashlib.sha256)
+        self.key_id = self._digest(b"pseudonym_key_id")[:16]
+
+    def __call__(self, actor_type: str, actor_id: str | None) -> str | None:
+        """Return the pseudonym, 64 hex digits; an unknown actor (``None``) stays unknown."""
+        if actor_id is None:
+            return None
+        return self._digest(msgspec.json.encode([actor_type, actor_id.strip().lower()]))
+
+    def _digest(self, message: bytes) -> str:
+        keyed = self._hmac.copy()
+        keyed.update(message)
+        return keyed.hexdigest()

@@ -1,0 +1,261 @@
+"""
+A day's tables as finished local files, written page by page, so that memory does not grow with the day.
+
+Nothing is published from here: a spool that is not complete is thrown away.
+"""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import os
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from types import TracebackType
+from typing import IO, Any, Protocol
+
+import msgspec
+import pyarrow as pa
+import pyarrow.csv
+import pyarrow.parquet
+
+from airflow_provider_claude_code import __version__
+from airflow_provider_claude_code.api.models import Record
+from airflow_provider_claude_code.tables.contract import (
+    DATA_TABLES,
+    EXTENSIONS,
+    SCHEMA_VERSION,
+    SHARED_COLUMNS,
+    Column,
+    ColumnType,
+    FileFormat,
+    Table,
+)
+from airflow_provider_claude_code.tables.flatten import FlatPage, Flattener, Row
+
+ROW_GROUP_ROWS = 50_000
+"""Rows of a Parquet row group: enough to compress and scan well, few enough to hold in memory."""
+
+_ARROW_TYPES: dict[ColumnType, pa.DataType] = {
+    "STRING": pa.string(),
+    "INT64": pa.int64(),
+    "BOOL": pa.bool_(),
+    "DATE": pa.date32(),
+    "TIMESTAMP": pa.timestamp("us", tz="UTC"),
+    "NUMERIC": pa.decimal128(38, 9),
+}
+
+
+def arrow_schema(table: Table) -> pa.Schema:
+    """
+    Return a table's Arrow schema.
+
+    Every field is nullable, because BigQuery refuses a REQUIRED Parquet column where the table has a NULLABLE
+    one. That the contract's required columns hold no null is what decoding into typed records ensures.
+    """
+    return pa.schema([pa.field(column.name, _ARROW_TYPES[column.type]) for column in table.columns])
+
+
+def arrow_tables(page: FlatPage, names: Iterable[str], loaded_at: datetime) -> dict[str, pa.Table]:
+    """
+    Return a page's rows as Arrow tables.
+
+    :param page: the page.
+    :param names: which of the data tables.
+    :param loaded_at: aware moment at which the load began.
+    """
+    shared = _arrays(SHARED_COLUMNS, page.shared)
+    tables = {}
+    for name in names:
+        table, rows = DATA_TABLES[name], page.own[name]
+        parents = page.parents.get(name)
+        common = shared if parents is None else [array.take(pa.array(parents, pa.int64())) for array in shared]
+        moments = pa.repeat(pa.scalar(loaded_at, _ARROW_TYPES["TIMESTAMP"]), len(rows))
+        tables[name] = pa.Table.from_arrays(
+            [*common, *_arrays(table.own_columns, rows), moments], schema=arrow_schema(table)
+        )
+    return tables
+
+
+def _arrays(columns: Sequence[Column], rows: Sequence[Row]) -> list[pa.Array]:
+    values: Iterable[Sequence[Any]] = zip(*rows, strict=True) if rows else [()] * len(columns)
+    return [
+        pa.array(column_values, _ARROW_TYPES[column.type])
+        for column, column_values in zip(columns, values, strict=True)
+    ]
+
+
+@dataclass(frozen=True)
+class SpooledTable:
+    """
+    One finished file.
+
+    :param path: where it lies.
+    :param row_count: its rows.
+    :param size: its bytes.
+    :param sha256: its checksum, 64 hex digits.
+    """
+
+    path: Path
+    row_count: int
+    size: int
+    sha256: str
+
+
+class DaySpool:
+    """
+    Writes one day into one file per table. Use it as a context manager, then :meth:`finish` it.
+
+    :param directory: an empty directory; the files are readable by this user only.
+    :param flattener: flattens the day's records.
+    :param names: which of the data tables to write.
+    :param file_format: ``"parquet"`` (zstd), ``"ndjson"`` (gzip) or ``"csv"`` (gzip, with a header).
+    :param load_id: identifies the load; goes into the Parquet metadata.
+    :param loaded_at: aware moment at which the load began; goes into every row.
+    """
+
+    def __init__(
+        self,
+        directory: Path,
+        flattener: Flattener,
+        names: Iterable[str],
+        file_format: FileFormat,
+        load_id: str,
+        loaded_at: datetime,
+    ) -> None:
+        self.totals = flattener.totals
+        self._flattener = flattener
+        self._loaded_at = loaded_at
+        metadata = {
+            "load_id": load_id,
+            "schema_version": str(SCHEMA_VERSION),
+            "provider_version": __version__,
+        }
+        self._files = {
+            name: _BufferedFile(
+                directory / f"{name}.{EXTENSIONS[file_format]}",
+                arrow_schema(DATA_TABLES[name]).with_metadata(metadata),
+                file_format,
+            )
+            for name in names
+        }
+
+    def __enter__(self) -> DaySpool:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        for file in self._files.values():
+            file.close()
+
+    def write(self, records: Sequence[Record]) -> None:
+        """
+        Add a page of records.
+
+        :raises ClaudeCodeResponseError: the records do not fit the tables.
+        """
+        page = self._flattener.flatten(records)
+        for name, table in arrow_tables(page, self._files, self._loaded_at).items():
+            self._files[name].write(table)
+
+    def finish(self) -> dict[str, SpooledTable]:
+        """Return the finished files by table."""
+        spooled = {}
+        for name, file in self._files.items():
+            file.flush()
+            file.close()
+            with file.path.open("rb") as content:
+                sha256 = hashlib.file_digest(content, "sha256").hexdigest()
+            spooled[name] = SpooledTable(file.path, self.totals.row_counts[name], file.path.stat().st_size, sha256)
+        return spooled
+
+
+class _Writer(Protocol):
+    def write_table(self, table: pa.Table) -> None: ...
+
+    def close(self) -> None: ...
+
+
+class _BufferedFile:
+    """A file that is written in large portions of rows, whatever the size of the pages."""
+
+    def __init__(self, path: Path, schema: pa.Schema, file_format: FileFormat) -> None:
+        self.path = path
+        self._schema = schema
+        self._buffer: list[pa.Table] = []
+        self._buffered_rows = 0
+        self._file = _open_private(path)
+        self._writer = _open_writer(self._file, schema, file_format)
+
+    def write(self, table: pa.Table) -> None:
+        self._buffer.append(table)
+        self._buffered_rows += table.num_rows
+        if self._buffered_rows >= ROW_GROUP_ROWS:
+            self.flush()
+
+    def flush(self) -> None:
+        if self._buffered_rows:
+            portion = pa.concat_tables(self._buffer).replace_schema_metadata(self._schema.metadata)
+            self._writer.write_table(portion)
+        self._buffer.clear()
+        self._buffered_rows = 0
+
+    def close(self) -> None:
+        if not self._file.closed:
+            self._writer.close()
+            self._file.close()
+
+
+def _open_private(path: Path) -> IO[bytes]:
+    """Create a file that only this user can read, since it holds e-mail addresses."""
+    return os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb")
+
+
+def _open_writer(file: IO[bytes], schema: pa.Schema, file_format: FileFormat) -> _Writer:
+    match file_format:
+        case "parquet":
+            writer: _Writer = pa.parquet.ParquetWriter(file, schema, compression="zstd")
+            return writer
+        case "ndjson":
+            return _NdjsonWriter(file)
+        case "csv":
+            return _CsvWriter(file, schema)
+
+
+class _NdjsonWriter:
+    def __init__(self, file: IO[bytes]) -> None:
+        self._gzip = gzip.GzipFile(fileobj=file, mode="wb", compresslevel=6, filename="", mtime=0)
+        self._encoder = msgspec.json.Encoder()
+
+    def write_table(self, table: pa.Table) -> None:
+        self._gzip.write(self._encoder.encode_lines(_with_plain_money(table).to_pylist()))
+
+    def close(self) -> None:
+        self._gzip.close()
+
+
+class _CsvWriter:
+    """A null is an empty field, an empty string a quoted one."""
+
+    def __init__(self, file: IO[bytes], schema: pa.Schema) -> None:
+        self._gzip = gzip.GzipFile(fileobj=file, mode="wb", compresslevel=6, filename="", mtime=0)
+        self._csv = pa.csv.CSVWriter(self._gzip, _with_plain_money(schema.empty_table()).schema)
+
+    def write_table(self, table: pa.Table) -> None:
+        self._csv.write_table(_with_plain_money(table))
+
+    def close(self) -> None:
+        self._csv.close()
+        self._gzip.close()
+
+
+def _with_plain_money(table: pa.Table) -> pa.Table:
+    """Write decimals out as text: their default rendering of a small one is ``1E-9``."""
+    for index, field in enumerate(table.schema):
+        if pa.types.is_decimal(field.type):
+            text = [None if amount is None else f"{amount:f}" for amount in table[index].to_pylist()]
+            table = table.set_column(index, field.name, pa.array(text, pa.string()))
+    return table

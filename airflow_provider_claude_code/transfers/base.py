@@ -1,0 +1,238 @@
+"""What all operators share: read a day whole, spool it, publish it, report it."""
+
+from __future__ import annotations
+
+import logging
+import random
+import tempfile
+import time
+from abc import abstractmethod
+from collections.abc import Iterable, Sequence
+from datetime import UTC, date, datetime, timedelta
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, Protocol, get_args
+
+from airflow.providers.common.compat.sdk import AirflowSkipException, Asset, AssetAlias, BaseOperator
+
+from airflow_provider_claude_code.api.read_ahead import read_ahead
+from airflow_provider_claude_code.days import DEFAULT_DAY, complete_from, parse_day
+from airflow_provider_claude_code.exceptions import (
+    ClaudeCodeConfigurationError,
+    ClaudeCodeEmptyDayError,
+    ClaudeCodeIncompleteDayError,
+    ClaudeCodePublishError,
+)
+from airflow_provider_claude_code.hooks.claude_code import ClaudeCodeHook, fail_without_retry
+from airflow_provider_claude_code.tables.contract import DATA_TABLES, USAGE, FileFormat
+from airflow_provider_claude_code.tables.flatten import Flattener
+from airflow_provider_claude_code.tables.loads import Load, begin_load
+
+if TYPE_CHECKING:
+    from airflow.sdk import Context
+
+OnEmpty = Literal["write", "replace", "skip", "fail"]
+ActorIdentity = Literal["plain", "hmac"]
+
+PUBLISH_ATTEMPTS = 5
+"""How often a day is loaded again because another writer replaced it meanwhile."""
+LONGEST_CONFLICT_PAUSE = 10.0
+"""Seconds of the longest random wait before that."""
+PROGRESS_PAGES = 25
+"""Pages after which a long day says how far it is."""
+
+
+class SupersededError(Exception):
+    """Another load of the day was published while this one was on its way."""
+
+
+class Target(Protocol):
+    """Where days are kept. A table set belongs to one organisation."""
+
+    def last_loaded_at(self, day: date) -> datetime | None:
+        """Return ``loaded_at`` of the newest load of a day, or ``None`` when there is none."""
+
+    def publish(self, load: Load, *, keep_rows: bool) -> dict[str, Any]:
+        """
+        Replace a day by a load.
+
+        :param load: the load.
+        :param keep_rows: refuse to replace a day that holds rows.
+        :return: where each table now is, for the summary.
+        :raises ClaudeCodeConfigurationError: the target belongs to another organisation.
+        :raises ClaudeCodeEmptyDayError: the day holds rows, and ``keep_rows`` is set.
+        :raises SupersededError: a newer load was found; loading afresh settles which is last.
+        """
+
+
+class ClaudeCodeTransferOperator(BaseOperator):
+    """
+    The base of the operators that load days of Claude Code usage.
+
+    A day is published once its last page has arrived and been checked; one that cannot be read whole changes
+    nothing. A retry or a re-run replaces the day by what the API then says.
+
+    :param day: the UTC day to load, ``YYYY-MM-DD`` (templated). The default is the day that the run is about.
+    :param tables: which of ``usage``, ``model_usage`` and ``tool_usage`` to write.
+    :param lookback_days: load that many earlier days as well, oldest first, each one whole by itself: usage
+        that arrives late and rows that vanish are both repaired.
+    :param on_empty: what to do with a day of which the API has no records. ``write`` publishes it where the
+        target holds no rows of that day, and else fails naming them, since an API gap must not erase a good
+        day; ``replace`` publishes it all the same; ``skip`` leaves the day alone, and skips the task when all
+        its days are empty; ``fail`` fails the task.
+    :param actor_identity: ``plain`` keeps e-mail addresses and key names; ``hmac`` stores pseudonyms made with
+        the Connection's ``pseudonym_secret``.
+    :param allow_incomplete: also load a day that is not past the API's freshness delay; ``complete`` is then
+        false wherever the load is reported.
+    :param claude_code_conn_id: the Connection (templated).
+    :param file_format: the format of the files; subclasses say whether there is a choice.
+    :raises AirflowFailException: something that no retry mends.
+    :raises AirflowSkipException: all days are empty, with ``on_empty="skip"``.
+    :raises ClaudeCodeError: something that a retry may mend.
+    """
+
+    template_fields: Sequence[str] = ("day", "claude_code_conn_id")
+    ui_color = "#e8d4c8"
+
+    def __init__(
+        self,
+        *,
+        day: str = DEFAULT_DAY,
+        tables: Iterable[str] = tuple(DATA_TABLES),
+        lookback_days: int = 0,
+        on_empty: OnEmpty = "write",
+        actor_identity: ActorIdentity = "plain",
+        allow_incomplete: bool = False,
+        claude_code_conn_id: str = ClaudeCodeHook.default_conn_name,
+        file_format: FileFormat = "parquet",
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.day = day
+        self.tables = tuple(_checked("tables", name, DATA_TABLES) for name in _listed(tables))
+        if isinstance(lookback_days, bool) or not isinstance(lookback_days, int) or lookback_days < 0:
+            raise ClaudeCodeConfigurationError(
+                f"lookback_days is {lookback_days!r}; a whole number of 0 or more was expected."
+            )
+        self.lookback_days = lookback_days
+        self.on_empty = _checked("on_empty", on_empty, get_args(OnEmpty))
+        self.actor_identity = _checked("actor_identity", actor_identity, get_args(ActorIdentity))
+        self.allow_incomplete = allow_incomplete
+        self.claude_code_conn_id = claude_code_conn_id
+        self.file_format: FileFormat = _checked("file_format", file_format, get_args(FileFormat))
+
+    @abstractmethod
+    def open_target(self) -> Target:
+        """Return the place where the days go."""
+
+    @cached_property
+    def hook(self) -> ClaudeCodeHook:
+        """The hook that reads the API."""
+        return ClaudeCodeHook(self.claude_code_conn_id)
+
+    def execute(self, context: Context) -> dict[str, Any]:
+        """Load the days and return what was loaded, a small dict per day."""
+        with fail_without_retry():
+            last = parse_day(self.day)
+            days = [last - timedelta(days=back) for back in range(self.lookback_days, -1, -1)]
+            self._refuse_incomplete(last)
+            target = self.open_target()
+            loaded = [self._load_day(day, target, context) for day in days]
+        if not any(day["published"] for day in loaded):
+            raise AirflowSkipException(f"The API has no records of {', '.join(map(str, days))}.")
+        summary: dict[str, Any] = {"days": loaded}
+        for outlet in self.outlets:
+            if isinstance(outlet, Asset):
+                context["outlet_events"][outlet].extra = summary
+            elif isinstance(outlet, AssetAlias):
+                context["outlet_events"][outlet].add(Asset(self.asset_uri), extra=summary)
+        return summary
+
+    @property
+    @abstractmethod
+    def asset_uri(self) -> str:
+        """The URI of the Asset that stands for what the operator writes."""
+
+    def _refuse_incomplete(self, day: date) -> None:
+        now = datetime.now(UTC)
+        if now >= complete_from(day) or (self.allow_incomplete and day <= now.date()):
+            return
+        raise ClaudeCodeIncompleteDayError(
+            f"{day} is complete from {complete_from(day):%Y-%m-%d %H:%M} UTC; loading it now would miss usage. "
+            "Put a ClaudeCodeFreshnessSensor before this task, let it retry, or set allow_incomplete=True to "
+            "load what there is of the current day."
+        )
+
+    def _load_day(self, day: date, target: Target, context: Context) -> dict[str, Any]:
+        for _ in range(PUBLISH_ATTEMPTS):
+            with tempfile.TemporaryDirectory(prefix="claude-code-") as directory:
+                load = self._read_day(day, Path(directory), target.last_loaded_at(day), context)
+                empty = load.totals.row_counts[USAGE.name] == 0
+                if empty and self.on_empty == "fail":
+                    raise ClaudeCodeEmptyDayError(f"The API has no records of {day}, and on_empty is 'fail'.")
+                if empty and self.on_empty == "skip":
+                    self.log.info("The API has no records of %s; leaving the day as it is", day)
+                    return load.summary() | {"published": False}
+                try:
+                    where = target.publish(load, keep_rows=empty and self.on_empty == "write")
+                except SupersededError as conflict:
+                    pause = random.uniform(0, LONGEST_CONFLICT_PAUSE)  # noqa: S311
+                    self.log.warning("%s; loading %s again in %.1f s", conflict, day, pause)
+                    time.sleep(pause)
+                    continue
+            summary = load.summary() | {"published": True} | where
+            self.log.info("Loaded %s: %s", day, summary)
+            return summary
+        raise ClaudeCodePublishError(
+            f"{day} was replaced by another writer {PUBLISH_ATTEMPTS} times while this task loaded it. Let one "
+            "task at a time load a day (max_active_runs=1, or a pool), then try again."
+        )
+
+    def _read_day(self, day: date, directory: Path, last_loaded_at: datetime | None, context: Context) -> Load:
+        """Read a day to its last page into spooled files."""
+        # Loads pyarrow, so not when a Dag file is parsed.
+        from airflow_provider_claude_code.tables.spool import DaySpool
+
+        load_id, loaded_at = begin_load(after=last_loaded_at)
+        complete = loaded_at >= complete_from(day)
+        pseudonyms = self.hook.pseudonyms if self.actor_identity == "hmac" else None
+        flattener = Flattener(day, pseudonyms)
+        organization_id = None
+        with DaySpool(directory, flattener, self.tables, self.file_format, load_id, loaded_at) as spool:
+            for number, page in enumerate(read_ahead(self.hook.iter_pages(day)), start=1):
+                spool.write(page.records)
+                organization_id = organization_id or page.organization_id
+                self.log.log(
+                    logging.DEBUG if number % PROGRESS_PAGES else logging.INFO,
+                    "%s: %d pages, %d records so far",
+                    day,
+                    number,
+                    spool.totals.row_counts[USAGE.name],
+                )
+            files = spool.finish()
+        return Load(
+            load_id=load_id,
+            loaded_at=loaded_at,
+            day=day,
+            organization_id=organization_id or self.hook.get_organization().id,
+            complete=complete,
+            totals=spool.totals,
+            files=files,
+            actor_identity=self.actor_identity,
+            pseudonym_key_id=pseudonyms.key_id if pseudonyms else None,
+            dag_id=context["ti"].dag_id,
+            run_id=context["ti"].run_id,
+        )
+
+
+def _listed(tables: Iterable[str]) -> Iterable[str]:
+    """Refuse a single string, which is an iterable of letters, and an empty selection."""
+    if isinstance(tables, str) or not (names := list(dict.fromkeys(tables))):
+        raise ClaudeCodeConfigurationError(f"tables is {tables!r}; a list of table names was expected.")
+    return names
+
+
+def _checked(argument: str, value: Any, allowed: Iterable[str]) -> Any:
+    if value not in allowed:
+        raise ClaudeCodeConfigurationError(f"{argument} holds {value!r}; expected {', '.join(map(repr, allowed))}.")
+    return value

@@ -1,0 +1,80 @@
+"""Claude Code usage to files in a local directory or any object store."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from airflow.providers.common.compat.sdk import ObjectStoragePath
+
+from airflow_provider_claude_code.exceptions import ClaudeCodeConfigurationError
+from airflow_provider_claude_code.transfers.base import ClaudeCodeTransferOperator
+
+if TYPE_CHECKING:
+    from airflow_provider_claude_code.tables.contract import FileFormat
+    from airflow_provider_claude_code.transfers.base import Target
+
+
+class ClaudeCodeToObjectStorageOperator(ClaudeCodeTransferOperator):
+    """
+    Load days of Claude Code usage into files.
+
+    A day of a table is the file ``PATH/TABLE/dt=YYYY-MM-DD/TABLE.parquet``, which a load replaces. The file
+    ``PATH/loads/dt=YYYY-MM-DD/LOAD_ID.parquet`` is written last and remembers the load.
+
+    A local directory is locked while a day is published, so concurrent loads never mix. An object store knows
+    no locks: there a writer looks again after publishing, and loads the day again if another one interfered.
+
+    The other arguments are those of
+    :class:`~airflow_provider_claude_code.transfers.base.ClaudeCodeTransferOperator`.
+
+    :param path: where the files go (templated): an absolute local path, or a URL that Airflow's
+        ``ObjectStoragePath`` knows, like ``file:///data/claude_code``, ``s3://bucket/claude_code`` or
+        ``gs://bucket/claude_code``. One organisation each.
+    :param conn_id: the Connection of the object store (templated); default: the store's own.
+    :param file_format: ``parquet`` (zstd), ``ndjson`` (gzip) or ``csv`` (gzip).
+    """
+
+    template_fields: Sequence[str] = (*ClaudeCodeTransferOperator.template_fields, "path", "conn_id")
+
+    def __init__(
+        self,
+        *,
+        path: str,
+        conn_id: str | None = None,
+        file_format: FileFormat = "parquet",
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(file_format=file_format, **kwargs)
+        self.path = path
+        self.conn_id = conn_id
+
+    @property
+    def asset_uri(self) -> str:
+        """The URI of the folder that all files are in."""
+        return str(self._root)
+
+    @property
+    def _root(self) -> ObjectStoragePath:
+        path = str(self.path)
+        root = ObjectStoragePath(path if "://" in path else f"file://{path}", conn_id=self.conn_id)
+        if not root.path.startswith("/") and ("://" not in path or _is_local(root)):
+            raise ClaudeCodeConfigurationError(
+                f"path is {path!r}; an absolute path or a URL was expected, for example file:///data/claude_code."
+            )
+        return root
+
+    def open_target(self) -> Target:
+        """Return the directory or bucket."""
+        # Loads pyarrow, so not when a Dag file is parsed.
+        from airflow_provider_claude_code.transfers.files import FileTarget
+        from airflow_provider_claude_code.transfers.stores import LocalStore, ObjectStore
+
+        root = self._root
+        store = LocalStore(Path(root.path)) if _is_local(root) else ObjectStore(root)
+        return FileTarget(store, self.file_format)
+
+
+def _is_local(path: ObjectStoragePath) -> bool:
+    return path.protocol in ("", "file", "local")

@@ -1,0 +1,168 @@
+"""Days as files: their layout, and how one is replaced whole in a store of files."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Mapping
+from datetime import UTC, date, datetime
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pyarrow as pa
+import pyarrow.parquet
+
+from airflow_provider_claude_code.exceptions import (
+    ClaudeCodeConfigurationError,
+    ClaudeCodeEmptyDayError,
+    ClaudeCodePublishError,
+)
+from airflow_provider_claude_code.tables.contract import EXTENSIONS, FILE_LOADS, FileFormat
+from airflow_provider_claude_code.tables.loads import Load
+from airflow_provider_claude_code.tables.spool import arrow_schema
+from airflow_provider_claude_code.transfers.base import SupersededError
+from airflow_provider_claude_code.transfers.stores import Store
+
+ORGANIZATION_KEY = "_organization.json"
+"""The marker of whose usage a store holds. Readers of data lakes pass over names with an underscore."""
+
+
+class FileTarget:
+    """
+    A store that holds days of one organisation.
+
+    ``TABLE/dt=YYYY-MM-DD/TABLE.EXT`` is a table's day. ``loads/dt=YYYY-MM-DD/LOAD_ID.parquet``, written last
+    and never removed, remembers a load: the newest row per table is the commit record, so a table whose file
+    does not have its size and checksum is torn.
+
+    :param store: where the files are.
+    :param file_format: the format of the data files; ``loads`` is always Parquet.
+    """
+
+    def __init__(self, store: Store, file_format: FileFormat) -> None:
+        self._store = store
+        self._extension = EXTENSIONS[file_format]
+
+    def last_loaded_at(self, day: date) -> datetime | None:
+        """Return when the newest load of a day began, which its ``load_id`` says."""
+        load_ids = self._load_ids(day)
+        if not load_ids:
+            return None
+        moment = load_ids[0].split("-")[0]
+        return datetime.strptime(moment, "%Y%m%dT%H%M%S.%fZ").replace(tzinfo=UTC)
+
+    def publish(self, load: Load, *, keep_rows: bool) -> dict[str, Any]:
+        """Replace a day; see :class:`~airflow_provider_claude_code.transfers.base.Target`."""
+        keys = {table: f"{_folder(table, load.day)}/{table}.{self._extension}" for table in load.files}
+        with self._store.exclusive():
+            self._claim(load)
+            self._refuse_newer(load)
+            if keep_rows:
+                self._refuse_to_erase(load)
+            self._store.write({key: load.files[table].path for table, key in keys.items()})
+            for table in load.files:
+                self._remove_leftovers(table, load.day)
+            self._store.write({self._loads_key(load): _write_loads(load, keys)})
+            # Where other writers cannot be kept out, one may have come in between.
+            self._refuse_newer(load)
+            self._claim(load)
+            for table, key in keys.items():
+                if self._store.sha256(key) != load.files[table].sha256:
+                    raise SupersededError(f"another writer replaced {key}")
+        return {"files": {table: self._store.url(key) for table, key in keys.items()}}
+
+    def _claim(self, load: Load) -> None:
+        """Take an unmarked store for the organisation, and refuse one that is another's."""
+        marker = self._store.read(ORGANIZATION_KEY)
+        if marker is None:
+            path = next(iter(load.files.values())).path.with_name(ORGANIZATION_KEY)
+            path.write_bytes(msgspec.json.encode({"organization_id": load.organization_id}))
+            self._store.write({ORGANIZATION_KEY: path})
+            return
+        try:
+            owner = msgspec.json.decode(marker, type=dict[str, str])["organization_id"]
+        except (msgspec.DecodeError, KeyError):
+            raise ClaudeCodeConfigurationError(
+                f"{self._store.url(ORGANIZATION_KEY)} does not name an organisation. Is the path right? If so, "
+                "delete that file."
+            ) from None
+        if owner != load.organization_id:
+            raise ClaudeCodeConfigurationError(
+                f"{self._store.url('')} holds the usage of organisation {owner}, but the key belongs to "
+                f"{load.organization_id}. Replacing a day would delete the other's: give each organisation a "
+                "path of its own."
+            )
+
+    def _refuse_newer(self, load: Load) -> None:
+        if any(load_id > load.load_id for load_id in self._load_ids(load.day)[:1]):
+            raise SupersededError(f"another writer published a newer load of {load.day}")
+
+    def _refuse_to_erase(self, load: Load) -> None:
+        held = {table: count for table in load.files if (count := self._held_rows(table, load.day)) != "0"}
+        if held:
+            counts = ", ".join(f"{table}: {count}" for table, count in held.items())
+            raise ClaudeCodeEmptyDayError(
+                f"The API has no records of {load.day}, but {self._store.url('')} holds rows of it ({counts}), "
+                "which stay. If the day is really empty, run the task once with on_empty='replace'."
+            )
+
+    def _held_rows(self, table: str, day: date) -> str:
+        """Say how many rows a table holds of a day, as far as its commit record can be believed."""
+        folder = _folder(table, day)
+        names = [name for name in self._store.names(folder) if name.startswith(f"{table}.")]
+        if not names:
+            return "0"
+        record = self._commit_record(table, day)
+        if record is None or self._store.sha256(record["path"]) != record["sha256"]:
+            return "an unknown number, since a load was interrupted"
+        return str(record["row_count"])
+
+    def _commit_record(self, table: str, day: date) -> dict[str, Any] | None:
+        for load_id in self._load_ids(day):
+            key = f"{_folder('loads', day)}/{load_id}.parquet"
+            content = self._store.read(key)
+            try:
+                rows = pa.parquet.read_table(io.BytesIO(content or b"")).to_pylist()
+            except (pa.ArrowInvalid, OSError):
+                raise ClaudeCodePublishError(f"The commit record {self._store.url(key)} cannot be read.") from None
+            for row in rows:
+                if row["table_name"] == table:
+                    return dict(row)
+        return None
+
+    def _load_ids(self, day: date) -> list[str]:
+        """Return the ids of a day's loads, newest first."""
+        names = self._store.names(_folder("loads", day))
+        return sorted((name.removesuffix(".parquet") for name in names if not name.startswith(".")), reverse=True)
+
+    def _loads_key(self, load: Load) -> str:
+        return f"{_folder('loads', load.day)}/{load.load_id}.parquet"
+
+    def _remove_leftovers(self, table: str, day: date) -> None:
+        """Remove the day in other formats, and what writers that were killed left behind."""
+        formats = {f"{table}.{extension}" for extension in EXTENSIONS.values()} - {f"{table}.{self._extension}"}
+        for folder in (_folder(table, day), _folder("loads", day)):
+            for name in self._store.names(folder):
+                if name in formats or (name.startswith(".") and name.endswith(".tmp")):
+                    self._store.delete(f"{folder}/{name}")
+
+
+def _folder(table: str, day: date) -> str:
+    # Hive's layout; the path's key must not be a column of the files, so it is not called date.
+    return f"{table}/dt={day.isoformat()}"
+
+
+def _write_loads(load: Load, keys: Mapping[str, str]) -> Path:
+    """Write the load's rows of ``loads`` beside its spooled files."""
+    rows = [
+        row
+        | {
+            "path": keys[row["table_name"]],
+            "bytes": load.files[row["table_name"]].size,
+            "sha256": load.files[row["table_name"]].sha256,
+        }
+        for row in load.rows()
+    ]
+    path = next(iter(load.files.values())).path.with_name("loads.parquet")
+    pa.parquet.write_table(pa.Table.from_pylist(rows, schema=arrow_schema(FILE_LOADS)), path, compression="zstd")
+    return path

@@ -1,0 +1,174 @@
+"""Places that keep files by key: what publishing needs of them, and no more."""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import os
+import secrets
+import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from airflow.sdk import ObjectStoragePath
+
+
+class Store(Protocol):
+    """Files under one root, named by keys like ``usage/dt=2025-09-01/usage.parquet``."""
+
+    def exclusive(self) -> AbstractContextManager[None]:
+        """Keep other writers out for as long as the context lasts, where the store can."""
+
+    def names(self, folder: str) -> list[str]:
+        """Return the names of the files directly in a folder; none when there is no such folder."""
+
+    def read(self, key: str) -> bytes | None:
+        """Return the content of a small file, or ``None`` when there is no such file."""
+
+    def sha256(self, key: str) -> str | None:
+        """Return a file's checksum, 64 hex digits, or ``None`` when there is no such file."""
+
+    def write(self, files: Mapping[str, Path]) -> None:
+        """Put finished local files in the place of what the keys held, each by one atomic write, in order."""
+
+    def delete(self, key: str) -> None:
+        """Delete a file."""
+
+    def url(self, key: str) -> str:
+        """Return where a file is."""
+
+
+class LocalStore:
+    """
+    A local directory. Writers of it keep each other out by a lock on the file ``.lock`` in it.
+
+    :param root: its absolute path; it is created when something is written.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+
+    @contextmanager
+    def exclusive(self) -> Iterator[None]:
+        """Hold the lock; it is released when the process ends, however it does."""
+        self._root.mkdir(parents=True, exist_ok=True)
+        with (self._root / ".lock").open("wb") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            yield
+
+    def names(self, folder: str) -> list[str]:
+        """Return the names of the files in a folder."""
+        path = self._root / folder
+        return [entry.name for entry in path.iterdir() if entry.is_file()] if path.is_dir() else []
+
+    def read(self, key: str) -> bytes | None:
+        """Return a file's content."""
+        path = self._root / key
+        return path.read_bytes() if path.is_file() else None
+
+    def sha256(self, key: str) -> str | None:
+        """Return a file's checksum."""
+        path = self._root / key
+        if not path.is_file():
+            return None
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+
+    def write(self, files: Mapping[str, Path]) -> None:
+        """Replace files: none is touched before all lie complete and flushed beside their places."""
+        staged: dict[Path, Path] = {}
+        try:
+            for key, source in files.items():
+                place = self._root / key
+                place.parent.mkdir(parents=True, exist_ok=True)
+                staged[place] = place.with_name(f".{place.name}.{secrets.token_hex(4)}.tmp")
+                with source.open("rb") as reader, staged[place].open("xb") as writer:
+                    shutil.copyfileobj(reader, writer)
+                    writer.flush()
+                    os.fsync(writer.fileno())
+            for place, temporary in staged.items():
+                temporary.replace(place)
+                _sync_directory(place.parent)
+        finally:
+            for temporary in staged.values():
+                temporary.unlink(missing_ok=True)
+
+    def delete(self, key: str) -> None:
+        """Delete a file."""
+        (self._root / key).unlink()
+
+    def url(self, key: str) -> str:
+        """Return a file's ``file://`` URL."""
+        return f"file://{self._root / key}"
+
+
+class ObjectStore:
+    """
+    A bucket, or whatever else Airflow's ObjectStoragePath reaches.
+
+    Writers cannot keep each other out here; publishing looks again afterwards instead.
+
+    :param root: the path under which all files lie.
+    """
+
+    def __init__(self, root: ObjectStoragePath) -> None:
+        self._root = root
+        self._fs = root.fs
+
+    def exclusive(self) -> AbstractContextManager[None]:
+        """Do nothing: object stores know no locks."""
+        return nullcontext()
+
+    def names(self, folder: str) -> list[str]:
+        """Return the names of the objects in a folder."""
+        # Listings are cached by some file systems, and another writer may have been here.
+        self._fs.invalidate_cache()
+        try:
+            entries = self._fs.ls(self._path(folder), detail=True)
+        except FileNotFoundError:
+            return []
+        return [entry["name"].rsplit("/", 1)[-1] for entry in entries if entry["type"] == "file"]
+
+    def read(self, key: str) -> bytes | None:
+        """Return an object's content."""
+        try:
+            content: bytes = self._fs.cat_file(self._path(key))
+        except FileNotFoundError:
+            return None
+        return content
+
+    def sha256(self, key: str) -> str | None:
+        """Return an object's checksum, by reading it."""
+        try:
+            with self._fs.open(self._path(key), "rb") as file:
+                return hashlib.file_digest(file, "sha256").hexdigest()
+        except FileNotFoundError:
+            return None
+
+    def write(self, files: Mapping[str, Path]) -> None:
+        """Upload finished files; copying into an open remote file would publish half of it on an error."""
+        for key, source in files.items():
+            self._fs.put_file(str(source), self._path(key))
+
+    def delete(self, key: str) -> None:
+        """Delete an object."""
+        self._fs.rm_file(self._path(key))
+
+    def url(self, key: str) -> str:
+        """Return an object's URL."""
+        return str(self._root / key)
+
+    def _path(self, key: str) -> str:
+        return str((self._root / key).path)
+
+
+def _sync_directory(path: Path) -> None:
+    """Make a rename survive a power failure."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

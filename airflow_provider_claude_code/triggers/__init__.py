@@ -1,0 +1,1 @@
+"""The trigger behind the sensor's deferrable modes."""
