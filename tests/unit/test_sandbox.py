@@ -215,7 +215,7 @@ def test_what_makes_no_organisation_is_refused() -> None:
     with pytest.raises(ValueError, match="users"):
         Organization.named("none", 0)
     with pytest.raises(ValueError, match="time zone"):
-        ORGANIZATION.records(DAY, datetime(2026, 1, 20))
+        ORGANIZATION.records(DAY, datetime(2026, 1, 20))  # noqa: DTZ001
 
 
 # Pages

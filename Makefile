@@ -1,0 +1,50 @@
+# `make demo` and `make test` set up everything they need in .venv, with uv when there is one.
+PYTHON ?= python3
+BIN := .venv/bin
+
+.DEFAULT_GOAL := help
+.PHONY: help install demo test e2e lint lock docs clean
+
+help: ## show this list
+	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+
+install: .venv/installed ## create .venv with the package and its development tools
+
+.venv/installed: requirements-dev.txt pyproject.toml
+	@echo "Installing into .venv (about half a minute with uv, some minutes with pip) ..."
+	@if command -v uv >/dev/null; then \
+	  uv venv --quiet --allow-existing --no-python-downloads --python $(PYTHON) .venv && \
+	  uv pip install --quiet --python $(BIN)/python -r requirements-dev.txt && \
+	  uv pip install --quiet --python $(BIN)/python --no-deps --editable . ; \
+	else \
+	  $(PYTHON) -m venv .venv && \
+	  $(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt && \
+	  $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --editable . ; \
+	fi
+	@touch $@
+
+demo: install ## load 14 days from the sandbox API through Airflow into .demo/files
+	@$(BIN)/python -m airflow_provider_claude_code.sandbox.demo \
+	  example_dags/claude_code_to_object_storage.py .demo
+
+test: install ## run the unit and integration tests
+	@$(BIN)/python -m pytest
+
+e2e: install ## run the tests in a real Airflow: scheduler, triggerer, API server
+	@$(BIN)/python -m pytest tests/e2e
+
+lint: install ## check style and types
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+
+docs: install ## write the table reference into the README
+	@$(BIN)/python -m airflow_provider_claude_code.tables > .venv/tables.md
+	@sed -i -e '/<!-- tables: begin/,/<!-- tables: end/{/<!-- tables: begin/{p;r .venv/tables.md' -e '};/<!-- tables: end/p;d}' README.md
+
+lock: ## pin the development environment anew
+	@uv pip compile --quiet --universal --python-version 3.11 --no-header --no-annotate \
+	  --upgrade --group dev pyproject.toml -o requirements-dev.txt
+
+clean: ## remove what the other targets made
+	rm -rf .venv .demo dist

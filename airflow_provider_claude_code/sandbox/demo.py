@@ -1,0 +1,140 @@
+"""
+The main job, seen working: ``python -m airflow_provider_claude_code.sandbox.demo DAG_FILE DIRECTORY``.
+
+Runs a Dag through Airflow, in this process, for the last complete days against a sandbox API. The Dag is
+``claude_code_to_object_storage`` of the example Dags. Then reads the files back and prints what they say.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import os
+import subprocess
+import sys
+import time
+from contextlib import redirect_stderr, redirect_stdout
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from airflow_provider_claude_code.days import complete_from
+from airflow_provider_claude_code.sandbox.server import Sandbox
+
+if TYPE_CHECKING:
+    from airflow.sdk import DAG
+
+DAG_ID = "claude_code_to_object_storage"
+
+
+def main() -> int:
+    """Run the demo and return the exit status."""
+    parser = argparse.ArgumentParser(prog="python -m airflow_provider_claude_code.sandbox.demo")
+    parser.add_argument("dag_file", type=Path, help="the example Dag")
+    parser.add_argument("directory", type=Path, help="where Airflow's home, its log and the files go")
+    parser.add_argument("--days", type=int, default=14, help="how many days to load (default: 14)")
+    arguments = parser.parse_args()
+    home = arguments.directory.resolve()
+    files = home / "files"
+    home.mkdir(parents=True, exist_ok=True)
+
+    today = datetime.now(UTC)
+    last = today.date() - timedelta(days=1 if today >= complete_from(today.date() - timedelta(days=1)) else 2)
+    days = [last - timedelta(days=back) for back in range(arguments.days - 1, -1, -1)]
+
+    with Sandbox() as sandbox:
+        print(f"Sandbox API with a made-up organisation: {sandbox.base_url}")
+        _configure_airflow(home, arguments.dag_file.resolve().parent, files, sandbox)
+        with (home / "demo.log").open("w") as log:
+            print("Preparing Airflow's metadata database (about 20 s the first time) ...", flush=True)
+            subprocess.run(  # noqa: S603
+                [sys.executable, "-m", "airflow", "db", "migrate"], check=True, stdout=log, stderr=log
+            )
+            with redirect_stdout(log), redirect_stderr(log):
+                dag = _load_dag(arguments.dag_file)
+            print(f"Running the Dag {DAG_ID} for {len(days)} days; each run loads the 3 days before again:")
+            for day in days:
+                if not _run(dag, day, log):
+                    print(f"  {day}  FAILED; see {log.name}")
+                    return 1
+    print(f"\nFiles: {files}")
+    for table in ("usage", "model_usage", "tool_usage"):
+        print(f"  {table}/dt=*/{table}.parquet: {len(list((files / table).glob('dt=*/*.parquet')))} days")
+    print("  loads/dt=*/: remembers every load; the newest says what is there")
+    print("\nRead back from them (cost is an estimate, in US dollars):\n")
+    print(_report(files, days))
+    return 0
+
+
+def _configure_airflow(home: Path, dags: Path, files: Path, sandbox: Sandbox) -> None:
+    """Give this process and its children an Airflow of their own. Done before Airflow is imported."""
+    os.environ.update(
+        AIRFLOW_HOME=str(home / "airflow"),
+        AIRFLOW__CORE__DAGS_FOLDER=str(dags),
+        AIRFLOW__CORE__LOAD_EXAMPLES="False",
+        AIRFLOW__LOGGING__LOGGING_LEVEL="WARNING",
+        AIRFLOW_CONN_CLAUDE_CODE_DEFAULT=(
+            f'{{"conn_type": "claude_code", "host": "{sandbox.base_url}", "password": "{sandbox.api_key}"}}'
+        ),
+        CLAUDE_CODE_PATH=f"file://{files}",
+        NO_PROXY="127.0.0.1",
+    )
+
+
+def _load_dag(dag_file: Path) -> DAG:
+    try:
+        from airflow.dag_processing.dagbag import DagBag
+    except ImportError:  # Airflow 3.0 and 3.1
+        from airflow.models.dagbag import DagBag  # type: ignore[no-redef]
+
+    bag = DagBag(dag_file)
+    if bag.import_errors:
+        raise SystemExit("\n".join(bag.import_errors.values()))
+    return bag.dags[DAG_ID]
+
+
+def _run(dag: Any, day: date, log: Any) -> bool:
+    """Run the Dag for a day, whose run comes on the day after, and tell what it loaded."""
+    begun = time.perf_counter()
+    after = datetime(day.year, day.month, day.day, tzinfo=UTC) + timedelta(days=1)
+    with redirect_stdout(log), redirect_stderr(log):
+        run = dag.test(logical_date=after)
+    if run.state != "success":
+        return False
+    loaded = run.get_task_instance("load_day").xcom_pull(task_ids="load_day")["days"][-1]
+    rows = ", ".join(f"{count} {table}" for table, count in loaded["rows"].items())
+    print(f"  {loaded['day']}  {rows} rows  ({time.perf_counter() - begun:.1f} s)", flush=True)
+    return True
+
+
+def _report(files: Path, days: list[date]) -> str:
+    import pyarrow.dataset as ds
+
+    usage = ds.dataset(files / "usage", format="parquet", partitioning="hive").to_table().to_pandas()
+    usage = usage[usage["date"].isin(days)]
+    activity = [
+        "num_sessions",
+        "lines_of_code_added",
+        "lines_of_code_removed",
+        "commits_by_claude_code",
+        "pull_requests_by_claude_code",
+        "tool_actions_accepted",
+        "tool_actions_rejected",
+    ]
+    people = usage[(usage["actor_type"] == "user_actor") & (usage[activity] > 0).any(axis=1)]
+    by_day = usage.groupby("date")
+    sums = by_day[activity].sum()
+    offered = sums["tool_actions_accepted"] + sums["tool_actions_rejected"]
+    table = sums[["num_sessions", "lines_of_code_added", "lines_of_code_removed"]].set_axis(
+        ["sessions", "lines added", "lines removed"], axis=1
+    )
+    table.insert(0, "active people", people.groupby("date")["actor_id"].nunique())
+    table["accepted"] = (sums["tool_actions_accepted"] / offered).map("{:.0%}".format)
+    table["cost"] = (by_day["estimated_cost_cents"].sum() / 100).map("{:.2f}".format)
+    table.insert(0, "day", table.index.map(lambda day: f"{day} {day:%a}"))
+    return str(table.to_string(index=False))
+
+
+if __name__ == "__main__":
+    logging.captureWarnings(True)
+    sys.exit(main())

@@ -1,0 +1,14 @@
+"""An Airflow of their own for the tests. Set up before anything imports Airflow."""
+
+import os
+import tempfile
+
+os.environ.update(
+    AIRFLOW_HOME=tempfile.mkdtemp(prefix="claude-code-tests-"),
+    AIRFLOW__CORE__LOAD_EXAMPLES="False",
+    AIRFLOW__CORE__UNIT_TEST_MODE="False",
+    # The tests talk to this machine only.
+    NO_PROXY="127.0.0.1,localhost",
+)
+for name in [name for name in os.environ if name.startswith("AIRFLOW_CONN_")]:
+    del os.environ[name]

@@ -1,0 +1,143 @@
+"""What people and a scheduler see, in a real Airflow."""
+
+from __future__ import annotations
+
+import json
+from datetime import date, datetime, timedelta, timezone
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+
+from airflow_provider_claude_code.sandbox import Sandbox
+from tests.e2e.conftest import Airflow, wait_for
+
+DAY = date(2025, 9, 10)
+
+
+def test_the_provider_is_listed_with_its_parts(airflow: Airflow) -> None:
+    listed = airflow.cli("providers", "get", "airflow-provider-claude-code", "--output", "json", "--full")
+    provider = json.loads(listed[listed.index("[") :])[0]
+    assert provider["package_name" if "package_name" in provider else "Provider"] == "airflow-provider-claude-code"
+    hooks = json.loads(airflow.cli("providers", "hooks", "--output", "json").split("\n[", 1)[-1].join(["[", ""]))
+    assert {"claude_code"} <= {hook["connection_type"] for hook in hooks}
+
+
+def test_the_connection_form_is_drawn_from_the_metadata(airflow: Airflow) -> None:
+    metas = airflow.http.get("/ui/connections/hook_meta").raise_for_status().json()
+    (meta,) = (meta for meta in metas if meta["connection_type"] == "claude_code")
+    assert meta["hook_name"] == "Claude Code Analytics"
+    assert meta["standard_fields"]["password"]["title"] == "Admin API key"
+    assert meta["standard_fields"]["host"]["placeholder"] == "https://api.anthropic.com"
+    assert meta["standard_fields"]["login"]["hidden"]
+    page_limit = meta["extra_fields"]["page_limit"]
+    assert (page_limit["schema"]["minimum"], page_limit["schema"]["maximum"], page_limit["value"]) == (1, 1000, 1000)
+    assert meta["extra_fields"]["pseudonym_secret"]["schema"]["format"] == "password"
+
+
+@pytest.mark.parametrize(
+    ("password", "works", "says"),
+    [
+        ("sk-ant-admin01-sandbox", True, "belongs to the organisation Sandbox"),
+        ("sk-ant-api03-standard", False, "standard API key"),
+        ("sk-ant-admin01-unknown", False, "401"),
+    ],
+)
+def test_the_test_button_says_whose_key_it_is_or_what_is_wrong(
+    airflow: Airflow, sandbox: Sandbox, password: str, works: bool, says: str
+) -> None:
+    connection = {"connection_id": "new", "conn_type": "claude_code", "host": sandbox.base_url, "password": password}
+    answer = airflow.http.post("/api/v2/connections/test", json=connection).raise_for_status().json()
+    assert answer["status"] is works
+    assert says in answer["message"]
+    assert password not in answer["message"]
+
+
+def test_the_example_dag_loads_the_day_of_its_partition_key(airflow: Airflow, sandbox: Sandbox) -> None:
+    run_id = airflow.start_dag("claude_code_to_object_storage", partition_key=DAY.isoformat())
+    assert airflow.wait_for_end("claude_code_to_object_storage", run_id) == "success", airflow.log(
+        "claude_code_to_object_storage", run_id, "load_day"
+    )
+    for back in range(4):
+        _assert_holds_the_truth(airflow.home / "files", sandbox, DAY - timedelta(days=back))
+    events = airflow.http.get("/api/v2/assets/events").raise_for_status().json()["asset_events"]
+    (event,) = (event for event in events if event["source_run_id"] == run_id)
+    assert event["partition_key"] == DAY.isoformat()
+    assert event["extra"]["days"][-1]["day"] == DAY.isoformat()
+    assert isinstance(event["extra"]["days"][-1]["estimated_cost_cents"], str)
+    log = airflow.log("claude_code_to_object_storage", run_id, "load_day")
+    assert sandbox.api_key not in log
+    assert "@example.com" not in log
+
+
+def test_dags_test_loads_the_day_before_its_date(airflow: Airflow, sandbox: Sandbox) -> None:
+    day = date(2025, 10, 15)
+    airflow.cli("dags", "test", "claude_code_to_object_storage", (day + timedelta(days=1)).isoformat())
+    _assert_holds_the_truth(airflow.home / "files", sandbox, day)
+
+
+def test_sensors_wait_in_the_triggerer_until_a_record_arrives(airflow: Airflow, sandbox: Sandbox) -> None:
+    sandbox.records = lambda day, now: []
+    try:
+        run_id = airflow.start_dag("waits_for_records", conf={"day": DAY.isoformat()})
+        wait_for(
+            "both sensors to be deferred",
+            lambda: set(airflow.states("waits_for_records", run_id).values()) == {"deferred"},
+        )
+        asked = len(sandbox.requests)
+        wait_for("the triggerer to ask again", lambda: len(sandbox.requests) > asked + 4)
+        assert set(airflow.states("waits_for_records", run_id).values()) == {"deferred"}
+    finally:
+        sandbox.records = None
+    assert airflow.wait_for_end("waits_for_records", run_id) == "success"
+    asked_days = {dict(request.params).get("starting_at") for request in sandbox.requests[asked:]}
+    assert DAY.isoformat() in asked_days, "the triggerer rendered the template"
+
+
+def test_a_past_day_succeeds_without_the_triggerer(airflow: Airflow) -> None:
+    run_id = airflow.start_dag("needs_no_wait")
+    assert airflow.wait_for_end("needs_no_wait", run_id) == "success"
+    instances = airflow.task_instances("needs_no_wait", run_id)
+    assert set(instances) == {"past_day", "mapped[0]", "mapped[1]"}
+    for task_id in instances:
+        if "[" not in task_id:
+            assert "deferr" not in airflow.log("needs_no_wait", run_id, task_id).lower()
+
+
+def test_a_sensor_that_waits_too_long_fails_once_or_is_skipped(airflow: Airflow) -> None:
+    run_id = airflow.start_dag("waits_too_long")
+    assert airflow.wait_for_end("waits_too_long", run_id) == "failed"
+    instances = airflow.task_instances("waits_too_long", run_id)
+    assert {task: ti["state"] for task, ti in instances.items()} == {
+        "deferred": "failed",
+        "deferred_softly": "skipped",
+        "rescheduled": "failed",
+    }
+    assert instances["deferred"]["try_number"] == 1, "a timeout is no reason to retry"
+
+
+def test_a_day_that_is_none_fails_at_once_and_says_what_came(airflow: Airflow) -> None:
+    run_id = airflow.start_dag("is_refused", conf={"day": "2025-02-30"})
+    assert airflow.wait_for_end("is_refused", run_id) == "failed"
+    for task, came in (("nonsense", "'None'"), ("nonsense_in_the_triggerer", "'2025-02-30'")):
+        instance = airflow.task_instances("is_refused", run_id)[task]
+        assert instance["state"] == "failed"
+        assert instance["try_number"] == 1, "no retry can mend it"
+        assert came in airflow.log("is_refused", run_id, task).replace("\\'", "'")
+
+
+def _assert_holds_the_truth(files: Path, sandbox: Sandbox, day: date) -> None:
+    """Compare a day's files with what the sandbox's organisation did, counted in another way."""
+    truth = sandbox.organization.records(day, datetime.now(timezone.utc))
+    tables = {
+        table: pq.read_table(files / table / f"dt={day}" / f"{table}.parquet", partitioning=None)
+        for table in ("usage", "model_usage", "tool_usage")
+    }
+    assert {table: rows.num_rows for table, rows in tables.items()} == {
+        "usage": len(truth),
+        "model_usage": sum(len(record["model_breakdown"]) for record in truth),
+        "tool_usage": sum(len(record["tool_actions"]) for record in truth),
+    }
+    assert sum(tables["usage"]["num_sessions"].to_pylist()) == sum(
+        record["core_metrics"]["num_sessions"] for record in truth
+    )

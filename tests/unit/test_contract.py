@@ -1,0 +1,147 @@
+"""The columns of the tables are those of the design, in its order: people's queries depend on them."""
+
+from collections import Counter
+
+import pytest
+
+from airflow_provider_claude_code.tables.contract import (
+    DATA_TABLES,
+    EXTENSIONS,
+    FILE_LOADS,
+    LOADS,
+    MODEL_USAGE,
+    SCHEMA_VERSION,
+    TOOL_USAGE,
+    USAGE,
+    Table,
+    markdown_reference,
+)
+
+# Written out by hand from the design; a question mark means nullable.
+SHARED = [
+    "record_id STRING",
+    "key_ordinal INT64",
+    "date DATE",
+    "organization_id STRING",
+    "actor_type STRING",
+    "actor_id STRING?",
+    "customer_type STRING",
+    "subscription_type STRING?",
+    "terminal_type STRING",
+    "is_remote BOOL?",
+]
+COLUMNS = {
+    "usage": [
+        *SHARED,
+        "num_sessions INT64",
+        "lines_of_code_added INT64",
+        "lines_of_code_removed INT64",
+        "commits_by_claude_code INT64",
+        "pull_requests_by_claude_code INT64",
+        "edit_tool_accepted INT64",
+        "edit_tool_rejected INT64",
+        "multi_edit_tool_accepted INT64",
+        "multi_edit_tool_rejected INT64",
+        "write_tool_accepted INT64",
+        "write_tool_rejected INT64",
+        "notebook_edit_tool_accepted INT64",
+        "notebook_edit_tool_rejected INT64",
+        "tool_actions_accepted INT64",
+        "tool_actions_rejected INT64",
+        "model_count INT64",
+        "input_tokens INT64?",
+        "output_tokens INT64?",
+        "cache_read_tokens INT64?",
+        "cache_creation_tokens INT64?",
+        "estimated_cost_cents NUMERIC?",
+        "currency STRING?",
+        "loaded_at TIMESTAMP",
+    ],
+    "model_usage": [
+        *SHARED,
+        "model STRING",
+        "input_tokens INT64",
+        "output_tokens INT64",
+        "cache_read_tokens INT64",
+        "cache_creation_tokens INT64",
+        "estimated_cost_cents NUMERIC",
+        "currency STRING",
+        "loaded_at TIMESTAMP",
+    ],
+    "tool_usage": [
+        *SHARED,
+        "tool_name STRING",
+        "accepted INT64",
+        "rejected INT64",
+        "loaded_at TIMESTAMP",
+    ],
+    "loads": [
+        "load_id STRING",
+        "organization_id STRING",
+        "date DATE",
+        "table_name STRING",
+        "row_count INT64",
+        "num_sessions INT64",
+        "estimated_cost_cents NUMERIC?",
+        "content_digest STRING",
+        "complete BOOL",
+        "repeated_keys INT64",
+        "unknown_names STRING",
+        "actor_identity STRING",
+        "pseudonym_key_id STRING?",
+        "schema_version INT64",
+        "provider_version STRING",
+        "dag_id STRING?",
+        "run_id STRING?",
+        "loaded_at TIMESTAMP",
+    ],
+}
+TABLES = [USAGE, MODEL_USAGE, TOOL_USAGE, LOADS]
+
+
+@pytest.mark.parametrize("table", TABLES, ids=lambda table: table.name)
+def test_columns_have_the_names_types_and_order_of_the_design(table: Table) -> None:
+    columns = [f"{column.name} {column.type}{'?' if column.nullable else ''}" for column in table.columns]
+    assert columns == COLUMNS[table.name]
+
+
+def test_loads_beside_files_also_say_where_the_file_is_and_what_it_must_hold() -> None:
+    assert FILE_LOADS.name == "loads"
+    assert FILE_LOADS.columns[: len(LOADS.columns)] == LOADS.columns
+    added = [(column.name, column.type, column.nullable) for column in FILE_LOADS.columns[len(LOADS.columns) :]]
+    assert added == [("path", "STRING", False), ("bytes", "INT64", False), ("sha256", "STRING", False)]
+
+
+@pytest.mark.parametrize("table", [*TABLES, FILE_LOADS], ids=["usage", "model_usage", "tool_usage", "loads", "files"])
+def test_column_names_are_unique_and_every_column_is_described(table: Table) -> None:
+    assert max(Counter(column.name for column in table.columns).values()) == 1
+    assert all(column.description.strip() for column in table.columns)
+    assert table.grain
+
+
+def test_descriptions_of_money_name_its_unit() -> None:
+    money = [column for table in TABLES for column in table.columns if column.type == "NUMERIC"]
+    assert len(money) == 3
+    assert all("cents" in column.description for column in money)
+
+
+def test_own_columns_are_those_between_the_shared_ones_and_loaded_at() -> None:
+    assert [column.name for column in TOOL_USAGE.own_columns] == ["tool_name", "accepted", "rejected"]
+
+
+def test_data_tables_and_file_names_are_fixed() -> None:
+    assert list(DATA_TABLES) == ["usage", "model_usage", "tool_usage"]
+    assert EXTENSIONS == {"parquet": "parquet", "ndjson": "ndjson.gz", "csv": "csv.gz"}
+    assert SCHEMA_VERSION == 1
+
+
+def test_markdown_reference_has_a_line_for_every_column() -> None:
+    lines = markdown_reference().splitlines()
+    named = [line.split("|")[1].strip(" `") for line in lines if line.startswith("| `")]
+    assert named == [
+        line.split()[0]
+        for name in ("usage", "model_usage", "tool_usage", "loads")
+        for line in [*COLUMNS[name], *(["path", "bytes", "sha256"] if name == "loads" else [])]
+    ]
+    # A pipe inside a description would tear the table.
+    assert {line.count("|") for line in lines if line.startswith("|")} == {5}

@@ -1,0 +1,567 @@
+"""The typed report accepts what the API may send, keeps every digit, and refuses the rest by path."""
+
+import contextlib
+import copy
+import json
+from decimal import Decimal
+from typing import Any
+
+import msgspec
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from airflow_provider_claude_code.api.models import INT64_MAX, Report, decode_report
+
+# The guide's example, and a second record in the form of the reference.
+GUIDE_RECORD: dict[str, Any] = {
+    "date": "2025-09-01T00:00:00Z",
+    "actor": {"type": "user_actor", "email_address": "developer@company.com"},
+    "organization_id": "dc9f6c26-b22c-4831-8d01-0446bada88f1",
+    "customer_type": "api",
+    "terminal_type": "vscode",
+    "core_metrics": {
+        "num_sessions": 5,
+        "lines_of_code": {"added": 1543, "removed": 892},
+        "commits_by_claude_code": 12,
+        "pull_requests_by_claude_code": 2,
+    },
+    "tool_actions": {
+        "edit_tool": {"accepted": 45, "rejected": 5},
+        "multi_edit_tool": {"accepted": 12, "rejected": 2},
+        "write_tool": {"accepted": 8, "rejected": 1},
+        "notebook_edit_tool": {"accepted": 3, "rejected": 0},
+    },
+    "model_breakdown": [
+        {
+            "model": "claude-sonnet-4-5-20250929",
+            "tokens": {"input": 100000, "output": 35000, "cache_read": 10000, "cache_creation": 5000},
+            "estimated_cost": {"currency": "USD", "amount": 1025},
+        }
+    ],
+}
+API_RECORD = {
+    **GUIDE_RECORD,
+    "actor": {"type": "api_actor", "api_key_name": "ci"},
+    "customer_type": "subscription",
+    "subscription_type": "team",
+    "is_remote": False,
+    "tool_actions": {},
+    "model_breakdown": [],
+}
+GUIDE_PAGE = {"data": [GUIDE_RECORD, API_RECORD], "has_more": False, "next_page": None}
+COUNTS = [
+    ("core_metrics", "num_sessions"),
+    ("core_metrics", "lines_of_code", "added"),
+    ("core_metrics", "lines_of_code", "removed"),
+    ("core_metrics", "commits_by_claude_code"),
+    ("core_metrics", "pull_requests_by_claude_code"),
+    ("tool_actions", "edit_tool", "accepted"),
+    ("tool_actions", "edit_tool", "rejected"),
+    ("model_breakdown", 0, "tokens", "input"),
+    ("model_breakdown", 0, "tokens", "output"),
+    ("model_breakdown", 0, "tokens", "cache_read"),
+    ("model_breakdown", 0, "tokens", "cache_creation"),
+]
+AMOUNT = ("model_breakdown", 0, "estimated_cost", "amount")
+ABSENT = object()
+
+
+class Literal(str):
+    """A piece of JSON that is put into the body as it is."""
+
+
+def body_with(path: tuple[str | int, ...], value: Any, page: Any = GUIDE_PAGE) -> bytes:
+    """Return a page in which one place of the first record, or of the envelope, holds another value."""
+    page = copy.deepcopy(page)
+    target = page if path[0] in page else page["data"][0]
+    for step in path[:-1]:
+        target = target[step]
+    if value is ABSENT:
+        del target[path[-1]]
+    else:
+        target[path[-1]] = "<literal>" if isinstance(value, Literal) else value
+    body = json.dumps(page)
+    return (body.replace('"<literal>"', value) if isinstance(value, Literal) else body).encode()
+
+
+def value_at(report: Report, path: tuple[str | int, ...]) -> Any:
+    value: Any = report.data[0]
+    for step in path:
+        value = value[step] if isinstance(value, dict | list) else getattr(value, str(step))
+    return value
+
+
+def as_json(value: Any) -> Any:
+    """Turn structs into dicts, and leave everything else as it is."""
+    if isinstance(value, msgspec.Struct):
+        value = msgspec.structs.asdict(value)
+    if isinstance(value, dict):
+        return {name: as_json(item) for name, item in value.items()}
+    return [as_json(item) for item in value] if isinstance(value, list) else value
+
+
+def json_path(path: tuple[str | int, ...]) -> str:
+    """Write a path as msgspec does: keys of open maps are not named."""
+    text = "$" if path[0] in GUIDE_PAGE else "$.data[0]"
+    for i, step in enumerate(path):
+        if isinstance(step, int):
+            text += f"[{step}]"
+        elif path[i - 1 : i] == ("tool_actions",):
+            text += "[...]"
+        else:
+            text += f".{step}"
+    return text
+
+
+def test_the_guide_example_is_read_field_by_field() -> None:
+    report = decode_report(json.dumps(GUIDE_PAGE).encode())
+
+    # The types bear the API's names.
+    expected = copy.deepcopy(GUIDE_RECORD) | {"subscription_type": None, "is_remote": None}
+    expected["model_breakdown"][0]["estimated_cost"]["amount"] = Decimal(1025)
+    assert as_json(report.data[0]) == expected
+    assert as_json(report.data[1]) == API_RECORD
+    assert (report.has_more, report.next_page) == (False, None)
+
+
+def test_an_empty_page_is_a_page() -> None:
+    assert decode_report(b'{"data":[],"has_more":false,"next_page":null}') == Report([], False, None)
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        ("data", 0, "new"),
+        ("data", 0, "core_metrics", "new"),
+        ("data", 0, "core_metrics", "lines_of_code", "new"),
+        ("data", 0, "tool_actions", "edit_tool", "new"),
+        ("data", 0, "model_breakdown", 0, "new"),
+        ("data", 0, "model_breakdown", 0, "tokens", "new"),
+        ("data", 0, "model_breakdown", 0, "estimated_cost", "new"),
+        ("data", 1, "new"),
+    ],
+    ids=json_path,
+)
+@pytest.mark.parametrize("value", [None, 1.5, -3, 2**70, "text", {"nested": [1, 2.5, None]}], ids=str)
+def test_a_new_field_changes_nothing(path: tuple[str | int, ...], value: Any) -> None:
+    assert decode_report(body_with(path, value)) == decode_report(json.dumps(GUIDE_PAGE).encode())
+
+
+def test_a_new_field_of_the_envelope_changes_nothing() -> None:
+    body = json.dumps({"request_id": "req_1", **GUIDE_PAGE}).encode()
+
+    assert decode_report(body) == decode_report(json.dumps(GUIDE_PAGE).encode())
+
+
+@pytest.mark.parametrize(
+    ("path", "value"),
+    [
+        (("tool_actions",), {}),
+        (("tool_actions",), {"bash_tool": {"accepted": 1, "rejected": 0}, "": {"accepted": 0, "rejected": 2}}),
+        (("model_breakdown",), []),
+        (("model_breakdown", 0, "model"), "a-model-of-tomorrow"),
+        (("model_breakdown", 0, "estimated_cost", "currency"), "EUR"),
+        (("customer_type",), "marketplace"),
+        (("subscription_type",), "enterprise"),
+        (("subscription_type",), "of tomorrow"),
+        (("subscription_type",), None),
+        (("terminal_type",), ""),
+        (("terminal_type",), "of tomorrow"),
+        (("is_remote",), True),
+        (("is_remote",), False),
+        (("is_remote",), None),
+        (("organization_id",), "a child organisation"),
+        (("date",), "2025-09-01"),
+        (("actor",), {"type": "user_actor", "email_address": None}),
+        (("actor",), {"type": "api_actor", "api_key_name": None}),
+        (("actor",), {"type": "user_actor", "email_address": "Ä@例え.jp", "user_id": "user_1"}),
+        (("actor",), {"type": "service_account_actor", "id": {"deep": [1, True, None, 2**70]}}),
+        (("actor",), {"type": "anonymous_actor"}),
+    ],
+    ids=str,
+)
+def test_a_new_value_is_carried(path: tuple[str | int, ...], value: Any) -> None:
+    assert as_json(value_at(decode_report(body_with(path, value)), path)) == value
+
+
+def test_decimals_of_a_new_kind_of_actor_keep_their_digits() -> None:
+    body = body_with(("actor",), {"type": "new_actor", "share": "x"})
+    body = body.replace(b'"x"', b"0.1234567890123456789012345")
+
+    assert decode_report(body).data[0].actor["share"] == Decimal("0.1234567890123456789012345")
+
+
+def test_absent_is_unknown_and_not_false() -> None:
+    record = decode_report(json.dumps(GUIDE_PAGE).encode()).data[0]
+
+    assert record.subscription_type is None
+    assert record.is_remote is None
+
+
+@pytest.mark.parametrize("path", COUNTS, ids=lambda path: ".".join(map(str, path)))
+@pytest.mark.parametrize(
+    ("literal", "count"),
+    [
+        ("0", 0),
+        ("5.0", 5),
+        ("5.000", 5),
+        ("5e0", 5),
+        ("1E3", 1000),
+        ("1.5e1", 15),
+        (str(INT64_MAX), INT64_MAX),
+        (f"{INT64_MAX}.0", INT64_MAX),
+    ],
+)
+def test_a_count_may_be_written_as_any_json_integer(path: tuple[str | int, ...], literal: str, count: int) -> None:
+    value = value_at(decode_report(body_with(path, Literal(literal))), path)
+
+    assert value == count
+    assert type(value) is int
+
+
+@pytest.mark.parametrize("path", COUNTS, ids=lambda path: ".".join(map(str, path)))
+@pytest.mark.parametrize(
+    "literal",
+    [
+        "5.5",
+        "4.9999999999999999999999",
+        "-1",
+        "-1.0",
+        str(INT64_MAX + 1),
+        f"{INT64_MAX + 1}.0",
+        str(2**64),
+        "1e30",
+        "1e400",
+        "true",
+        "null",
+        '"5"',
+        "[5]",
+        "{}",
+    ],
+)
+def test_a_count_that_is_none_is_refused_by_its_path(path: tuple[str | int, ...], literal: str) -> None:
+    with pytest.raises(ValueError) as caught:  # noqa: PT011
+        decode_report(body_with(path, Literal(literal)))
+
+    assert f"`{json_path(path)}`" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("literal", "amount"),
+    [
+        ("1025", "1025"),
+        ("0", "0"),
+        ("0.0", "0"),
+        ("-3", "-3"),
+        ("12.345", "12.345"),
+        ("0.1", "0.1"),
+        ("1e2", "100"),
+        ("1E-7", "0.0000001"),
+        ('"12.50"', "12.50"),
+        ('"1025"', "1025"),
+        ('"1e2"', "100"),
+        ('"-0.5"', "-0.5"),
+        ("0.1234567890123456789012345678901234567890", "0.1234567890123456789012345678901234567890"),
+        (str(2**64), str(2**64)),
+        ("9" * 29, "9" * 29),
+        ("9" * 29 + ".999999999", "9" * 29 + ".999999999"),
+        (f'"{"9" * 29}.999999999"', "9" * 29 + ".999999999"),
+        ("1e28", "1" + "0" * 28),
+    ],
+)
+@pytest.mark.parametrize("sessions", ["5", "5.0"])
+def test_an_amount_is_read_exactly(literal: str, amount: str, sessions: str) -> None:
+    # A count written as 5.0 makes the whole page take another way through the decoder.
+    body = body_with(AMOUNT, Literal(literal)).replace(b'"num_sessions": 5', f'"num_sessions": {sessions}'.encode())
+
+    read = value_at(decode_report(body), AMOUNT)
+
+    assert isinstance(read, Decimal)
+    assert read == Decimal(amount)
+
+
+@pytest.mark.parametrize(
+    "literal",
+    [
+        '"NaN"',
+        '"sNaN"',
+        '"Infinity"',
+        '"-inf"',
+        '"1_000"',
+        '"1,000"',
+        '"1 000"',
+        '" 1"',
+        '"1\\n"',
+        '"+1"',
+        '"0x10"',
+        '""',
+        '"USD 5"',
+        '"\u0665"',
+        '"\uff15"',
+        '"1e100"',
+        '"1e999999999"',
+        "1e100",
+        "1e-100",
+        "1e29",
+        "9" * 30,
+        '"' + "9" * 30 + '"',
+        "9" * 30 + ".5",
+        "1" * 5000,
+        "true",
+        "null",
+        "[1]",
+        "{}",
+    ],
+)
+@pytest.mark.parametrize("sessions", ["5", "5.0"])
+def test_an_amount_that_is_none_is_refused_by_its_path(literal: str, sessions: str) -> None:
+    body = body_with(AMOUNT, Literal(literal)).replace(b'"num_sessions": 5', f'"num_sessions": {sessions}'.encode())
+
+    with pytest.raises(ValueError) as caught:  # noqa: PT011
+        decode_report(body)
+
+    # Integers of thousands of digits are refused before the second way knows the fields' names.
+    if len(literal) < 1000 or sessions == "5":
+        assert f"`{json_path(AMOUNT)}`" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("path", "value"),
+    [
+        (("data",), ABSENT),
+        (("data",), None),
+        (("data",), {}),
+        (("has_more",), ABSENT),
+        (("has_more",), None),
+        (("has_more",), "false"),
+        (("has_more",), 0),
+        (("next_page",), ABSENT),
+        (("next_page",), 7),
+        *(
+            (path, value)
+            for path in [
+                ("date",),
+                ("organization_id",),
+                ("customer_type",),
+                ("terminal_type",),
+                ("model_breakdown", 0, "model"),
+                ("model_breakdown", 0, "estimated_cost", "currency"),
+            ]
+            for value in (ABSENT, None, 7)
+        ),
+        *(
+            (path, value)
+            for path in [
+                ("actor",),
+                ("core_metrics",),
+                ("core_metrics", "lines_of_code"),
+                ("tool_actions",),
+                ("tool_actions", "edit_tool"),
+                ("model_breakdown",),
+                ("model_breakdown", 0),
+                ("model_breakdown", 0, "tokens"),
+                ("model_breakdown", 0, "estimated_cost"),
+            ]
+            for value in (None, "text")
+        ),
+        *((path, ABSENT) for path in [*COUNTS, AMOUNT, ("core_metrics",), ("tool_actions",), ("model_breakdown",)]),
+        (("actor",), ABSENT),
+        (("subscription_type",), 7),
+        (("is_remote",), "false"),
+        (("is_remote",), 0),
+    ],
+    ids=lambda value: "absent" if value is ABSENT else str(value),
+)
+def test_what_breaks_the_contract_is_refused_by_its_path(path: tuple[str | int, ...], value: Any) -> None:
+    with pytest.raises(ValueError) as caught:  # noqa: PT011
+        decode_report(body_with(path, value))
+
+    named = path if value is not ABSENT else path[:-1]
+    if named:
+        assert f"`{json_path(named)}`" in str(caught.value)
+    if value is ABSENT:
+        assert f"`{path[-1]}`" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("actor", "field"),
+    [
+        ({}, "actor.type"),
+        ({"type": None}, "actor.type"),
+        ({"type": 7, "email_address": "canary@example.com"}, "actor.type"),
+        ({"email_address": "canary@example.com"}, "actor.type"),
+        ({"type": "user_actor"}, "actor.email_address"),
+        ({"type": "user_actor", "api_key_name": "canary"}, "actor.email_address"),
+        ({"type": "user_actor", "email_address": ["canary@example.com"]}, "actor.email_address"),
+        ({"type": "user_actor", "email_address": 7}, "actor.email_address"),
+        ({"type": "api_actor"}, "actor.api_key_name"),
+        ({"type": "api_actor", "api_key_name": {"canary": 1}}, "actor.api_key_name"),
+    ],
+)
+def test_an_actor_of_a_known_kind_has_its_field(actor: dict[str, Any], field: str) -> None:
+    with pytest.raises(ValueError, match=rf"`{field}` must be .*`\$\.data\[0\]`") as caught:
+        decode_report(body_with(("actor",), actor))
+
+    assert "canary" not in str(caught.value)
+
+
+CANARIES = ["canary@example.com", "CANARY", 7777777.5, -7777777, ["CANARY"], {"CANARY": "CANARY"}]
+
+
+@pytest.mark.parametrize(
+    ("path", "value"),
+    [
+        (path, value)
+        for path in [*COUNTS, AMOUNT, ("date",), ("has_more",), ("data",)]
+        for value in CANARIES
+        # These are an amount and a string.
+        if not (path == AMOUNT and isinstance(value, float | int)) and not (path == ("date",) and type(value) is str)
+    ],
+    ids=str,
+)
+def test_a_refusal_never_quotes_a_value(path: tuple[str | int, ...], value: Any) -> None:
+    with pytest.raises(ValueError) as caught:  # noqa: PT011
+        decode_report(body_with(path, value))
+
+    error: BaseException | None = caught.value
+    while error is not None and not error.__suppress_context__:
+        error = error.__cause__ or error.__context__
+    for text in (str(caught.value), repr(caught.value), str(error)):
+        assert "canary" not in text.lower()
+        assert "7777777" not in text
+
+
+WHOLE = json.dumps(GUIDE_PAGE).encode()
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b" ",
+        b"null",
+        b"[]",
+        b"{}",
+        b"7",
+        b'"text"',
+        b"<html></html>",
+        WHOLE[:-1],
+        WHOLE[: len(WHOLE) // 2],
+        WHOLE + b"x",
+        WHOLE + WHOLE,
+        b"\xef\xbb\xbf" + WHOLE,
+        WHOLE.decode().encode("utf-16"),
+        WHOLE.replace(b"vscode", b"vs\xffcode"),
+        WHOLE.replace(b"vscode", b"vs\xed\xa0\x80code"),
+        WHOLE.replace(b"vscode", b"\\ud800"),
+        WHOLE.replace(b"vscode", b"vs\ncode"),
+        WHOLE.replace(b"1025", b"NaN"),
+        WHOLE.replace(b"1025", b"Infinity"),
+        WHOLE.replace(b"1025", b"-Infinity"),
+        WHOLE.replace(b"1025", b"1_025"),
+        WHOLE.replace(b"1025", b"01025"),
+        WHOLE.replace(b"1025", b"+1025"),
+        WHOLE.replace(b"1025", b".5"),
+        WHOLE.replace(b"1025", b"5."),
+        WHOLE.replace(b"1025", "\u0665".encode()),
+        WHOLE.replace(b"1025", b"1e99999999999999999999"),
+        WHOLE.replace(b'"user_actor"', b'"new_actor", "x": 1e99999999999999999999'),
+        WHOLE.replace(b'"user_actor"', b'"new_actor", "x": ' + b"[" * 100_000 + b"]" * 100_000),
+        WHOLE.replace(b'"num_sessions": 5', b'"num_sessions": 5.0, "x": ' + b"[" * 100_000 + b"]" * 100_000),
+        b"[" * 1_000_000,
+        b'{"data":' * 100_000,
+    ],
+    ids=lambda body: f"{body[:20]!r}.. {len(body)} bytes",
+)
+def test_a_body_that_is_no_report_is_a_value_error(body: bytes) -> None:
+    with pytest.raises(ValueError):  # noqa: PT011
+        decode_report(body)
+
+
+def test_a_value_error_is_plain() -> None:
+    """Not a subclass whose attributes hold the whole body, as UnicodeDecodeError's and msgspec's might."""
+    for body in (b"\xff", b"{", b"{}", WHOLE.replace(b"vscode", b"vs\xffcode")):
+        with pytest.raises(ValueError) as caught:  # noqa: PT011
+            decode_report(body)
+        assert type(caught.value) is ValueError
+
+
+MUTATION = st.tuples(
+    st.integers(0, len(WHOLE) - 1),
+    st.integers(0, 12),
+    st.one_of(
+        st.binary(max_size=4),
+        st.sampled_from(
+            [b"null", b"5.0", b"1e999", b"-1", b'"', b"\\u", b"\\ud800", b"[", b"}", b",", b"e", b"9" * 25]
+        ),
+    ),
+)
+
+
+@settings(max_examples=500, deadline=None)
+@given(st.lists(MUTATION, min_size=1, max_size=6))
+def test_a_damaged_page_is_a_report_or_a_value_error(mutations: list[tuple[int, int, bytes]]) -> None:
+    body = WHOLE
+    for position, removed, inserted in mutations:
+        body = body[:position] + inserted + body[position + removed :]
+
+    with contextlib.suppress(ValueError):
+        assert isinstance(decode_report(body), Report)
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5) | st.sampled_from(["1e5", "5.0"]),
+    lambda children: st.lists(children, max_size=3) | st.dictionaries(st.text(max_size=5), children, max_size=3),
+    max_leaves=4,
+)
+PLACES = [
+    *COUNTS,
+    AMOUNT,
+    *((name,) for name in (*GUIDE_PAGE, *API_RECORD)),
+    ("actor", "type"),
+    ("actor", "email_address"),
+    ("actor", "new"),
+    ("tool_actions", "new"),
+    ("model_breakdown", 0),
+    ("new",),
+]
+
+
+@settings(max_examples=500, deadline=None)
+@given(place=st.sampled_from(PLACES), value=JSON, decimal_count=st.booleans())
+@example(place=("actor", "new"), value=10**25, decimal_count=True)
+def test_any_json_in_any_place_is_a_report_or_a_value_error(place: Any, value: Any, decimal_count: bool) -> None:
+    body = body_with(place, value)
+    if decimal_count:
+        body = body.replace(b'"removed": 892', b'"removed": 892.0')
+
+    with contextlib.suppress(ValueError):
+        assert isinstance(decode_report(body), Report)
+
+
+@st.composite
+def amount_literals(draw: st.DrawFn) -> str:
+    digits = st.text("0123456789", min_size=1, max_size=30)
+    literal = str(draw(st.integers(-(10**12), 10**12)))
+    if draw(st.booleans()):
+        literal += "." + draw(digits)
+    if draw(st.booleans()):
+        literal += draw(st.sampled_from("eE")) + str(draw(st.integers(-30, 15)))
+    return f'"{literal}"' if draw(st.booleans()) else literal
+
+
+@settings(max_examples=500, deadline=None)
+@given(literal=st.one_of(amount_literals(), st.integers(0, 10**29 - 1).map(str)), decimal_count=st.booleans())
+@example("0.1", False)
+@example("12345678901234567890123456789", True)
+def test_no_digit_of_an_amount_is_lost(literal: str, decimal_count: bool) -> None:
+    body = body_with(AMOUNT, Literal(literal))
+    if decimal_count:
+        body = body.replace(b'"removed": 892', b'"removed": 892.0')
+
+    expected: Any = json.loads(body, parse_float=Decimal, parse_int=Decimal)
+    for step in ("data", 0, *AMOUNT):
+        expected = expected[step]
+
+    assert value_at(decode_report(body), AMOUNT) == Decimal(expected)
