@@ -6,9 +6,10 @@ Nothing here uses the package: what the tests compare it with is computed a seco
 
 import json
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, date, datetime
 from decimal import ROUND_HALF_EVEN, Context, Decimal
+from functools import reduce
 from typing import Any
 
 import msgspec
@@ -82,6 +83,11 @@ def cents(amount: Any) -> Decimal:
     return Decimal(str(amount)).quantize(Decimal("0.000000001"), context=_WIDE)
 
 
+def exact_sum(amounts: Iterable[Decimal | int]) -> Decimal:
+    """Add up without the default context, which would round at 28 digits."""
+    return reduce(_WIDE.add, amounts, Decimal(0))
+
+
 def naive_totals(page: bytes) -> dict[str, Any]:
     """
     Add up a page's raw JSON in the plainest way.
@@ -114,7 +120,7 @@ def naive_totals(page: bytes) -> dict[str, Any]:
                 if table == "model_usage" or not mixed:
                     name = f"{table}.estimated_cost_cents"
                     amount = cents(entry["estimated_cost"]["amount"])
-                    totals[name] = _WIDE.add(totals[name], amount)
+                    totals[name] = exact_sum([totals[name], amount])
     return {name: total for name, total in totals.items() if total}
 
 

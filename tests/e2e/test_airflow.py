@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from datetime import date, datetime, timedelta, timezone
 from pathlib import Path
+from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
@@ -16,11 +17,11 @@ DAY = date(2025, 9, 10)
 
 
 def test_the_provider_is_listed_with_its_parts(airflow: Airflow) -> None:
-    listed = airflow.cli("providers", "get", "airflow-provider-claude-code", "--output", "json", "--full")
-    provider = json.loads(listed[listed.index("[") :])[0]
-    assert provider["package_name" if "package_name" in provider else "Provider"] == "airflow-provider-claude-code"
-    hooks = json.loads(airflow.cli("providers", "hooks", "--output", "json").split("\n[", 1)[-1].join(["[", ""]))
-    assert {"claude_code"} <= {hook["connection_type"] for hook in hooks}
+    (provider,) = _json(airflow.cli("providers", "get", "airflow-provider-claude-code", "--output", "json", "--full"))
+    assert provider["package-name"] == "airflow-provider-claude-code"
+    hooks = {hook["connection_type"]: hook for hook in _json(airflow.cli("providers", "hooks", "--output", "json"))}
+    assert hooks["claude_code"]["hook_name"] == "Claude Code Analytics"
+    assert hooks["claude_code"]["conn_id_attribute_name"] == "claude_code_conn_id"
 
 
 def test_the_connection_form_is_drawn_from_the_metadata(airflow: Airflow) -> None:
@@ -124,6 +125,12 @@ def test_a_day_that_is_none_fails_at_once_and_says_what_came(airflow: Airflow) -
         assert instance["state"] == "failed"
         assert instance["try_number"] == 1, "no retry can mend it"
         assert came in airflow.log("is_refused", run_id, task).replace("\\'", "'")
+
+
+def _json(printed: str) -> list[dict[str, Any]]:
+    """Return the table in what the command line printed, after any warnings."""
+    rows: list[dict[str, Any]] = json.loads(printed[printed.index("[{") :])
+    return rows
 
 
 def _assert_holds_the_truth(files: Path, sandbox: Sandbox, day: date) -> None:

@@ -25,6 +25,7 @@ from tests.records import (
     Json,
     body,
     cents,
+    exact_sum,
     leaves,
     model,
     naive_totals,
@@ -479,8 +480,7 @@ def test_nothing_is_lost_and_all_sums_agree_with_the_raw_json(records: list[Json
     for table, rows in tables.items():
         sums[table] = len(rows)
         for column in [*SUMS[table], *(MODEL_SUMS if table != "tool_usage" else [])]:
-            total = sum((Decimal(row[column] or 0) for row in rows), Decimal(0))
-            sums[f"{table}.{column}"] = total
+            sums[f"{table}.{column}"] = exact_sum(row[column] or 0 for row in rows)
     assert {name: total for name, total in sums.items() if total} == naive_totals(body(records))
     assert flattener.totals.row_counts == {table: len(rows) for table, rows in tables.items()}
     assert flattener.totals.num_sessions == sums["usage.num_sessions"]
@@ -507,7 +507,7 @@ def test_children_add_up_to_their_record_and_bear_its_key(records: list[Json]) -
         one_currency = len({row["currency"] for row in models}) == 1
         for column in MODEL_SUMS:
             known = models and (one_currency or column != "estimated_cost_cents")
-            assert parent[column] == (sum(row[column] for row in models) if known else None)
+            assert parent[column] == (exact_sum(row[column] for row in models) if known else None)
 
 
 @given(DAYS)
@@ -552,7 +552,7 @@ def test_any_changed_value_changes_a_digest(records: list[Json], data: st.DataOb
         place = place[step]
     value = place[last]
     if last == "amount":
-        place[last] = cents(value) + 1
+        place[last] = exact_sum([cents(value), 1])
     elif last == "is_remote":
         place[last] = None if value else True
     elif isinstance(value, int | Decimal):

@@ -134,7 +134,7 @@ def test_a_day_may_be_written_as_a_date_or_as_utc_midnight(text: str) -> None:
         "2025-9-1",
         " 2025-09-01",
         "2025-09-01\n",
-        "２０２５-09-01",
+        "\uff12\uff10\uff12\uff15-09-01",
         "",
     ],
 )

@@ -395,13 +395,13 @@ class TestBudget:
 
 
 def test_the_budget_is_measured_in_real_seconds() -> None:
-    """No clock of our own: the only test that really waits, for what it asks itself."""
+    """Under the machine's own clock, as a check of the one that the tests above put in its place."""
     asked = []
     begun = time.monotonic()
 
     with pytest.raises(ClaudeCodeServerError):
         read_sync(lambda request: asked.append(request) or httpx.Response(503, headers={"retry-after-ms": "1"}), 0.2)
 
-    # The shortest pause is longer than the budget, so it is not even begun.
+    # The shortest pause is longer than the budget, so it is not begun.
     assert time.monotonic() - begun < 1
     assert len(asked) == 1

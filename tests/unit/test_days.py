@@ -1,0 +1,203 @@
+"""A run means the right UTC day, whatever its timetable, and nonsense is refused before anything is loaded."""
+
+from datetime import UTC, date, datetime, timedelta, timezone
+from types import SimpleNamespace
+from typing import Any
+
+import jinja2
+import pytest
+from airflow.sdk import DAG
+from airflow.sdk import timezone as airflow_timezone
+from airflow.sdk.execution_time.context import MacrosAccessor
+
+from airflow_provider_claude_code.days import DEFAULT_DAY, complete_from, parse_day
+from airflow_provider_claude_code.exceptions import ClaudeCodeConfigurationError
+
+ABSENT = object()
+
+
+@pytest.mark.parametrize("day", ["2025-09-01", date(2025, 9, 1)])
+def test_a_day_is_text_or_a_date(day: str | date) -> None:
+    assert parse_day(day) == date(2025, 9, 1)
+    assert type(parse_day(day)) is date
+
+
+def test_a_leap_day_is_a_day() -> None:
+    assert parse_day("2024-02-29") == date(2024, 2, 29)
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        "20250901",
+        "2025-9-1",
+        "25-09-01",
+        "2025/09/01",
+        "2025-W36-1",
+        "2025-244",
+        "01-09-2025",
+        "2025-09-01T00:00:00Z",
+        "2025-09-01 00:00:00",
+        " 2025-09-01",
+        "2025-09-01 ",
+        "2025-09-01\n",
+        "'2025-09-01'",
+        "-2025-09-01",
+        "\u0662\u0660\u0662\u0665-09-01",
+        "{{ ds }}",
+        "today",
+        20250901,
+        1756684800.0,
+        True,
+        b"2025-09-01",
+        ["2025-09-01"],
+        datetime(2025, 9, 1, tzinfo=UTC),
+        datetime(2025, 9, 1, 5, tzinfo=timezone(timedelta(hours=10))),
+    ],
+    ids=repr,
+)
+def test_what_names_no_day_is_refused(value: object) -> None:
+    with pytest.raises(ClaudeCodeConfigurationError, match="a UTC day written YYYY-MM-DD was expected") as caught:
+        parse_day(value)
+
+    assert repr(value) in str(caught.value)
+    assert "bare" not in str(caught.value)
+
+
+@pytest.mark.parametrize("value", ["2025-02-29", "2025-02-30", "2025-13-01", "2025-00-10", "2025-01-00", "0000-01-01"])
+def test_a_day_that_no_calendar_has_is_refused(value: str) -> None:
+    with pytest.raises(ClaudeCodeConfigurationError, match=f"{value}.* not in the calendar"):
+        parse_day(value)
+
+
+@pytest.mark.parametrize("value", [None, "None", ""])
+def test_a_missing_partition_key_is_explained(value: object) -> None:
+    with pytest.raises(ClaudeCodeConfigurationError, match=r"a bare \{\{ partition_key \}\} is None"):
+        parse_day(value)
+
+
+@pytest.mark.parametrize(
+    ("day", "moment"),
+    [
+        (date(2025, 9, 1), datetime(2025, 9, 2, 1, tzinfo=UTC)),
+        (date(2025, 12, 31), datetime(2026, 1, 1, 1, tzinfo=UTC)),
+        (date(2024, 2, 28), datetime(2024, 2, 29, 1, tzinfo=UTC)),
+        # The day of a change of the clocks in Europe has 24 hours in UTC as well.
+        (date(2025, 10, 26), datetime(2025, 10, 27, 1, tzinfo=UTC)),
+    ],
+)
+def test_a_day_is_complete_an_hour_after_its_end(day: date, moment: datetime) -> None:
+    assert complete_from(day) == moment
+    assert complete_from(day).utcoffset() == timedelta(0)
+
+
+def test_the_freshness_delay_can_be_another() -> None:
+    assert complete_from(date(2025, 9, 1), timedelta(hours=6)) == datetime(2025, 9, 2, 6, tzinfo=UTC)
+
+
+def moment(text: str) -> datetime:
+    return airflow_timezone.parse(text)
+
+
+def render(template: str, **context: Any) -> str:
+    """Render with the environment in which Airflow renders a task's fields."""
+    context = {name: value for name, value in context.items() if value is not ABSENT}
+    context["macros"] = MacrosAccessor()
+    return DAG("a_dag", schedule=None).get_template_env().from_string(template).render(context)
+
+
+NIGHT = "2026-11-22T00:00:00Z"
+CASES = {
+    # A run's keys in the template context, on 2026-11-22; see the table of timetables in the documentation.
+    "cron: an interval without width": {
+        "logical_date": NIGHT,
+        "data_interval_start": NIGHT,
+        "data_interval_end": NIGHT,
+        "run_after": NIGHT,
+        "partition_key": None,
+    },
+    "cron at 03:30": {
+        "logical_date": "2026-11-22T03:30:00Z",
+        "data_interval_start": "2026-11-22T03:30:00Z",
+        "data_interval_end": "2026-11-22T03:30:00Z",
+        "run_after": "2026-11-22T03:30:00Z",
+        "partition_key": None,
+    },
+    "data interval": {
+        "logical_date": "2026-11-21T00:00:00Z",
+        "data_interval_start": "2026-11-21T00:00:00Z",
+        "data_interval_end": NIGHT,
+        "run_after": NIGHT,
+        "partition_key": None,
+    },
+    "data interval, no notion of partitions (before 3.2)": {
+        "logical_date": "2026-11-21T00:00:00Z",
+        "data_interval_start": "2026-11-21T00:00:00Z",
+        "data_interval_end": NIGHT,
+        "run_after": NIGHT,
+    },
+    "partition": {"run_after": NIGHT, "partition_key": "2026-11-21"},
+    "partition, run late": {"run_after": "2026-12-24T00:00:00Z", "partition_key": "2026-11-21"},
+    "partition beside an interval": {
+        "logical_date": "2026-12-24T00:00:00Z",
+        "data_interval_start": "2026-12-23T00:00:00Z",
+        "data_interval_end": "2026-12-24T00:00:00Z",
+        "run_after": "2026-12-24T00:00:00Z",
+        "partition_key": "2026-11-21",
+    },
+    "manual or asset-triggered, without a logical date": {"run_after": "2026-11-22T15:20:00Z", "partition_key": None},
+    "manual, with keys that are None": {
+        "logical_date": None,
+        "data_interval_start": None,
+        "data_interval_end": None,
+        "run_after": "2026-11-22T15:20:00Z",
+        "partition_key": None,
+    },
+    "manual, with a logical date": {
+        "logical_date": NIGHT,
+        "data_interval_start": NIGHT,
+        "data_interval_end": NIGHT,
+        "run_after": "2027-01-01T00:00:00Z",
+        "partition_key": None,
+    },
+    "dag.test(logical_date=...) long after": {"logical_date": NIGHT, "run_after": "2027-05-05T00:00:00Z"},
+    "an empty partition key": {"run_after": NIGHT, "partition_key": ""},
+}
+
+
+@pytest.mark.parametrize("run", CASES.values(), ids=CASES)
+def test_the_default_day_is_right_for_every_kind_of_run(run: dict[str, str | None]) -> None:
+    context: dict[str, Any] = {
+        name: moment(text) if text and name != "partition_key" else text
+        for name, text in run.items()
+        if name != "run_after"
+    }
+    run_after = run["run_after"]
+    assert run_after is not None
+
+    day = render(DEFAULT_DAY, dag_run=SimpleNamespace(run_after=moment(run_after)), **context)
+
+    assert parse_day(day) == date(2026, 11, 21)
+
+
+def test_the_default_day_crosses_months_and_years() -> None:
+    run = SimpleNamespace(run_after=moment("2026-01-01T00:00:00Z"))
+
+    assert render(DEFAULT_DAY, dag_run=run) == "2025-12-31"
+
+
+def test_the_environment_of_these_tests_is_as_strict_as_airflow() -> None:
+    with pytest.raises(jinja2.UndefinedError):
+        render("{{ ds }}")
+
+
+def test_a_partition_key_that_is_no_day_reaches_the_check() -> None:
+    run = SimpleNamespace(run_after=moment(NIGHT))
+
+    with pytest.raises(ClaudeCodeConfigurationError):
+        parse_day(render(DEFAULT_DAY, dag_run=run, partition_key="eu-west"))
+
+
+def test_a_bare_partition_key_is_refused_in_runs_without_one() -> None:
+    with pytest.raises(ClaudeCodeConfigurationError, match="partition_key"):
+        parse_day(render("{{ partition_key }}", partition_key=None))
