@@ -40,7 +40,7 @@ lint: install ## check style and types
 
 docs: install ## write the table reference into the README
 	@$(BIN)/python -m airflow_provider_claude_code.tables > .venv/tables.md
-	@sed -i -e '/<!-- tables: begin/,/<!-- tables: end/{/<!-- tables: begin/{p;r .venv/tables.md' -e '};/<!-- tables: end/p;d}' README.md
+	@sed -i -e "/<!-- tables: begin/,/<!-- tables: end/{/<!-- tables: /!d}" -e "/<!-- tables: begin/r .venv/tables.md" README.md
 
 lock: ## pin the development environment anew
 	@uv pip compile --quiet --universal --python-version 3.11 --no-header --no-annotate \

@@ -158,8 +158,8 @@ class ClientSettings:
 
         return {
             "on": delay_within_budget,
-            "attempts": None,
-            "timeout": self.retry_budget,
+            "attempts": None if self.retry_budget else 1,
+            "timeout": self.retry_budget or None,
             "wait_initial": 1.0,
             "wait_max": 60.0,
             "wait_jitter": 1.0,

@@ -181,7 +181,14 @@ class ClaudeCodeTransferOperator(BaseOperator):
                     time.sleep(pause)
                     continue
             summary = load.summary() | {"published": True} | where
-            self.log.info("Loaded %s: %s", day, summary)
+            self.log.info(
+                "Loaded %s: %s rows; %s sessions; %s cents; %s",
+                day,
+                ", ".join(f"{count} {table}" for table, count in summary["rows"].items()),
+                summary["num_sessions"],
+                summary["estimated_cost_cents"],
+                "complete" if load.complete else "NOT COMPLETE YET",
+            )
             return summary
         raise ClaudeCodePublishError(
             f"{day} was replaced by another writer {PUBLISH_ATTEMPTS} times while this task loaded it. Let one "

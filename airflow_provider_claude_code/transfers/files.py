@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 from collections.abc import Mapping
 from datetime import UTC, date, datetime
 from pathlib import Path
@@ -25,6 +26,9 @@ from airflow_provider_claude_code.transfers.stores import Store
 
 ORGANIZATION_KEY = "_organization.json"
 """The marker of whose usage a store holds. Readers of data lakes pass over names with an underscore."""
+
+
+_LOADS_NAME = re.compile(r"([0-9]{8}T[0-9]{6}\.[0-9]{6}Z-[0-9a-f]{8})\.parquet")
 
 
 class FileTarget:

@@ -2,6 +2,7 @@
 
 import contextvars
 import gc
+import itertools
 import threading
 from collections.abc import Iterator
 
@@ -50,14 +51,14 @@ def test_items_keep_their_order(n: int) -> None:
 @pytest.mark.parametrize("n", [0, 1, 5])
 @pytest.mark.parametrize("error", [ValueError("boom"), KeyboardInterrupt(), SystemExit(1)], ids=repr)
 def test_an_error_comes_after_the_items_before_it(n: int, error: BaseException) -> None:
-    source, seen = Source(n, error), []
+    source = Source(n, error)
+    items = read_ahead(source)
 
+    assert list(itertools.islice(items, n)) == list(range(n))
     with pytest.raises(type(error)) as caught:
-        for item in read_ahead(source):
-            seen.append(item)
+        next(items)
 
     assert caught.value is error
-    assert seen == list(range(n))
     source.assert_ended()
 
 

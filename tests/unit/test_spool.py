@@ -170,7 +170,7 @@ def read_ndjson(path: Path) -> list[Row]:
 
 def read_arrow_csv(path: Path, schema: pa.Schema) -> list[Row]:
     options = pa.csv.ConvertOptions(
-        column_types={**{field.name: field.type for field in schema}},
+        column_types={field.name: field.type for field in schema},
         strings_can_be_null=True,
         quoted_strings_can_be_null=False,
         null_values=[""],
@@ -278,7 +278,7 @@ def test_many_small_pages_become_few_large_row_groups(tmp_path: Path) -> None:
     assert duckdb.sql(
         f"SELECT count(*), count(DISTINCT record_id), max(key_ordinal), sum(estimated_cost_cents) "
         f"FROM read_parquet('{files['usage'].path}')"
-    ).fetchone() == (120_000, 120_000, 119, Decimal(1025 * 120_000))
+    ).fetchall() == [(120_000, 120_000, 119, Decimal(1025 * 120_000))]
 
 
 @pytest.mark.parametrize("table", TABLES)

@@ -1,0 +1,201 @@
+"""The freshness sensor and its trigger, without an Airflow around them; tests/e2e sees them in a real one."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Iterator
+from datetime import UTC, date, datetime, timedelta
+from typing import Any
+
+import pytest
+from airflow.providers.common.compat.sdk import (
+    DAG,
+    AirflowFailException,
+    AirflowSensorTimeout,
+    AirflowSkipException,
+    TaskDeferred,
+)
+from airflow.sdk.exceptions import AirflowRescheduleException
+from airflow.serialization.serialized_objects import BaseSerialization, DagSerialization
+from airflow.triggers.base import TriggerEvent
+
+from airflow_provider_claude_code.exceptions import ClaudeCodeError
+from airflow_provider_claude_code.sandbox import Faults, Sandbox
+from airflow_provider_claude_code.sensors import freshness
+from airflow_provider_claude_code.sensors.freshness import ClaudeCodeFreshnessSensor
+from airflow_provider_claude_code.triggers.freshness import ClaudeCodeFreshnessTrigger
+
+PAST_DAY = "2025-09-02"
+FUTURE_DAY = "2099-01-01"
+
+
+class NoReschedulesYet:
+    """The part of a task instance that rescheduling asks for."""
+
+    @staticmethod
+    def get_first_reschedule_date(context: Any) -> datetime | None:
+        return None
+
+
+CONTEXT: Any = {"ti": NoReschedulesYet()}
+
+
+@pytest.fixture
+def sandbox(monkeypatch: pytest.MonkeyPatch) -> Iterator[Sandbox]:
+    with Sandbox(users=20) as sandbox:
+        extra = {"retry_budget": 0}
+        connection = {
+            "conn_type": "claude_code",
+            "host": sandbox.base_url,
+            "password": sandbox.api_key,
+            "extra": extra,
+        }
+        monkeypatch.setenv("AIRFLOW_CONN_CLAUDE_CODE_DEFAULT", json.dumps(connection))
+        yield sandbox
+
+
+def sensor(**arguments: Any) -> ClaudeCodeFreshnessSensor:
+    return ClaudeCodeFreshnessSensor(task_id="wait", **arguments)
+
+
+def run(trigger: ClaudeCodeFreshnessTrigger) -> dict[str, Any]:
+    """Return the payload of the trigger's one event."""
+
+    async def events() -> list[TriggerEvent]:
+        return [event async for event in trigger.run()]
+
+    (event,) = asyncio.run(asyncio.wait_for(events(), timeout=30))
+    payload: dict[str, Any] = event.payload
+    return payload
+
+
+@pytest.mark.parametrize("arguments", [{"mode": "poke"}, {"mode": "reschedule"}, {"deferrable": True}])
+def test_a_past_day_succeeds_at_once_without_asking_the_api(arguments: dict[str, Any]) -> None:
+    # There is no Connection at all.
+    assert sensor(day=PAST_DAY, **arguments).execute(CONTEXT) is None
+
+
+@pytest.mark.parametrize(
+    ("since_end", "ready"), [(timedelta(minutes=59, seconds=50), False), (timedelta(hours=1, seconds=1), True)]
+)
+def test_a_day_is_complete_an_hour_after_it_ends_in_utc(
+    monkeypatch: pytest.MonkeyPatch, since_end: timedelta, ready: bool
+) -> None:
+    class Clock(datetime):
+        @classmethod
+        def now(cls, tz: Any = None) -> datetime:
+            return (datetime(2025, 9, 3, tzinfo=UTC) + since_end).astimezone(tz)
+
+    monkeypatch.setattr(freshness, "datetime", Clock)
+    assert sensor(day=PAST_DAY).poke(CONTEXT) is ready
+
+
+def test_a_day_in_the_future_waits_in_every_mode() -> None:
+    with pytest.raises(AirflowSensorTimeout):
+        sensor(day=FUTURE_DAY, timeout=0, poke_interval=0).execute(CONTEXT)
+    with pytest.raises(AirflowRescheduleException):
+        sensor(day=FUTURE_DAY, mode="reschedule").execute(CONTEXT)
+    with pytest.raises(TaskDeferred):
+        sensor(day=FUTURE_DAY, deferrable=True).execute(CONTEXT)
+
+
+def test_a_deferral_carries_the_timeout_and_what_to_wait_for() -> None:
+    with pytest.raises(TaskDeferred) as deferral:
+        sensor(
+            day=FUTURE_DAY, deferrable=True, timeout=90, freshness_delay=timedelta(hours=3), poke_interval=7
+        ).execute(CONTEXT)
+    assert deferral.value.timeout == timedelta(seconds=90)
+    assert deferral.value.trigger.serialize() == (
+        "airflow_provider_claude_code.triggers.freshness.ClaudeCodeFreshnessTrigger",
+        {
+            "day": FUTURE_DAY,
+            "claude_code_conn_id": "claude_code_default",
+            "freshness_delay": timedelta(hours=3),
+            "require_records": False,
+            "poke_interval": 7,
+        },
+    )
+
+
+@pytest.mark.parametrize("day", ["None", "2025-02-30", "", "20250902", "2025-9-2"])
+def test_nonsense_fails_without_retry_and_says_what_came(day: str) -> None:
+    for deferrable in (False, True):
+        with pytest.raises(AirflowFailException, match="day is") as failure:
+            sensor(day=day, deferrable=deferrable).execute(CONTEXT)
+        assert repr(day) in str(failure.value)
+    event = run(ClaudeCodeFreshnessTrigger(day=day))
+    assert event["status"] == "error"
+    assert event["retryable"] is False
+    assert repr(day) in event["message"]
+
+
+def test_require_records_waits_until_the_api_has_one(sandbox: Sandbox) -> None:
+    sandbox.records = lambda day, now: []
+    waiting = sensor(day=PAST_DAY, require_records=True)
+    assert waiting.poke(CONTEXT) is False
+    sandbox.records = None
+    assert waiting.poke(CONTEXT) is True
+    assert {dict(request.params)["limit"] for request in sandbox.requests} == {"1"}
+
+
+def test_the_trigger_waits_until_the_api_has_a_record(sandbox: Sandbox) -> None:
+    truth = sandbox.organization.records(date.fromisoformat(PAST_DAY), datetime.now(UTC))
+    answers = iter([[], [], truth])
+    sandbox.records = lambda day, now: next(answers)
+    trigger = ClaudeCodeFreshnessTrigger(day=PAST_DAY, require_records=True, poke_interval=0)
+    assert run(trigger) == {"status": "success"}
+    assert len(sandbox.requests) == 3
+
+
+def test_the_trigger_fires_once_the_moment_has_come() -> None:
+    """The day ended, by its delay, a moment from now: the trigger sleeps that long, and no longer."""
+    yesterday = datetime.now(UTC).date() - timedelta(days=1)
+    midnight = datetime.combine(yesterday, datetime.min.time(), UTC) + timedelta(days=1)
+    moment = datetime.now(UTC) + timedelta(seconds=0.5)
+    assert run(ClaudeCodeFreshnessTrigger(day=str(yesterday), freshness_delay=moment - midnight))["status"] == "success"
+    assert datetime.now(UTC) >= moment
+
+
+@pytest.mark.parametrize(("status", "retryable"), [(401, False), (529, True)])
+def test_an_error_in_the_triggerer_is_reported_with_whether_a_retry_may_help(
+    sandbox: Sandbox, status: int, retryable: bool
+) -> None:
+    sandbox.faults = Faults(status=status)
+    event = run(ClaudeCodeFreshnessTrigger(day=PAST_DAY, require_records=True))
+    assert (event["status"], event["retryable"]) == ("error", retryable)
+    assert str(status) in event["message"]
+    assert sandbox.api_key not in event["message"]
+    with pytest.raises(ClaudeCodeError if retryable else AirflowFailException, match=str(status)):
+        sensor(day=PAST_DAY).execute_complete({}, event)
+
+
+def test_a_refused_key_fails_a_poking_sensor_without_retry_or_skips_it(sandbox: Sandbox) -> None:
+    sandbox.faults = Faults(status=401)
+    with pytest.raises(AirflowFailException, match="401"):
+        sensor(day=PAST_DAY, require_records=True).execute(CONTEXT)
+    with pytest.raises(AirflowSkipException):
+        sensor(day=PAST_DAY, require_records=True, soft_fail=True).execute(CONTEXT)
+
+
+def test_start_from_trigger_is_set_on_the_instance_and_survives_serialisation() -> None:
+    with DAG("dag", schedule=None) as dag:
+        sensor(day="{{ dag_run.conf['day'] }}", start_from_trigger=True, timeout=120)
+    assert ClaudeCodeFreshnessSensor.start_trigger_args is None
+    restored = DagSerialization.deserialize_dag(DagSerialization.serialize_dag(dag)).get_task("wait")
+    assert restored.start_from_trigger
+    assert restored.start_trigger_args.timeout == timedelta(seconds=120)
+    kwargs = BaseSerialization.deserialize(restored.start_trigger_args.trigger_kwargs)
+    trigger = ClaudeCodeFreshnessTrigger(**kwargs)
+    assert trigger.day == "{{ dag_run.conf['day'] }}"
+    assert trigger.freshness_delay == timedelta(hours=1)
+
+
+def test_a_templated_start_from_trigger_defers_from_the_worker_before_airflow_3_3(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(freshness, "AIRFLOW_V_3_3_PLUS", False)
+    with pytest.warns(UserWarning, match="needs Airflow 3.3"):
+        waiting = sensor(start_from_trigger=True)
+    assert (waiting.start_from_trigger, waiting.deferrable) == (False, True)
+    assert sensor(day=FUTURE_DAY, start_from_trigger=True).start_from_trigger, "a fixed day needs no template"

@@ -1,0 +1,187 @@
+"""A store keeps files by key, replaces each by one write, and lets no half-written file be seen."""
+
+import hashlib
+import os
+import signal
+import subprocess
+import sys
+import threading
+import uuid
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import fsspec.implementations.memory
+import pytest
+from airflow.sdk import ObjectStoragePath
+from airflow.sdk.io import attach
+
+from airflow_provider_claude_code.transfers.stores import LocalStore, ObjectStore, Store
+
+
+class CachingFileSystem(fsspec.implementations.memory.MemoryFileSystem):
+    """Remembers listings until it is told to forget them, as file systems of object stores do."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self._listings: dict[str, Any] = {}
+
+    def ls(self, path: str, detail: bool = True, **options: Any) -> Any:
+        if path not in self._listings:
+            self._listings[path] = super().ls(path, detail=detail, **options)
+        return self._listings[path]
+
+    def invalidate_cache(self, path: str | None = None) -> None:
+        self._listings.clear()
+
+
+FILE_SYSTEM = CachingFileSystem(skip_instance_cache=True)
+# Under a Connection of its own, so that no other test's memory:// meets it.
+attach("memory", conn_id="caching", fs=FILE_SYSTEM)
+
+Put = Callable[..., Path]
+
+
+@pytest.fixture
+def put(tmp_path: Path) -> Put:
+    """Makes a finished local file with a content."""
+
+    def make(content: bytes) -> Path:
+        path = tmp_path / uuid.uuid4().hex
+        path.write_bytes(content)
+        return path
+
+    return make
+
+
+@pytest.fixture(params=["local", "memory"])
+def store(request: pytest.FixtureRequest, tmp_path: Path) -> Store:
+    if request.param == "local":
+        return LocalStore(tmp_path / "root")
+    return ObjectStore(ObjectStoragePath(f"memory://{uuid.uuid4().hex}/prefix", conn_id="caching"))
+
+
+class TestEveryStore:
+    def test_what_is_not_there_is_nothing_and_no_error(self, store: Store) -> None:
+        assert store.names("usage/dt=2025-09-01") == []
+        assert store.read("a/b") is None
+        assert store.sha256("a/b") is None
+
+    def test_files_are_kept_by_key_and_replaced(self, store: Store, put: Put) -> None:
+        store.write({"a/x": put(b"one"), "a/y": put(b"two"), "marker": put(b"")})
+        store.write({"a/x": put(b"three")})
+        assert (store.read("a/x"), store.read("a/y"), store.read("marker")) == (b"three", b"two", b"")
+        assert store.sha256("a/x") == hashlib.sha256(b"three").hexdigest()
+        assert sorted(store.names("a")) == ["x", "y"]
+
+    def test_names_are_those_of_files_directly_in_the_folder(self, store: Store, put: Put) -> None:
+        store.write({"a/x": put(b"1"), "a/b/y": put(b"2"), "ab/z": put(b"3")})
+        assert store.names("a") == ["x"]
+
+    def test_names_see_what_others_have_written_since(self, store: Store, put: Put) -> None:
+        store.write({"a/x": put(b"1")})
+        assert store.names("a") == ["x"]
+        store.write({"a/y": put(b"1")})
+        assert sorted(store.names("a")) == ["x", "y"]
+
+    def test_a_deleted_file_is_gone(self, store: Store, put: Put) -> None:
+        store.write({"a/x": put(b"1"), "a/y": put(b"1")})
+        store.delete("a/x")
+        assert store.names("a") == ["y"]
+        assert store.read("a/x") is None
+
+    def test_deleting_what_somebody_else_has_deleted_is_no_error(self, store: Store, put: Put) -> None:
+        # Two writers may clean up the same leftovers.
+        store.write({"a/x": put(b"1"), "a/y": put(b"1")})
+        store.delete("a/x")
+        store.delete("a/x")
+        assert store.names("a") == ["y"]
+
+    def test_the_spooled_file_stays(self, store: Store, put: Put) -> None:
+        source = put(b"content")
+        store.write({"a/x": source})
+        assert source.read_bytes() == b"content"
+
+    def test_a_large_file_arrives_whole(self, store: Store, put: Put) -> None:
+        content = os.urandom(20 * 2**20)
+        store.write({"a/x": put(content)})
+        assert store.read("a/x") == content
+        assert store.sha256("a/x") == hashlib.sha256(content).hexdigest()
+
+    def test_exclusive_can_be_entered_again_and_again(self, store: Store) -> None:
+        for _ in range(2):
+            with store.exclusive():
+                pass
+
+
+class TestObjectStore:
+    def test_a_url_is_the_objects(self) -> None:
+        store = ObjectStore(ObjectStoragePath("memory://bucket/prefix", conn_id="caching"))
+        assert store.url("usage/x").endswith("bucket/prefix/usage/x")
+        assert store.url("usage/x").startswith("memory://")
+
+
+class TestLocalStore:
+    def test_a_url_is_the_files(self, tmp_path: Path) -> None:
+        assert LocalStore(tmp_path).url("usage/x") == f"file://{tmp_path}/usage/x"
+
+    def test_reading_creates_nothing(self, tmp_path: Path) -> None:
+        store = LocalStore(tmp_path / "root")
+        store.names("a"), store.read("a"), store.sha256("a")
+        assert list(tmp_path.iterdir()) == []
+
+    def test_nothing_is_replaced_and_nothing_left_when_a_later_file_cannot_be_copied(
+        self, tmp_path: Path, put: Put
+    ) -> None:
+        store = LocalStore(tmp_path / "root")
+        store.write({"a/x": put(b"old"), "b/y": put(b"old")})
+        with pytest.raises(FileNotFoundError):
+            store.write({"a/x": put(b"new"), "b/y": tmp_path / "missing"})
+        assert (store.read("a/x"), store.read("b/y")) == (b"old", b"old")
+        assert (store.names("a"), store.names("b")) == (["x"], ["y"])
+
+    def test_no_temporary_file_is_left(self, tmp_path: Path, put: Put) -> None:
+        store = LocalStore(tmp_path / "root")
+        store.write({"a/x": put(b"1"), "top": put(b"1")})
+        assert store.names("a") == ["x"]
+        assert store.names("") == ["top"]
+
+    def test_a_reader_sees_the_old_file_or_the_new_one(self, tmp_path: Path, put: Put) -> None:
+        store = LocalStore(tmp_path / "root")
+        store.write({"a/x": put(b"old")})
+        with (tmp_path / "root/a/x").open("rb") as reader:
+            store.write({"a/x": put(b"new and longer")})
+            assert reader.read() == b"old"
+
+    def test_a_second_writer_waits_for_the_first(self, tmp_path: Path) -> None:
+        store, entered, order = LocalStore(tmp_path), threading.Event(), []
+
+        def second() -> None:
+            entered.set()
+            with LocalStore(tmp_path).exclusive():
+                order.append("second")
+
+        with store.exclusive():
+            thread = threading.Thread(target=second)
+            thread.start()
+            assert entered.wait(10)
+            # Were there no lock, the second would be through at once.
+            thread.join(0.2)
+            order.append("first")
+        thread.join(10)
+        assert order == ["first", "second"]
+
+    def test_the_lock_of_a_killed_writer_is_free(self, tmp_path: Path) -> None:
+        script = (
+            "import fcntl, sys; lock = open(sys.argv[1], 'wb'); fcntl.flock(lock, fcntl.LOCK_EX);"
+            "print('locked', flush=True); sys.stdin.read()"
+        )
+        process = subprocess.Popen(
+            [sys.executable, "-c", script, str(tmp_path / ".lock")], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+        )
+        assert process.stdout is not None
+        assert process.stdout.readline() == b"locked\n"
+        process.send_signal(signal.SIGKILL)
+        process.communicate()
+        with LocalStore(tmp_path).exclusive():
+            pass
