@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import date
-from typing import Any, Literal, get_args
+from typing import Any, Literal, TypeVar, get_args
 from urllib.parse import urlsplit
 
 import httpx
@@ -39,6 +39,8 @@ PROJECT_URL = "https://github.com/airflow-provider-claude-code/airflow-provider-
 
 Authentication = Literal["api_key", "bearer"]
 
+HttpxClient = TypeVar("HttpxClient", httpx.Client, httpx.AsyncClient)
+
 _LOOPBACK_HOSTS = {"localhost", "127.0.0.1", "::1"}
 
 
@@ -52,7 +54,7 @@ class ClientSettings:
     :param base_url: scheme and host; ``https``, or ``http`` on this machine only.
     :param page_limit: records per page, 1 to 1000.
     :param request_timeout: seconds to wait for each part of a response.
-    :param retry_budget: seconds within which one request may be repeated.
+    :param retry_budget: seconds after which a failed request is not repeated any more.
     :param anthropic_version: ``anthropic-version`` header.
     :param user_agent_suffix: added to the ``User-Agent``, to tell deployments apart.
     :raises ClaudeCodeConfigurationError: a value cannot be used; the message says which and why.
@@ -69,7 +71,11 @@ class ClientSettings:
 
     def __post_init__(self) -> None:
         """Refuse what would fail later in a less clear way, or send the key where it must not go."""
-        url = urlsplit(self.base_url)
+        try:
+            url = urlsplit(self.base_url)
+            _ = url.port
+        except ValueError as error:
+            raise ClaudeCodeConfigurationError(f"The API base URL is not a URL: {error}.") from None
         checks = [
             (self.api_key, "The admin API key is missing"),
             (
@@ -92,6 +98,10 @@ class ClientSettings:
                 url.scheme != "http" or url.hostname in _LOOPBACK_HOSTS,
                 "The API base URL must use https: over plain http anybody on the way could read the key "
                 "(http is allowed for 127.0.0.1, ::1 and localhost only)",
+            ),
+            (
+                not re.search(r"\s", self.base_url),
+                "The API base URL holds blanks or line breaks; paste it again",
             ),
             (
                 not (url.query or url.fragment or url.username or url.password),
@@ -176,7 +186,7 @@ class ClaudeCodeClient:
 
     def __init__(self, settings: ClientSettings, transport: httpx.BaseTransport | None = None) -> None:
         self._settings = settings
-        self._http = httpx.Client(transport=transport, **settings.httpx_arguments)
+        self._http = _open(httpx.Client, transport=transport, **settings.httpx_arguments)
 
     def __enter__(self) -> ClaudeCodeClient:
         return self
@@ -234,7 +244,7 @@ class AsyncClaudeCodeClient:
 
     def __init__(self, settings: ClientSettings, transport: httpx.AsyncBaseTransport | None = None) -> None:
         self._settings = settings
-        self._http = httpx.AsyncClient(transport=transport, **settings.httpx_arguments)
+        self._http = _open(httpx.AsyncClient, transport=transport, **settings.httpx_arguments)
 
     async def __aenter__(self) -> AsyncClaudeCodeClient:
         return self
@@ -263,6 +273,17 @@ class AsyncClaudeCodeClient:
         raise AssertionError("the retries end with a response or an error")
 
 
+def _open(client_class: type[HttpxClient], **arguments: Any) -> HttpxClient:
+    try:
+        return client_class(**arguments)
+    except (ValueError, OSError, ImportError) as error:
+        # Without its text: a proxy's URL may hold a password.
+        raise ClaudeCodeConfigurationError(
+            f"The HTTP client cannot be set up ({type(error).__name__}): check HTTPS_PROXY, HTTP_PROXY, ALL_PROXY, "
+            "SSL_CERT_FILE and SSL_CERT_DIR in the environment."
+        ) from None
+
+
 def _read_organization(response: httpx.Response) -> Organization:
     try:
         return msgspec.json.decode(response.content, type=Organization)
@@ -277,7 +298,7 @@ def _read_organization(response: httpx.Response) -> Organization:
 
 @contextmanager
 def _typed_errors(settings: ClientSettings, subject: str) -> Iterator[None]:
-    """Turn httpx's errors into ours. The originals are dropped: they hold the request with its key."""
+    """Turn httpx's errors into ours, and keep the originals, whose request holds the key, out of tracebacks."""
     try:
         yield
     except httpx.HTTPStatusError as error:
@@ -312,7 +333,7 @@ def _status_error(response: httpx.Response, settings: ClientSettings, subject: s
         said = "without the API's error format, so a proxy or another server may have answered"
     else:
         # A message could echo what was sent.
-        said = f"{envelope.error.type}: {envelope.error.message[:300]}".replace(settings.api_key, "***")
+        said = f"{envelope.error.type}: {envelope.error.message}".replace(settings.api_key, "***")[:400]
     error_class = _ERROR_CLASSES.get(status, ClaudeCodeServerError if status >= 500 else ClaudeCodeBadRequestError)
     return error_class(
         f"Asking for {subject} was answered {status} ({said}; request-id {request_id}). {_advice(status, settings)}",

@@ -157,8 +157,8 @@ def _integral_if_possible(literal: str) -> int | Decimal:
     return int(number) if number.adjusted() < 20 and number == number.to_integral_value() else number
 
 
-# Untyped numbers become Decimal, never float: an amount keeps its digits.
-_report_decoder = msgspec.json.Decoder(Report, dec_hook=_to_cents, float_hook=Decimal)
+# Untyped numbers become int or Decimal, never float: an amount keeps its digits.
+_report_decoder = msgspec.json.Decoder(Report, dec_hook=_to_cents, float_hook=_integral_if_possible)
 _integral_decoder = msgspec.json.Decoder(float_hook=_integral_if_possible)
 _number_encoder = msgspec.json.Encoder(decimal_format="number")
 
@@ -176,8 +176,8 @@ def decode_report(body: bytes) -> Report:
         except msgspec.ValidationError as error:
             if "Expected `int`, got `float`" not in str(error):
                 raise
-            # 5.0 is the integer 5 to JSON, but not to msgspec. It is rare, so it costs a second pass instead
-            # of making every count slower; 5.5 still fails, with its path.
+            # 5.0 is the integer 5 to JSON, but not to msgspec, whose message this looks for. It is rare, so it
+            # costs a second pass instead of making every count slower; 5.5 still fails, with its path.
             return _report_decoder.decode(_number_encoder.encode(_integral_decoder.decode(body)))
     except msgspec.DecodeError as error:
         raise ValueError(str(error)) from None

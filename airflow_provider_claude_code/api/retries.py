@@ -57,6 +57,7 @@ def is_certificate_failure(error: BaseException) -> bool:
 
 
 def _delay_after_response(response: httpx.Response, now: datetime) -> float | bool:
+    # The server's own word comes first, whatever the status.
     should_retry = response.headers.get("x-should-retry")
     if should_retry == "false":
         return False
@@ -89,7 +90,7 @@ def _requested_delay(headers: httpx.Headers, now: datetime) -> float | None:
             return seconds
     try:
         moment = parsedate_to_datetime(headers["retry-after"])
-    except (KeyError, ValueError):
+    except (KeyError, ValueError, OverflowError):
         return None
     # RFC 5322's "-0000" gives a naive time, which is UTC by definition.
     return max(0.0, (moment.replace(tzinfo=moment.tzinfo or UTC) - now).total_seconds())

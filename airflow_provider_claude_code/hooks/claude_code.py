@@ -168,7 +168,10 @@ class ClaudeCodeHook(BaseHook):
 
         if table not in DATA_TABLES:
             raise ClaudeCodeConfigurationError(f"table is {table!r}; one of {', '.join(DATA_TABLES)} was expected.")
-        flattener = Flattener(parse_day(day), self.pseudonyms if actor_identity == "hmac" else None)
+        if actor_identity not in ("plain", "hmac"):
+            raise ClaudeCodeConfigurationError(f"actor_identity is {actor_identity!r}; plain or hmac was expected.")
+        day = parse_day(day)
+        flattener = Flattener(day, self.pseudonyms if actor_identity == "hmac" else None)
         loaded_at = datetime.now(UTC)
         pages = [
             arrow_tables(flattener.flatten(page.records), [table], loaded_at)[table] for page in self.iter_pages(day)
@@ -196,6 +199,7 @@ class ClaudeCodeHook(BaseHook):
         except ClaudeCodeError as error:
             return False, str(error)
         except Exception as error:
+            self.log.exception("The connection test failed unexpectedly")
             return False, f"The connection could not be tested ({type(error).__name__}); see the log."
         return True, (
             f"The key belongs to the organisation {organization.name} ({organization.id}) and may read its "
@@ -220,6 +224,12 @@ def fail_without_retry() -> Iterator[None]:
 
 def _client_settings(connection: Connection, extra: Mapping[str, Any]) -> ClientSettings:
     """Read the Connection's fields; an empty one, which forms store too, means its default."""
+    if not isinstance(extra, Mapping):
+        raise ClaudeCodeConfigurationError("The Connection's extra is not a JSON object.")
+    if connection.port:
+        raise ClaudeCodeConfigurationError(
+            "The Connection has a port of its own: write it into the API base URL instead, as https://host:port."
+        )
     given = {
         field.name: extra.get(field.name) for field in dataclasses.fields(ClientSettings) if field.name != "api_key"
     } | {"base_url": connection.host}
@@ -231,6 +241,6 @@ def _client_settings(connection: Connection, extra: Mapping[str, Any]) -> Client
         try:
             # Connections from URIs and environment variables hold text where forms store numbers.
             values[name] = numbers.get(name, str)(value)
-        except (TypeError, ValueError):
+        except (TypeError, ValueError, OverflowError):
             raise ClaudeCodeConfigurationError(f"The Connection's {name} is not a number: {value!r}.") from None
     return ClientSettings(api_key=connection.password or "", **values)

@@ -16,6 +16,9 @@ if TYPE_CHECKING:
     from airflow_provider_claude_code.transfers.base import Target
 
 
+_LOCAL_SCHEMES = ("file", "local")
+
+
 class ClaudeCodeToObjectStorageOperator(ClaudeCodeTransferOperator):
     """
     Load days of Claude Code usage into files.
@@ -58,12 +61,14 @@ class ClaudeCodeToObjectStorageOperator(ClaudeCodeTransferOperator):
     @property
     def _root(self) -> ObjectStoragePath:
         path = str(self.path)
-        root = ObjectStoragePath(path if "://" in path else f"file://{path}", conn_id=self.conn_id)
-        if not root.path.startswith("/") and ("://" not in path or _is_local(root)):
+        url = path if "://" in path else f"file://{path}"
+        scheme, _, place = url.partition("://")
+        # A relative path would depend on where a worker was started.
+        if not place.strip("/") or (scheme in _LOCAL_SCHEMES and not place.startswith("/")):
             raise ClaudeCodeConfigurationError(
                 f"path is {path!r}; an absolute path or a URL was expected, for example file:///data/claude_code."
             )
-        return root
+        return ObjectStoragePath(url, conn_id=self.conn_id)
 
     def open_target(self) -> Target:
         """Return the directory or bucket."""
@@ -72,9 +77,5 @@ class ClaudeCodeToObjectStorageOperator(ClaudeCodeTransferOperator):
         from airflow_provider_claude_code.transfers.stores import LocalStore, ObjectStore
 
         root = self._root
-        store = LocalStore(Path(root.path)) if _is_local(root) else ObjectStore(root)
+        store = LocalStore(Path(root.path)) if root.protocol in _LOCAL_SCHEMES else ObjectStore(root)
         return FileTarget(store, self.file_format)
-
-
-def _is_local(path: ObjectStoragePath) -> bool:
-    return path.protocol in ("", "file", "local")

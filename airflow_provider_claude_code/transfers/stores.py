@@ -8,7 +8,7 @@ import os
 import secrets
 import shutil
 from collections.abc import Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
@@ -35,7 +35,7 @@ class Store(Protocol):
         """Put finished local files in the place of what the keys held, each by one atomic write, in order."""
 
     def delete(self, key: str) -> None:
-        """Delete a file."""
+        """Delete a file; one that is gone already is no error."""
 
     def url(self, key: str) -> str:
         """Return where a file is."""
@@ -98,7 +98,7 @@ class LocalStore:
 
     def delete(self, key: str) -> None:
         """Delete a file."""
-        (self._root / key).unlink()
+        (self._root / key).unlink(missing_ok=True)
 
     def url(self, key: str) -> str:
         """Return a file's ``file://`` URL."""
@@ -154,8 +154,9 @@ class ObjectStore:
             self._fs.put_file(str(source), self._path(key))
 
     def delete(self, key: str) -> None:
-        """Delete an object."""
-        self._fs.rm_file(self._path(key))
+        """Delete an object, unless another writer has."""
+        with suppress(FileNotFoundError):
+            self._fs.rm_file(self._path(key))
 
     def url(self, key: str) -> str:
         """Return an object's URL."""

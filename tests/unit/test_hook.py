@@ -1,0 +1,520 @@
+"""The hook reads its Connection as people write it, and explains in a sentence what is wrong with one."""
+
+import asyncio
+import json
+import logging
+import socket
+from collections.abc import Iterator
+from datetime import UTC, date, datetime
+from decimal import Decimal
+from typing import Any
+
+import pandas as pd
+import pyarrow as pa
+import pytest
+import stamina
+from airflow.providers.common.compat.sdk import AirflowFailException
+
+from airflow_provider_claude_code.api.client import ClientSettings
+from airflow_provider_claude_code.exceptions import (
+    ClaudeCodeAuthenticationError,
+    ClaudeCodeConfigurationError,
+    ClaudeCodeResponseError,
+    ClaudeCodeServerError,
+)
+from airflow_provider_claude_code.hooks.claude_code import ClaudeCodeHook, fail_without_retry
+from airflow_provider_claude_code.sandbox import OAUTH_TOKEN, Faults, Sandbox
+
+DAY = date(2025, 9, 1)
+NOW = datetime(2026, 1, 20, 12, tzinfo=UTC)
+KEY = "sk-ant-admin01-CANARYcanary0123456789"
+
+# The guide's example, an API key's record without any detail, and one of a kind that may come.
+RECORDS: list[dict[str, Any]] = [
+    {
+        "date": "2025-09-01T00:00:00Z",
+        "actor": {"type": "user_actor", "email_address": "developer@company.com"},
+        "organization_id": "dc9f6c26-b22c-4831-8d01-0446bada88f1",
+        "customer_type": "api",
+        "terminal_type": "vscode",
+        "core_metrics": {
+            "num_sessions": 5,
+            "lines_of_code": {"added": 1543, "removed": 892},
+            "commits_by_claude_code": 12,
+            "pull_requests_by_claude_code": 2,
+        },
+        "tool_actions": {
+            "edit_tool": {"accepted": 45, "rejected": 5},
+            "multi_edit_tool": {"accepted": 12, "rejected": 2},
+            "write_tool": {"accepted": 8, "rejected": 1},
+            "notebook_edit_tool": {"accepted": 3, "rejected": 0},
+        },
+        "model_breakdown": [
+            {
+                "model": "claude-sonnet-4-5-20250929",
+                "tokens": {"input": 100000, "output": 35000, "cache_read": 10000, "cache_creation": 5000},
+                "estimated_cost": {"currency": "USD", "amount": 1025},
+            }
+        ],
+    },
+    {
+        "date": "2025-09-01T00:00:00Z",
+        "actor": {"type": "api_actor", "api_key_name": "ci"},
+        "organization_id": "dc9f6c26-b22c-4831-8d01-0446bada88f1",
+        "customer_type": "subscription",
+        "subscription_type": "team",
+        "terminal_type": "ssh-session",
+        "is_remote": True,
+        "core_metrics": {
+            "num_sessions": 0,
+            "lines_of_code": {"added": 2**53 + 1, "removed": 0},
+            "commits_by_claude_code": 0,
+            "pull_requests_by_claude_code": 0,
+        },
+        "tool_actions": {"bash_tool": {"accepted": 1, "rejected": 0}},
+        "model_breakdown": [],
+    },
+]
+
+
+@pytest.fixture(scope="module")
+def running() -> Iterator[Sandbox]:
+    with Sandbox(users=20, now=lambda: NOW) as sandbox:
+        yield sandbox
+
+
+@pytest.fixture
+def sandbox(running: Sandbox) -> Iterator[Sandbox]:
+    running.requests.clear()
+    running.records = lambda day, now: RECORDS if day == DAY else []
+    yield running
+    running.faults = Faults()
+
+
+@pytest.fixture(autouse=True)
+def one_retry_without_waiting(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1,localhost")
+    with stamina.set_testing(True, attempts=2, cap=True):
+        yield
+
+
+@pytest.fixture
+def connection(monkeypatch: pytest.MonkeyPatch) -> Any:
+    """Return a function that makes the Connection from text, or from its fields."""
+
+    def connect(text: str | None = None, conn_id: str = "claude_code_default", **fields: Any) -> None:
+        text = json.dumps({"conn_type": "claude_code", **fields}) if text is None else text
+        monkeypatch.setenv(f"AIRFLOW_CONN_{conn_id.upper()}", text)
+
+    return connect
+
+
+@pytest.fixture
+def hook(sandbox: Sandbox, connection: Any) -> ClaudeCodeHook:
+    connection(host=sandbox.base_url, password=sandbox.api_key, extra={"page_limit": 1})
+    return ClaudeCodeHook()
+
+
+class TestSettings:
+    """What the Connection says."""
+
+    @pytest.mark.parametrize(
+        "fields",
+        [
+            {},
+            {"host": "", "extra": {}},
+            {"host": None, "extra": ""},
+            # What a form stores that nobody has filled in.
+            {
+                "host": "",
+                "login": "",
+                "extra": {
+                    "authentication": "",
+                    "page_limit": None,
+                    "request_timeout": "",
+                    "retry_budget": None,
+                    "anthropic_version": "",
+                    "user_agent_suffix": None,
+                    "pseudonym_secret": "",
+                },
+            },
+            {"extra": {"a_field_of_another_version": 1}},
+        ],
+        ids=str,
+    )
+    def test_an_empty_field_means_its_default(self, connection: Any, fields: dict[str, Any]) -> None:
+        connection(password=KEY, **fields)
+
+        assert ClaudeCodeHook().settings == ClientSettings(api_key=KEY)
+
+    @pytest.mark.parametrize("as_text", [False, True])
+    def test_every_field_is_read(self, connection: Any, as_text: bool) -> None:
+        extra: dict[str, Any] = {
+            "authentication": "bearer",
+            "page_limit": 10,
+            "request_timeout": 2.5,
+            "retry_budget": 0,
+            "anthropic_version": "2026-10-21",
+            "user_agent_suffix": "team-a",
+        }
+        connection(
+            password=KEY,
+            host="https://gateway.example.com",
+            extra={name: str(value) if as_text else value for name, value in extra.items()},
+        )
+
+        assert ClaudeCodeHook().settings == ClientSettings(api_key=KEY, base_url="https://gateway.example.com", **extra)
+
+    @pytest.mark.parametrize(
+        ("uri", "base_url"),
+        [
+            (f"claude-code://:{KEY}@/?page_limit=10&request_timeout=2.5", "https://api.anthropic.com"),
+            (
+                f"claude-code://:{KEY}@https%3A%2F%2Fgateway.example.com%3A8443/?page_limit=10&request_timeout=2.5",
+                "https://gateway.example.com:8443",
+            ),
+            (
+                f"claude-code://https://:{KEY}@gateway.example.com/?page_limit=10&request_timeout=2.5",
+                "https://gateway.example.com",
+            ),
+        ],
+    )
+    def test_a_connection_may_be_a_uri(self, connection: Any, uri: str, base_url: str) -> None:
+        connection(uri)
+
+        assert ClaudeCodeHook().settings == ClientSettings(
+            api_key=KEY, base_url=base_url, page_limit=10, request_timeout=2.5
+        )
+
+    @pytest.mark.parametrize(
+        "text",
+        [
+            f"claude-code://http://:{KEY}@127.0.0.1:8787/",
+            json.dumps({"conn_type": "claude_code", "password": KEY, "host": "http://127.0.0.1", "port": 8787}),
+        ],
+        ids=["uri", "json"],
+    )
+    def test_a_port_is_not_lost(self, connection: Any, text: str) -> None:
+        """It would send the key to whoever listens on another one."""
+        connection(text)
+
+        try:
+            base_url = ClaudeCodeHook().settings.base_url
+        except ClaudeCodeConfigurationError as error:
+            assert "port" in str(error)  # noqa: PT017
+        else:
+            assert base_url == "http://127.0.0.1:8787"
+
+    @pytest.mark.parametrize(
+        "fields",
+        [
+            {},
+            {"password": ""},
+            {"password": f" {KEY}"},
+            {"password": f"{KEY}\n"},
+            {"password": f"{KEY[:20]}\n{KEY[20:]}"},
+            {"password": KEY, "host": "api.anthropic.com"},
+            {"password": KEY, "host": "http://api.anthropic.com"},
+            {"password": KEY, "host": "https://api.anthropic.com:port"},
+            {"password": KEY, "host": "https://[::1"},
+            {"password": KEY, "host": KEY},
+            {"password": KEY, "extra": {"page_limit": 0}},
+            {"password": KEY, "extra": {"page_limit": "1001"}},
+            {"password": KEY, "extra": {"page_limit": "many"}},
+            {"password": KEY, "extra": {"page_limit": "10.5"}},
+            {"password": KEY, "extra": {"page_limit": [10]}},
+            {"password": KEY, "extra": {"page_limit": float("inf")}},
+            {"password": KEY, "extra": {"request_timeout": "0"}},
+            {"password": KEY, "extra": {"request_timeout": "nan"}},
+            {"password": KEY, "extra": {"request_timeout": "1 minute"}},
+            {"password": KEY, "extra": {"retry_budget": -1}},
+            {"password": KEY, "extra": {"authentication": "oauth"}},
+            {"password": KEY, "extra": {"authentication": ["bearer"]}},
+            {"password": KEY, "extra": {"anthropic_version": "latest"}},
+            {"password": KEY, "extra": {"user_agent_suffix": "two\nlines"}},
+        ],
+        ids=lambda fields: str(fields).replace(KEY, "KEY"),
+    )
+    def test_a_value_that_cannot_be_used_is_refused_on_first_use(self, connection: Any, fields: dict[str, Any]) -> None:
+        connection(**fields)
+        hook = ClaudeCodeHook()
+
+        with pytest.raises(ClaudeCodeConfigurationError) as caught:
+            hook.get_conn()
+        assert "CANARY" not in str(caught.value) + repr(caught.value)
+        with pytest.raises(ClaudeCodeConfigurationError):
+            asyncio.run(hook.get_async_conn())
+        assert hook.test_connection() == (False, str(caught.value))
+
+    def test_making_a_hook_asks_nobody(self) -> None:
+        assert ClaudeCodeHook().claude_code_conn_id == "claude_code_default"
+        assert ClaudeCodeHook("no_such_connection").claude_code_conn_id == "no_such_connection"
+
+    def test_the_connection_of_the_argument_is_read(self, connection: Any) -> None:
+        connection(conn_id="another", password=KEY, extra={"page_limit": 3})
+
+        assert ClaudeCodeHook(claude_code_conn_id="another").settings.page_limit == 3
+
+    def test_pseudonyms_need_a_secret(self, connection: Any) -> None:
+        connection(password=KEY)
+        with pytest.raises(ClaudeCodeConfigurationError, match="needs a pseudonym secret"):
+            _ = ClaudeCodeHook().pseudonyms
+
+        connection(password=KEY, extra={"pseudonym_secret": "too short"})
+        with pytest.raises(ClaudeCodeConfigurationError, match="too short"):
+            _ = ClaudeCodeHook().pseudonyms
+
+        connection(password=KEY, extra={"pseudonym_secret": "sixteen characters"})
+        assert len(ClaudeCodeHook().pseudonyms("user_actor", "dev@example.com") or "") == 64
+
+
+class TestReading:
+    """What the hook gives."""
+
+    def test_records_of_all_pages(self, hook: ClaudeCodeHook, sandbox: Sandbox) -> None:
+        records = list(hook.iter_records("2025-09-01"))
+
+        assert [record.actor for record in records] == [item["actor"] for item in RECORDS]
+        assert len(sandbox.requests) == 2
+        assert list(hook.iter_records(DAY)) == records
+
+    def test_pages_know_the_organisation(self, hook: ClaudeCodeHook, sandbox: Sandbox) -> None:
+        assert [page.organization_id for page in hook.iter_pages(DAY)] == [sandbox.organization.id] * 2
+
+    def test_the_organisation(self, hook: ClaudeCodeHook, sandbox: Sandbox) -> None:
+        assert hook.get_organization().id == sandbox.organization.id
+        assert hook.get_organization().name == "Sandbox"
+
+    def test_the_connection_stays_open_between_calls(self, hook: ClaudeCodeHook) -> None:
+        assert hook.get_conn() is hook.get_conn()
+
+    def test_a_token(self, sandbox: Sandbox, connection: Any) -> None:
+        connection(host=sandbox.base_url, password=OAUTH_TOKEN, extra={"authentication": "bearer"})
+
+        assert len(list(ClaudeCodeHook().iter_records(DAY))) == 2
+
+    def test_the_async_client(self, hook: ClaudeCodeHook) -> None:
+        async def read() -> list[Any]:
+            async with await hook.get_async_conn() as client:
+                return [page async for page in client.iter_pages(DAY)]
+
+        assert asyncio.run(read()) == list(hook.iter_pages(DAY))
+
+    @pytest.mark.parametrize("day", ["20250901", "None", datetime(2025, 9, 1, tzinfo=UTC)])
+    def test_no_day_is_refused_before_anything_is_asked(self, hook: ClaudeCodeHook, sandbox: Sandbox, day: Any) -> None:
+        for read in (hook.iter_records, hook.iter_pages, hook.get_df):
+            with pytest.raises(ClaudeCodeConfigurationError):
+                list(read(day))
+        assert sandbox.requests == []
+
+    def test_a_day_that_breaks_off_is_an_error(self, hook: ClaudeCodeHook, sandbox: Sandbox) -> None:
+        sandbox.faults = Faults(wrong_day=True, page=2)
+
+        with pytest.raises(ClaudeCodeResponseError):
+            hook.get_df(DAY)
+
+
+class TestDataFrame:
+    """One table of a day."""
+
+    def test_values_are_those_of_the_report(self, hook: ClaudeCodeHook) -> None:
+        frame = hook.get_df("2025-09-01")
+
+        assert len(frame) == 2
+        user, pipeline = frame.to_dict("records")
+        assert user["date"] == DAY
+        assert (user["actor_type"], user["actor_id"]) == ("user_actor", "developer@company.com")
+        assert (pipeline["actor_type"], pipeline["actor_id"]) == ("api_actor", "ci")
+        assert (user["num_sessions"], user["lines_of_code_added"], user["edit_tool_accepted"]) == (5, 1543, 45)
+        assert (user["tool_actions_accepted"], user["tool_actions_rejected"], user["model_count"]) == (68, 8, 1)
+        assert (user["input_tokens"], user["estimated_cost_cents"], user["currency"]) == (100000, Decimal(1025), "USD")
+        assert (pipeline["num_sessions"], pipeline["tool_actions_accepted"], pipeline["model_count"]) == (0, 1, 0)
+
+    def test_unknown_is_null_and_counts_stay_integers_beside_it(self, hook: ClaudeCodeHook) -> None:
+        frame = hook.get_df(DAY)
+
+        assert frame["is_remote"].isna().tolist() == [True, False]
+        assert frame["subscription_type"].isna().tolist() == [True, False]
+        for column in ("input_tokens", "estimated_cost_cents", "currency"):
+            assert frame[column].isna().tolist() == [False, True]
+        # A float could not hold it.
+        assert frame["lines_of_code_added"].tolist() == [1543, 2**53 + 1]
+
+    def test_types_are_exact(self, hook: ClaudeCodeHook) -> None:
+        types = {name: dtype.pyarrow_dtype for name, dtype in hook.get_df(DAY).dtypes.items()}
+
+        assert types["date"] == pa.date32()
+        assert types["loaded_at"] == pa.timestamp("us", "UTC")
+        assert types["estimated_cost_cents"] == pa.decimal128(38, 9)
+        assert types["is_remote"] == pa.bool_()
+        assert types["actor_id"] == pa.string()
+        for column in ("key_ordinal", "num_sessions", "edit_tool_accepted", "input_tokens"):
+            assert types[column] == pa.int64()
+
+    @pytest.mark.parametrize(
+        ("table", "rows", "column"),
+        [("usage", 2, "num_sessions"), ("model_usage", 1, "model"), ("tool_usage", 5, "tool_name")],
+    )
+    def test_every_table_has_its_grain(self, hook: ClaudeCodeHook, table: str, rows: int, column: str) -> None:
+        frame = hook.get_df(DAY, table)
+
+        assert len(frame) == rows
+        assert column in frame
+        assert frame["loaded_at"].nunique() == 1
+
+    @pytest.mark.parametrize("table", ["usage", "model_usage", "tool_usage"])
+    def test_an_empty_day_is_an_empty_frame_of_the_same_types(self, hook: ClaudeCodeHook, table: str) -> None:
+        empty = hook.get_df("2025-09-02", table)
+
+        assert len(empty) == 0
+        pd.testing.assert_series_equal(empty.dtypes, hook.get_df(DAY, table).dtypes)
+
+    @pytest.mark.parametrize("table", ["loads", "claude_code_usage", ""])
+    def test_another_table_is_refused_before_anything_is_asked(
+        self, hook: ClaudeCodeHook, sandbox: Sandbox, table: str
+    ) -> None:
+        with pytest.raises(ClaudeCodeConfigurationError, match="usage, model_usage, tool_usage"):
+            hook.get_df(DAY, table)
+        assert sandbox.requests == []
+
+    def test_actors_may_be_pseudonyms(self, sandbox: Sandbox, connection: Any) -> None:
+        secret = "a secret of enough characters"
+        connection(host=sandbox.base_url, password=sandbox.api_key, extra={"pseudonym_secret": secret})
+
+        frame = ClaudeCodeHook().get_df(DAY, actor_identity="hmac")
+
+        assert frame["actor_id"].str.fullmatch("[0-9a-f]{64}").all()
+        assert frame["actor_id"].nunique() == 2
+
+    @pytest.mark.parametrize("actor_identity", ["HMAC", "hash", "", None])
+    def test_an_unknown_identity_never_gives_plain_addresses(self, hook: ClaudeCodeHook, actor_identity: Any) -> None:
+        with pytest.raises(ClaudeCodeConfigurationError):
+            hook.get_df(DAY, actor_identity=actor_identity)
+
+
+class TestConnectionTest:
+    """The button of the connection form."""
+
+    def test_a_good_key_names_its_organisation(self, hook: ClaudeCodeHook, sandbox: Sandbox) -> None:
+        good, message = hook.test_connection()
+
+        assert good
+        assert message.startswith(f"The key belongs to the organisation Sandbox ({sandbox.organization.id})")
+        assert [request.path.rsplit("/", 1)[1] for request in sandbox.requests] == ["me", "claude_code"]
+        assert dict(sandbox.requests[1].params)["limit"] == "1"
+
+    @pytest.mark.parametrize(
+        ("key", "said"),
+        [
+            ("sk-ant-api03-CANARYcanary", "looks like a standard API key"),
+            ("sk-ant-api01-CANARYcanary", "looks like an Enterprise Analytics key"),
+            (KEY, "answered 401"),
+            ("CANARYcanary", "answered 401"),
+        ],
+    )
+    def test_a_key_that_may_not_is_explained(self, sandbox: Sandbox, connection: Any, key: str, said: str) -> None:
+        connection(host=sandbox.base_url, password=key)
+
+        good, message = ClaudeCodeHook().test_connection()
+
+        assert not good
+        assert said in message
+        assert "CANARY" not in message
+
+    def test_a_key_that_may_read_the_organisation_only_is_not_good(
+        self, hook: ClaudeCodeHook, sandbox: Sandbox
+    ) -> None:
+        sandbox.faults = Faults(status=403)
+
+        good, message = hook.test_connection()
+
+        assert not good
+        assert "answered 403" in message
+        assert [request.status for request in sandbox.requests] == [200, 403]
+
+    def test_no_key(self, connection: Any) -> None:
+        connection()
+
+        assert ClaudeCodeHook().test_connection() == (False, "The admin API key is missing.")
+
+    def test_nobody_at_the_host(self, connection: Any) -> None:
+        with socket.create_server(("127.0.0.1", 0)) as free:
+            base_url = f"http://127.0.0.1:{free.getsockname()[1]}"
+        connection(host=base_url, password=KEY)
+
+        good, message = ClaudeCodeHook().test_connection()
+
+        assert not good
+        assert base_url in message
+        assert "CANARY" not in message
+
+    def test_another_server_at_the_host(self, sandbox: Sandbox, connection: Any) -> None:
+        connection(host=f"{sandbox.base_url}/elsewhere", password=sandbox.api_key)
+
+        good, message = ClaudeCodeHook().test_connection()
+
+        assert not good
+        assert "Check the API base URL" in message
+
+    def test_a_proxy_s_page(self, hook: ClaudeCodeHook, sandbox: Sandbox) -> None:
+        sandbox.faults = Faults(html=True)
+
+        good, message = hook.test_connection()
+
+        assert not good
+        assert "proxy" in message
+
+    def test_nobody_waits_for_the_retries_of_a_load(self, hook: ClaudeCodeHook, sandbox: Sandbox) -> None:
+        """A server that asks for ten seconds is not waited for; without the limit this would take them."""
+        sandbox.faults = Faults(status=529, retry_after="10")
+        with stamina.set_testing(False):
+            good, message = hook.test_connection()
+
+        assert not good
+        assert "answered 529" in message
+        assert len(sandbox.requests) == 2
+
+    def test_a_connection_that_is_not_there(self) -> None:
+        good, message = ClaudeCodeHook("no_such_connection").test_connection()
+
+        assert not good
+        assert message
+
+    def test_what_nobody_thought_of_is_worded_and_logged(
+        self,
+        sandbox: Sandbox,
+        connection: Any,
+        monkeypatch: pytest.MonkeyPatch,
+        caplog: pytest.LogCaptureFixture,
+        capfd: pytest.CaptureFixture[str],
+    ) -> None:
+        for name in ("HTTPS_PROXY", "HTTP_PROXY", "ALL_PROXY"):
+            monkeypatch.setenv(name, "socks9://127.0.0.1")
+        connection(host=sandbox.base_url, password=KEY)
+
+        with caplog.at_level(logging.INFO):
+            good, message = ClaudeCodeHook().test_connection()
+
+        assert not good
+        assert "CANARY" not in message
+        # A message that sends people to the log needs something there.
+        output = capfd.readouterr()
+        log = caplog.text + output.out + output.err
+        assert "see the log" not in message or "Traceback" in log
+        assert "CANARY" not in log
+
+
+class TestFailWithoutRetry:
+    """The bridge to Airflow's retries."""
+
+    @pytest.mark.parametrize("error", [ClaudeCodeConfigurationError("m"), ClaudeCodeAuthenticationError("m")])
+    def test_what_no_retry_mends_fails_the_task_at_once(self, error: Exception) -> None:
+        with pytest.raises(AirflowFailException, match=r"^m$") as caught, fail_without_retry():
+            raise error
+        assert caught.value.__cause__ is error
+
+    @pytest.mark.parametrize("error", [ClaudeCodeServerError("m"), ClaudeCodeResponseError("m"), ValueError("m")])
+    def test_everything_else_passes_through(self, error: Exception) -> None:
+        with pytest.raises(type(error)) as caught, fail_without_retry():
+            raise error
+        assert caught.value is error
