@@ -27,7 +27,9 @@ _dump = msgspec.json.Encoder(decimal_format="number").encode
 _WIDE = Context(prec=100, rounding=ROUND_HALF_EVEN)
 
 
-def model(amount: Any = 1025, *, name: str = MODEL, currency: str = "USD", tokens: Sequence[int] = (1, 2, 3, 4)) -> Json:
+def model(
+    amount: Any = 1025, *, name: str = MODEL, currency: str = "USD", tokens: Sequence[int] = (1, 2, 3, 4)
+) -> Json:
     """Make an entry of ``model_breakdown``; ``tokens`` are input, output, cache read and cache creation."""
     return {
         "model": name,

@@ -47,9 +47,7 @@ def main() -> int:
         _configure_airflow(home, arguments.dag_file.resolve().parent, files, sandbox)
         with (home / "demo.log").open("w") as log:
             print("Preparing Airflow's metadata database (about 20 s the first time) ...", flush=True)
-            subprocess.run(  # noqa: S603
-                [sys.executable, "-m", "airflow", "db", "migrate"], check=True, stdout=log, stderr=log
-            )
+            subprocess.run([sys.executable, "-m", "airflow", "db", "migrate"], check=True, stdout=log, stderr=log)
             with redirect_stdout(log), redirect_stderr(log):
                 dag = _load_dag(arguments.dag_file)
             print(f"Running the Dag {DAG_ID} for {len(days)} days; each run loads the 3 days before again:")

@@ -58,21 +58,21 @@ class DayTotals:
 
     :param row_counts: rows by table.
     :param digests: by table, the sum of its rows' hashes.
-    :param estimated_cost_cents: sum over all model entries, whatever their currency.
+    :param cents_of_all_currencies: sum over all model entries, whatever their currency.
     """
 
     row_counts: dict[str, int] = field(default_factory=lambda: dict.fromkeys(DATA_TABLES, 0))
     digests: dict[str, int] = field(default_factory=lambda: dict.fromkeys(DATA_TABLES, 0))
     num_sessions: int = 0
-    estimated_cost_cents: Decimal = _ZERO
+    cents_of_all_currencies: Decimal = _ZERO
     currencies: set[str] = field(default_factory=set)
     repeated_keys: int = 0
     unknown_names: set[str] = field(default_factory=set)
 
     @property
-    def cost(self) -> Decimal | None:
+    def estimated_cost_cents(self) -> Decimal | None:
         """The day's cost in cents; ``None`` when its currencies differ, so that there is no sum."""
-        return None if len(self.currencies) > 1 else self.estimated_cost_cents
+        return None if len(self.currencies) > 1 else self.cents_of_all_currencies
 
     def content_digest(self, table: str) -> str:
         """Return a table's digest, 32 hex digits: the sum of its rows' hashes, so their order is no matter."""
@@ -126,7 +126,7 @@ class Flattener:
             self.totals.num_sessions += record.core_metrics.num_sessions
             self.totals.unknown_names.update(record.tool_actions.keys() - KNOWN_TOOLS)
         self._check_sum(self.totals.num_sessions)
-        self._check_money(self.totals.estimated_cost_cents)
+        self._check_money(self.totals.cents_of_all_currencies)
         return page
 
     def _key(self, record: Record) -> Row:
@@ -168,7 +168,7 @@ class Flattener:
             # Adding zero turns a negative zero into the ordinary one.
             cents = _MONEY.add(cost.amount.quantize(_NINE_PLACES, context=_MONEY), _ZERO)
             self._check_money(cents)
-            self.totals.estimated_cost_cents = _MONEY.add(self.totals.estimated_cost_cents, cents)
+            self.totals.cents_of_all_currencies = _MONEY.add(self.totals.cents_of_all_currencies, cents)
             self.totals.currencies.add(cost.currency)
             rows.append(
                 (

@@ -72,7 +72,7 @@ class Load:
                 "table_name": table,
                 "row_count": file.row_count,
                 "num_sessions": self.totals.num_sessions,
-                "estimated_cost_cents": self.totals.cost,
+                "estimated_cost_cents": self.totals.estimated_cost_cents,
                 "content_digest": self.totals.content_digest(table),
                 "complete": self.complete,
                 "repeated_keys": self.totals.repeated_keys,
@@ -90,7 +90,7 @@ class Load:
 
     def summary(self) -> dict[str, Any]:
         """Return what a run tells about the day: counts and sums, never a record, an address or a key."""
-        cost: Decimal | None = self.totals.cost
+        cost: Decimal | None = self.totals.estimated_cost_cents
         return {
             "day": self.day.isoformat(),
             "rows": {table: file.row_count for table, file in self.files.items()},

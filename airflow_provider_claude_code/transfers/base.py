@@ -8,6 +8,7 @@ import tempfile
 import time
 from abc import abstractmethod
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime, timedelta
 from functools import cached_property
 from pathlib import Path
@@ -63,6 +64,21 @@ class Target(Protocol):
         :raises ClaudeCodeEmptyDayError: the day holds rows, and ``keep_rows`` is set.
         :raises SupersededError: a newer load was found; loading afresh settles which is last.
         """
+
+
+@dataclass(frozen=True)
+class Progress:
+    """
+    How far a task is.
+
+    :param days: the days that are left, the current one first.
+    :param loaded: the summaries of those before.
+    :param attempt: counts how often the current day was begun.
+    """
+
+    days: list[date]
+    loaded: list[dict[str, Any]] = field(default_factory=list)
+    attempt: int = 1
 
 
 class ClaudeCodeTransferOperator(BaseOperator):
@@ -122,8 +138,13 @@ class ClaudeCodeTransferOperator(BaseOperator):
         self.file_format: FileFormat = _checked("file_format", file_format, get_args(FileFormat))
 
     @abstractmethod
-    def open_target(self) -> Target:
+    def open_target(self, context: Context) -> Target:
         """Return the place where the days go."""
+
+    @property
+    @abstractmethod
+    def asset_uri(self) -> str:
+        """The URI of the Asset that stands for what the operator writes."""
 
     @cached_property
     def hook(self) -> ClaudeCodeHook:
@@ -134,24 +155,9 @@ class ClaudeCodeTransferOperator(BaseOperator):
         """Load the days and return what was loaded, a small dict per day."""
         with fail_without_retry():
             last = parse_day(self.day)
-            days = [last - timedelta(days=back) for back in range(self.lookback_days, -1, -1)]
             self._refuse_incomplete(last)
-            target = self.open_target()
-            loaded = [self._load_day(day, target, context) for day in days]
-        if not any(day["published"] for day in loaded):
-            raise AirflowSkipException(f"The API has no records of {', '.join(map(str, days))}.")
-        summary: dict[str, Any] = {"days": loaded}
-        for outlet in self.outlets:
-            if isinstance(outlet, Asset):
-                context["outlet_events"][outlet].extra = summary
-            elif isinstance(outlet, AssetAlias):
-                context["outlet_events"][outlet].add(Asset(self.asset_uri), extra=summary)
-        return summary
-
-    @property
-    @abstractmethod
-    def asset_uri(self) -> str:
-        """The URI of the Asset that stands for what the operator writes."""
+            days = [last - timedelta(days=back) for back in range(self.lookback_days, -1, -1)]
+            return self._load_days(Progress(days), context)
 
     def _refuse_incomplete(self, day: date) -> None:
         now = datetime.now(UTC)
@@ -163,37 +169,69 @@ class ClaudeCodeTransferOperator(BaseOperator):
             "load what there is of the current day."
         )
 
-    def _load_day(self, day: date, target: Target, context: Context) -> dict[str, Any]:
-        for _ in range(PUBLISH_ATTEMPTS):
-            with tempfile.TemporaryDirectory(prefix="claude-code-") as directory:
-                load = self._read_day(day, Path(directory), target.last_loaded_at(day), context)
-                empty = load.totals.row_counts[USAGE.name] == 0
-                if empty and self.on_empty == "fail":
-                    raise ClaudeCodeEmptyDayError(f"The API has no records of {day}, and on_empty is 'fail'.")
-                if empty and self.on_empty == "skip":
-                    self.log.info("The API has no records of %s; leaving the day as it is", day)
-                    return load.summary() | {"published": False}
-                try:
-                    where = target.publish(load, keep_rows=empty and self.on_empty == "write")
-                except SupersededError as conflict:
-                    pause = random.uniform(0, LONGEST_CONFLICT_PAUSE)  # noqa: S311
-                    self.log.warning("%s; loading %s again in %.1f s", conflict, day, pause)
-                    time.sleep(pause)
-                    continue
-            summary = load.summary() | {"published": True} | where
-            self.log.info(
-                "Loaded %s: %s rows; %s sessions; %s cents; %s",
-                day,
-                ", ".join(f"{count} {table}" for table, count in summary["rows"].items()),
-                summary["num_sessions"],
-                summary["estimated_cost_cents"],
-                "complete" if load.complete else "NOT COMPLETE YET",
+    def _load_days(self, progress: Progress, context: Context) -> dict[str, Any]:
+        """Load the days that are left, and report all."""
+        target = self.open_target(context)
+        while progress.days:
+            try:
+                day = self._load_day(target, progress, context)
+            except SupersededError as conflict:
+                progress = self._try_again(progress, conflict)
+            else:
+                progress = self._done(progress, day)
+        return self._report(progress.loaded, context)
+
+    def _load_day(self, target: Target, progress: Progress, context: Context) -> dict[str, Any]:
+        day = progress.days[0]
+        with tempfile.TemporaryDirectory(prefix="claude-code-") as directory:
+            load = self._read_day(day, Path(directory), target.last_loaded_at(day), context)
+            empty = load.totals.row_counts[USAGE.name] == 0
+            if empty and self.on_empty == "fail":
+                raise ClaudeCodeEmptyDayError(f"The API has no records of {day}, and on_empty is 'fail'.")
+            if empty and self.on_empty == "skip":
+                self.log.info("The API has no records of %s; leaving the day as it is", day)
+                return load.summary() | {"published": False}
+            return self._publish(target, load, empty and self.on_empty == "write", progress)
+
+    def _publish(self, target: Target, load: Load, keep_rows: bool, progress: Progress) -> dict[str, Any]:
+        """Publish a day and return its summary."""
+        return load.summary() | {"published": True} | target.publish(load, keep_rows=keep_rows)
+
+    def _try_again(self, progress: Progress, conflict: SupersededError) -> Progress:
+        day = progress.days[0]
+        if progress.attempt == PUBLISH_ATTEMPTS:
+            raise ClaudeCodePublishError(
+                f"{day} was replaced by another writer {PUBLISH_ATTEMPTS} times while this task loaded it. Let one "
+                "task at a time load a day (max_active_runs=1, or a pool), then try again."
             )
-            return summary
-        raise ClaudeCodePublishError(
-            f"{day} was replaced by another writer {PUBLISH_ATTEMPTS} times while this task loaded it. Let one "
-            "task at a time load a day (max_active_runs=1, or a pool), then try again."
+        pause = random.uniform(0, LONGEST_CONFLICT_PAUSE)  # noqa: S311
+        self.log.warning("%s; loading %s again in %.1f s", conflict, day, pause)
+        time.sleep(pause)
+        return replace(progress, attempt=progress.attempt + 1)
+
+    def _done(self, progress: Progress, day: dict[str, Any]) -> Progress:
+        """Log a day that is done and go on to the next."""
+        self.log.info(
+            "%s %s: %s rows; %s sessions; %s cents; %s",
+            "Loaded" if day["published"] else "Left alone",
+            day["day"],
+            ", ".join(f"{count} {table}" for table, count in day["rows"].items()),
+            day["num_sessions"],
+            day["estimated_cost_cents"],
+            "complete" if day["complete"] else "NOT COMPLETE YET",
         )
+        return Progress(progress.days[1:], [*progress.loaded, day])
+
+    def _report(self, loaded: list[dict[str, Any]], context: Context) -> dict[str, Any]:
+        if not any(day["published"] for day in loaded):
+            raise AirflowSkipException(f"The API has no records of {', '.join(day['day'] for day in loaded)}.")
+        summary: dict[str, Any] = {"days": loaded}
+        for outlet in self.outlets:
+            if isinstance(outlet, Asset):
+                context["outlet_events"][outlet].extra = summary
+            elif isinstance(outlet, AssetAlias):
+                context["outlet_events"][outlet].add(Asset(self.asset_uri), extra=summary)
+        return summary
 
     def _read_day(self, day: date, directory: Path, last_loaded_at: datetime | None, context: Context) -> Load:
         """Read a day to its last page into spooled files."""

@@ -12,6 +12,8 @@ from airflow_provider_claude_code.exceptions import ClaudeCodeConfigurationError
 from airflow_provider_claude_code.transfers.base import ClaudeCodeTransferOperator
 
 if TYPE_CHECKING:
+    from airflow.sdk import Context
+
     from airflow_provider_claude_code.tables.contract import FileFormat
     from airflow_provider_claude_code.transfers.base import Target
 
@@ -70,7 +72,7 @@ class ClaudeCodeToObjectStorageOperator(ClaudeCodeTransferOperator):
             )
         return ObjectStoragePath(url, conn_id=self.conn_id)
 
-    def open_target(self) -> Target:
+    def open_target(self, context: Context) -> Target:
         """Return the directory or bucket."""
         # Loads pyarrow, so not when a Dag file is parsed.
         from airflow_provider_claude_code.transfers.files import FileTarget

@@ -18,7 +18,7 @@ from airflow_provider_claude_code.exceptions import (
     ClaudeCodeEmptyDayError,
     ClaudeCodePublishError,
 )
-from airflow_provider_claude_code.tables.contract import EXTENSIONS, FILE_LOADS, FileFormat
+from airflow_provider_claude_code.tables.contract import EXTENSIONS, FILE_LOADS, LOADS, FileFormat
 from airflow_provider_claude_code.tables.loads import Load
 from airflow_provider_claude_code.tables.spool import arrow_schema
 from airflow_provider_claude_code.transfers.base import SupersededError
@@ -58,21 +58,21 @@ class FileTarget:
     def publish(self, load: Load, *, keep_rows: bool) -> dict[str, Any]:
         """Replace a day; see :class:`~airflow_provider_claude_code.transfers.base.Target`."""
         keys = {table: f"{_folder(table, load.day)}/{table}.{self._extension}" for table in load.files}
-        with self._store.exclusive():
+        with self._store.exclusive(keys.values()):
             self._claim(load)
             self._refuse_newer(load)
             if keep_rows:
                 self._refuse_to_erase(load)
             self._store.write({key: load.files[table].path for table, key in keys.items()})
-            for table in load.files:
-                self._remove_leftovers(table, load.day)
+            self._remove_other_formats(load)
             self._store.write({self._loads_key(load): _write_loads(load, keys)})
-            # Where other writers cannot be kept out, one may have come in between.
+            # Where other writers cannot be kept out, one may have come in between: one that began later and has
+            # ended (its load is newer), one of another organisation, or one that began earlier and wrote last.
             self._refuse_newer(load)
             self._claim(load)
             for table, key in keys.items():
                 if self._store.sha256(key) != load.files[table].sha256:
-                    raise SupersededError(f"another writer replaced {key}")
+                    raise SupersededError(f"another writer replaced {self._store.url(key)}")
         return {"files": {table: self._store.url(key) for table, key in keys.items()}}
 
     def _claim(self, load: Load) -> None:
@@ -102,28 +102,29 @@ class FileTarget:
             raise SupersededError(f"another writer published a newer load of {load.day}")
 
     def _refuse_to_erase(self, load: Load) -> None:
-        held = {table: count for table in load.files if (count := self._held_rows(table, load.day)) != "0"}
+        held = {table: rows for table in load.files if (rows := self._held_rows(table, load.day)) != 0}
         if held:
-            counts = ", ".join(f"{table}: {count}" for table, count in held.items())
+            counts = ", ".join(
+                f"{table}: {'an unknown number, since a load was interrupted' if rows is None else rows}"
+                for table, rows in held.items()
+            )
             raise ClaudeCodeEmptyDayError(
                 f"The API has no records of {load.day}, but {self._store.url('')} holds rows of it ({counts}), "
                 "which stay. If the day is really empty, run the task once with on_empty='replace'."
             )
 
-    def _held_rows(self, table: str, day: date) -> str:
-        """Say how many rows a table holds of a day, as far as its commit record can be believed."""
-        folder = _folder(table, day)
-        names = [name for name in self._store.names(folder) if name.startswith(f"{table}.")]
-        if not names:
-            return "0"
+    def _held_rows(self, table: str, day: date) -> int | None:
+        """Return the rows a table holds of a day, or ``None`` when its commit record is not true of its file."""
+        if not any(name.startswith(f"{table}.") for name in self._store.names(_folder(table, day))):
+            return 0
         record = self._commit_record(table, day)
         if record is None or self._store.sha256(record["path"]) != record["sha256"]:
-            return "an unknown number, since a load was interrupted"
-        return str(record["row_count"])
+            return None
+        return int(record["row_count"])
 
     def _commit_record(self, table: str, day: date) -> dict[str, Any] | None:
         for load_id in self._load_ids(day):
-            key = f"{_folder('loads', day)}/{load_id}.parquet"
+            key = f"{_folder(LOADS.name, day)}/{load_id}.parquet"
             content = self._store.read(key)
             try:
                 rows = pa.parquet.read_table(io.BytesIO(content or b"")).to_pylist()
@@ -136,19 +137,18 @@ class FileTarget:
 
     def _load_ids(self, day: date) -> list[str]:
         """Return the ids of a day's loads, newest first."""
-        names = self._store.names(_folder("loads", day))
-        return sorted((name.removesuffix(".parquet") for name in names if not name.startswith(".")), reverse=True)
+        names = self._store.names(_folder(LOADS.name, day))
+        return sorted((match[1] for name in names if (match := _LOADS_NAME.fullmatch(name))), reverse=True)
 
     def _loads_key(self, load: Load) -> str:
-        return f"{_folder('loads', load.day)}/{load.load_id}.parquet"
+        return f"{_folder(LOADS.name, load.day)}/{load.load_id}.parquet"
 
-    def _remove_leftovers(self, table: str, day: date) -> None:
-        """Remove the day in other formats, and what writers that were killed left behind."""
-        formats = {f"{table}.{extension}" for extension in EXTENSIONS.values()} - {f"{table}.{self._extension}"}
-        for folder in (_folder(table, day), _folder("loads", day)):
-            for name in self._store.names(folder):
-                if name in formats or (name.startswith(".") and name.endswith(".tmp")):
-                    self._store.delete(f"{folder}/{name}")
+    def _remove_other_formats(self, load: Load) -> None:
+        for table in load.files:
+            folder = _folder(table, load.day)
+            others = {f"{table}.{extension}" for extension in EXTENSIONS.values() if extension != self._extension}
+            for name in others.intersection(self._store.names(folder)):
+                self._store.delete(f"{folder}/{name}")
 
 
 def _folder(table: str, day: date) -> str:

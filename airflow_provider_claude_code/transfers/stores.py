@@ -7,7 +7,7 @@ import hashlib
 import os
 import secrets
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
@@ -16,11 +16,15 @@ if TYPE_CHECKING:
     from airflow.sdk import ObjectStoragePath
 
 
+# Begins the names of files that are being written; readers of data lakes pass over names with a dot.
+_TEMPORARY = ".claude-code-tmp-"
+
+
 class Store(Protocol):
     """Files under one root, named by keys like ``usage/dt=2025-09-01/usage.parquet``."""
 
-    def exclusive(self) -> AbstractContextManager[None]:
-        """Keep other writers out for as long as the context lasts, where the store can."""
+    def exclusive(self, keys: Iterable[str]) -> AbstractContextManager[None]:
+        """Keep other writers out of what is about to be replaced, as far as the store can."""
 
     def names(self, folder: str) -> list[str]:
         """Return the names of the files directly in a folder; none when there is no such folder."""
@@ -52,7 +56,7 @@ class LocalStore:
         self._root = root
 
     @contextmanager
-    def exclusive(self) -> Iterator[None]:
+    def exclusive(self, keys: Iterable[str]) -> Iterator[None]:
         """Hold the lock; it is released when the process ends, however it does."""
         self._root.mkdir(parents=True, exist_ok=True)
         with (self._root / ".lock").open("wb") as lock:
@@ -80,11 +84,15 @@ class LocalStore:
     def write(self, files: Mapping[str, Path]) -> None:
         """Replace files: none is touched before all lie complete and flushed beside their places."""
         staged: dict[Path, Path] = {}
+        for folder in {(self._root / key).parent for key in files}:
+            folder.mkdir(parents=True, exist_ok=True)
+            # This writer has the lock, so what lies here was left by one that was killed.
+            for leftover in folder.glob(f"{_TEMPORARY}*"):
+                leftover.unlink()
         try:
             for key, source in files.items():
                 place = self._root / key
-                place.parent.mkdir(parents=True, exist_ok=True)
-                staged[place] = place.with_name(f".{place.name}.{secrets.token_hex(4)}.tmp")
+                staged[place] = place.with_name(_TEMPORARY + secrets.token_hex(4))
                 with source.open("rb") as reader, staged[place].open("xb") as writer:
                     shutil.copyfileobj(reader, writer)
                     writer.flush()
@@ -118,7 +126,7 @@ class ObjectStore:
         self._root = root
         self._fs = root.fs
 
-    def exclusive(self) -> AbstractContextManager[None]:
+    def exclusive(self, keys: Iterable[str]) -> AbstractContextManager[None]:
         """Do nothing: object stores know no locks."""
         return nullcontext()
 

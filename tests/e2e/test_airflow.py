@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from datetime import date, datetime, timedelta, timezone
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -135,7 +135,7 @@ def _json(printed: str) -> list[dict[str, Any]]:
 
 def _assert_holds_the_truth(files: Path, sandbox: Sandbox, day: date) -> None:
     """Compare a day's files with what the sandbox's organisation did, counted in another way."""
-    truth = sandbox.organization.records(day, datetime.now(timezone.utc))
+    truth = sandbox.organization.records(day, datetime.now(UTC))
     tables = {
         table: pq.read_table(files / table / f"dt={day}" / f"{table}.parquet", partitioning=None)
         for table in ("usage", "model_usage", "tool_usage")

@@ -155,7 +155,12 @@ class TestColumns:
         }
         totals = flattener.totals
         assert totals.row_counts == {"usage": 1, "model_usage": 1, "tool_usage": 4}
-        assert (totals.num_sessions, totals.cost, totals.repeated_keys, totals.unknown_names) == (5, 1025, 0, set())
+        assert (totals.num_sessions, totals.estimated_cost_cents, totals.repeated_keys, totals.unknown_names) == (
+            5,
+            1025,
+            0,
+            set(),
+        )
 
     def test_without_models_tokens_and_cost_are_unknown_and_not_zero(self) -> None:
         tables, flattener = flatten([official_example(model_breakdown=[])])
@@ -169,7 +174,7 @@ class TestColumns:
             estimated_cost_cents=None,
             currency=None,
         )
-        assert flattener.totals.cost == 0
+        assert flattener.totals.estimated_cost_cents == 0
 
     def test_two_models_are_two_rows_and_one_sum(self) -> None:
         entries = [
@@ -177,7 +182,9 @@ class TestColumns:
             model(0.5, name="claude-haiku-4-5", tokens=(1, 20, 300, 4000)),
         ]
         tables, _ = flatten([official_example(model_breakdown=entries)])
-        assert [(row["model"], row["cache_read_tokens"], row["estimated_cost_cents"]) for row in tables["model_usage"]] == [
+        assert [
+            (row["model"], row["cache_read_tokens"], row["estimated_cost_cents"]) for row in tables["model_usage"]
+        ] == [
             (MODEL, 10000, Decimal("1025")),
             ("claude-haiku-4-5", 300, Decimal("0.5")),
         ]
@@ -212,7 +219,7 @@ class TestColumns:
             estimated_cost_cents=None,
             currency=None,
         )
-        assert flattener.totals.cost is None
+        assert flattener.totals.estimated_cost_cents is None
 
     def test_two_records_in_different_currencies_keep_theirs_and_the_day_has_no_sum(self) -> None:
         tables, flattener = flatten(
@@ -222,7 +229,7 @@ class TestColumns:
             ]
         )
         assert [(row["estimated_cost_cents"], row["currency"]) for row in tables["usage"]] == [(3, "USD"), (4, "EUR")]
-        assert flattener.totals.cost is None
+        assert flattener.totals.estimated_cost_cents is None
 
     def test_an_unknown_tool_has_its_row_and_counts_among_all_tools(self) -> None:
         actions = {"edit_tool": {"accepted": 1, "rejected": 2}, "bash_tool": {"accepted": 30, "rejected": 40}}
@@ -321,7 +328,7 @@ class TestMoney:
         tables, flattener = flatten([official_example(model_breakdown=[model(amount)])])
         for row in (tables["usage"][0], tables["model_usage"][0]):
             assert row["estimated_cost_cents"] == Decimal(stored)
-        assert flattener.totals.cost == Decimal(stored)
+        assert flattener.totals.estimated_cost_cents == Decimal(stored)
 
     def test_amounts_are_rounded_one_by_one_and_then_added(self) -> None:
         # Added first, they would be 0.0000000015 and round to 0.000000002.
@@ -455,7 +462,9 @@ class TestDigest:
     def test_a_renamed_tool_changes_the_digest_of_tools(self) -> None:
         actions = {"edit_tool": {"accepted": 1, "rejected": 0}}
         renamed = {"edit_tool_2": {"accepted": 1, "rejected": 0}}
-        assert digests([official_example(tool_actions=actions)])[2] != digests([official_example(tool_actions=renamed)])[2]
+        assert (
+            digests([official_example(tool_actions=actions)])[2] != digests([official_example(tool_actions=renamed)])[2]
+        )
 
     def test_a_model_that_moves_to_another_person_changes_the_digest(self) -> None:
         ours, theirs = official_example(model_breakdown=[]), official_example(terminal_type="tmux")
@@ -485,7 +494,9 @@ def test_nothing_is_lost_and_all_sums_agree_with_the_raw_json(records: list[Json
     assert flattener.totals.row_counts == {table: len(rows) for table, rows in tables.items()}
     assert flattener.totals.num_sessions == sums["usage.num_sessions"]
     currencies = {entry["estimated_cost"]["currency"] for record in records for entry in record["model_breakdown"]}
-    assert flattener.totals.cost == (None if len(currencies) > 1 else sums["model_usage.estimated_cost_cents"])
+    assert flattener.totals.estimated_cost_cents == (
+        None if len(currencies) > 1 else sums["model_usage.estimated_cost_cents"]
+    )
 
 
 @given(DAYS)

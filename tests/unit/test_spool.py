@@ -110,7 +110,9 @@ def odd_day() -> list[Json]:
         official_example(),
         official_example(actor={"type": "user_actor", "email_address": None}, subscription_type=None),
         official_example(terminal_type="", subscription_type="", is_remote=False, tool_actions={}, model_breakdown=[]),
-        official_example(subscription_type="team", is_remote=True, model_breakdown=[model(1), model(2, currency="EUR")]),
+        official_example(
+            subscription_type="team", is_remote=True, model_breakdown=[model(1), model(2, currency="EUR")]
+        ),
         official_example(terminal_type="money", model_breakdown=[model(amount) for amount in money[:3]]),
         official_example(terminal_type="money", model_breakdown=[model(amount) for amount in money[3:]]),
         *(
@@ -196,8 +198,8 @@ def read_duckdb(path: Path, schema: pa.Schema) -> list[Row]:
         source = f"read_json('{path}', format='newline_delimited', columns={columns})"
     else:
         source = (
-            f"read_csv('{path}', header=true, columns={columns}, quote='\"', escape='\"', delim=',', auto_detect=false, "
-            "nullstr='', allow_quoted_nulls=false, parallel=false)"
+            f"read_csv('{path}', header=true, columns={columns}, quote='\"', escape='\"', delim=',', "
+            "auto_detect=false, nullstr='', allow_quoted_nulls=false, parallel=false)"
         )
     relation = duckdb.sql(f"SELECT * REPLACE (epoch_us(loaded_at) AS loaded_at) FROM {source}")
     return [dict(zip(relation.columns, row, strict=True)) for row in relation.fetchall()]
@@ -341,9 +343,12 @@ def test_a_file_that_exists_is_never_overwritten(tmp_path: Path) -> None:
 
 
 def test_an_error_on_the_way_is_the_one_that_is_seen(tmp_path: Path) -> None:
-    with (
-        pytest.raises(ZeroDivisionError),
-        DaySpool(tmp_path, Flattener(DAY), TABLES, "csv", "load-1", LOADED_AT) as day_spool,
-    ):
-        day_spool.write(decode_report(body(people(1))).data)
-        raise ZeroDivisionError
+    page = decode_report(body(people(1))).data
+
+    def fail_after_a_page() -> None:
+        with DaySpool(tmp_path, Flattener(DAY), TABLES, "csv", "load-1", LOADED_AT) as day_spool:
+            day_spool.write(page)
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        fail_after_a_page()

@@ -90,8 +90,8 @@ class TestEveryStore:
         assert store.names("a") == ["y"]
         assert store.read("a/x") is None
 
-    def test_deleting_what_somebody_else_has_deleted_is_no_error(self, store: Store, put: Put) -> None:
-        # Two writers may clean up the same leftovers.
+    def test_deleting_what_another_writer_has_deleted_is_no_error(self, store: Store, put: Put) -> None:
+        # Without a lock, two writers may clean up the same leftovers.
         store.write({"a/x": put(b"1"), "a/y": put(b"1")})
         store.delete("a/x")
         store.delete("a/x")
@@ -110,7 +110,7 @@ class TestEveryStore:
 
     def test_exclusive_can_be_entered_again_and_again(self, store: Store) -> None:
         for _ in range(2):
-            with store.exclusive():
+            with store.exclusive(["a/x"]):
                 pass
 
 
@@ -158,10 +158,10 @@ class TestLocalStore:
 
         def second() -> None:
             entered.set()
-            with LocalStore(tmp_path).exclusive():
+            with LocalStore(tmp_path).exclusive(["a/x"]):
                 order.append("second")
 
-        with store.exclusive():
+        with store.exclusive(["a/x"]):
             thread = threading.Thread(target=second)
             thread.start()
             assert entered.wait(10)
@@ -183,5 +183,5 @@ class TestLocalStore:
         assert process.stdout.readline() == b"locked\n"
         process.send_signal(signal.SIGKILL)
         process.communicate()
-        with LocalStore(tmp_path).exclusive():
+        with LocalStore(tmp_path).exclusive(["a/x"]):
             pass

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta, timezone
+from datetime import UTC, datetime, timedelta
 
 from airflow.sdk import DAG
 
 from airflow_provider_claude_code.sensors.freshness import ClaudeCodeFreshnessSensor
 
-START = datetime(2025, 9, 1, tzinfo=timezone.utc)
+START = datetime(2025, 9, 1, tzinfo=UTC)
 PAST_DAY = "2025-09-01"
 FUTURE_DAY = "2099-01-01"
 

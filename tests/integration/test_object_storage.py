@@ -1,0 +1,1072 @@
+"""Days of usage arrive in a directory or a bucket whole or not at all, whoever writes and whatever fails."""
+
+import gzip
+import hashlib
+import hmac
+import io
+import itertools
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import threading
+import uuid
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
+from datetime import UTC, date, datetime, timedelta
+from decimal import Decimal
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import duckdb
+import pyarrow as pa
+import pyarrow.parquet
+import pytest
+from airflow.providers.common.compat.sdk import AirflowFailException, AirflowSkipException, Asset, AssetAlias
+from airflow.sdk import ObjectStoragePath
+from airflow.sdk.io import attach
+from fsspec.implementations.memory import MemoryFileSystem
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from airflow_provider_claude_code.exceptions import (
+    ClaudeCodeConnectionError,
+    ClaudeCodeEmptyDayError,
+    ClaudeCodeError,
+    ClaudeCodeIncompleteDayError,
+    ClaudeCodeResponseError,
+    ClaudeCodeServerError,
+)
+from airflow_provider_claude_code.sandbox import Faults, Sandbox
+from airflow_provider_claude_code.tables.contract import EXTENSIONS
+from airflow_provider_claude_code.transfers import base
+from airflow_provider_claude_code.transfers.claude_code_to_object_storage import ClaudeCodeToObjectStorageOperator
+from airflow_provider_claude_code.transfers.files import FileTarget
+from airflow_provider_claude_code.transfers.stores import LocalStore, ObjectStore, Store
+from tests.records import DAY, Json, model, official_example, people
+
+ROOT = Path(__file__).parents[2]
+TABLES = ("usage", "model_usage", "tool_usage")
+SECRET = "correct horse battery staple"
+Tree = dict[str, bytes]
+
+
+class RemoteFileSystem(MemoryFileSystem):
+    """Replaces an object in one go and reads it as it was, like a bucket and unlike fsspec's memory."""
+
+    store: dict[str, Any] = {}  # noqa: RUF012
+    pseudo_dirs = [""]  # noqa: RUF012
+
+    def put_file(self, lpath: str, rpath: str, **_: Any) -> None:
+        self.pipe_file(rpath, Path(lpath).read_bytes())
+
+    def _open(self, path: str, mode: str = "rb", **options: Any) -> Any:
+        if mode != "rb":
+            return super()._open(path, mode, **options)
+        return io.BytesIO(self.cat_file(path))
+
+    def cat_file(self, path: str, *_: Any, **__: Any) -> bytes:
+        try:
+            return bytes(self.store[self._strip_protocol(path)].getvalue())
+        except KeyError:
+            raise FileNotFoundError(path) from None
+
+
+REMOTE = RemoteFileSystem(skip_instance_cache=True)
+# Under a Connection of its own, so that no other test's memory:// meets it.
+attach("memory", conn_id="remote", fs=REMOTE)
+
+
+class Place:
+    """Where a test's files go, seen from outside."""
+
+    def __init__(self, local: Path | None) -> None:
+        self.local = local
+        self.path = str(local or f"memory://{uuid.uuid4().hex}/prefix")
+        self.conn_id = None if local else "remote"
+
+    def store(self) -> Store:
+        if self.local:
+            return LocalStore(self.local)
+        return ObjectStore(ObjectStoragePath(self.path, conn_id=self.conn_id))
+
+    def tree(self) -> Tree:
+        """All files by key, but the lock."""
+        if self.local:
+            files = (path for path in self.local.rglob("*") if path.is_file() and path.name != ".lock")
+            return {str(path.relative_to(self.local)): path.read_bytes() for path in files}
+        prefix = self.path.removeprefix("memory:/") + "/"
+        return {
+            path.removeprefix(prefix): file.getvalue() for path, file in REMOTE.store.items() if path.startswith(prefix)
+        }
+
+    def rows(self, table: str, day: date = DAY) -> list[dict[str, Any]]:
+        content = self.tree()[f"{table}/dt={day}/{table}.parquet"]
+        return list(pa.parquet.read_table(io.BytesIO(content)).to_pylist())
+
+    def loads(self, day: date = DAY) -> list[list[dict[str, Any]]]:
+        """The rows of each load of a day, oldest load first."""
+        tree = self.tree()
+        keys = sorted(key for key in tree if re.fullmatch(rf"loads/dt={day}/[^/_.]+\.[^/.]+\.parquet", key))
+        return [pa.parquet.read_table(io.BytesIO(tree[key])).to_pylist() for key in keys]
+
+    def commit_records(self, day: date = DAY) -> dict[str, dict[str, Any]]:
+        """By table, the newest row of loads."""
+        rows = sorted(itertools.chain(*self.loads(day)), key=lambda row: row["loaded_at"])
+        return {row["table_name"]: row for row in rows}
+
+    def is_torn(self, day: date = DAY) -> bool:
+        """Compare the files of a day with loads, as anybody can."""
+        tree = self.tree()
+        return any(
+            hashlib.sha256(tree.get(row["path"], b"")).hexdigest() != row["sha256"]
+            or len(tree[row["path"]]) != row["bytes"]
+            for row in self.commit_records(day).values()
+        )
+
+    def assert_whole(self, day: date = DAY) -> None:
+        """Check that a day is one load's, with nothing beside it."""
+        tree, records = self.tree(), self.commit_records(day)
+        assert set(records) == set(TABLES)
+        assert not self.is_torn(day)
+        [load_id] = {row["load_id"] for row in records.values()}
+        [loaded_at] = {row["loaded_at"] for row in records.values()}
+        for table, row in records.items():
+            assert [key for key in tree if key.startswith(f"{table}/dt={day}/")] == [row["path"]]
+            if row["path"].endswith(".parquet"):
+                content = pa.parquet.read_table(io.BytesIO(tree[row["path"]]))
+                assert content.num_rows == row["row_count"]
+                assert content.schema.metadata[b"load_id"].decode() == load_id
+                assert set(content["loaded_at"].to_pylist()) <= {loaded_at}
+        assert [key for key in tree if "tmp-" in key] == []
+
+
+@pytest.fixture(params=["local", "memory"])
+def place(request: pytest.FixtureRequest, tmp_path: Path) -> Place:
+    return Place(tmp_path / "target" if request.param == "local" else None)
+
+
+@pytest.fixture
+def local(tmp_path: Path) -> Place:
+    return Place(tmp_path / "target")
+
+
+@pytest.fixture
+def remote() -> Place:
+    return Place(None)
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[Sandbox]:
+    with Sandbox() as sandbox:
+        yield sandbox
+
+
+Connect = Callable[..., None]
+
+
+@pytest.fixture
+def connect(server: Sandbox, monkeypatch: pytest.MonkeyPatch) -> Connect:
+    """Sets the Connection to the sandbox, with some extra."""
+
+    def set_connection(key: str = server.api_key, **extra: Any) -> None:
+        connection = {"conn_type": "claude_code", "host": server.base_url, "password": key, "extra": extra}
+        monkeypatch.setenv("AIRFLOW_CONN_CLAUDE_CODE_DEFAULT", json.dumps(connection))
+
+    return set_connection
+
+
+@pytest.fixture
+def sandbox(server: Sandbox, connect: Connect, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Sandbox]:
+    """The sandbox serving three people a day, a Connection to it, and a spool directory that ends empty."""
+    connect()
+    server.requests.clear()
+    serve(server, 3)
+    spool = tmp_path / "spool"
+    spool.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(spool))
+    # How long writers who met wait is not what is tested here.
+    monkeypatch.setattr(base, "LONGEST_CONFLICT_PAUSE", 0.001)
+    yield server
+    server.faults = Faults()
+    assert list(spool.iterdir()) == []
+
+
+def serve(sandbox: Sandbox, count: int, **changes: Any) -> None:
+    sandbox.records = lambda day, _: people(count, day, **changes)
+
+
+def serve_differently_each_time(sandbox: Sandbox) -> None:
+    """Let every walk through a day find one person more."""
+    walks = itertools.count(2)
+    sandbox.records = lambda day, _: people(next(walks) % 40 + 1, day)
+
+
+def run(operator: ClaudeCodeToObjectStorageOperator, outlet_events: Any = None) -> dict[str, Any]:
+    context: Any = {
+        "ti": SimpleNamespace(dag_id="usage", run_id="manual__1"),
+        "outlet_events": {} if outlet_events is None else outlet_events,
+    }
+    return operator.execute(context)
+
+
+def load(place: Place, day: date = DAY, **arguments: Any) -> dict[str, Any]:
+    return run(
+        ClaudeCodeToObjectStorageOperator(
+            task_id="load", path=place.path, conn_id=place.conn_id, day=str(day), **arguments
+        )
+    )
+
+
+class TestLayout:
+    def test_a_day_is_one_file_per_table_a_row_of_loads_each_and_the_marker(
+        self, sandbox: Sandbox, place: Place
+    ) -> None:
+        load(place)
+        tree = place.tree()
+        [loads_key] = [key for key in tree if key.startswith("loads/")]
+        assert sorted(tree) == sorted(
+            [
+                "_organization.json",
+                "usage/dt=2025-09-01/usage.parquet",
+                "model_usage/dt=2025-09-01/model_usage.parquet",
+                "tool_usage/dt=2025-09-01/tool_usage.parquet",
+                loads_key,
+            ]
+        )
+        assert re.fullmatch(r"loads/dt=2025-09-01/\d{8}T\d{6}\.\d{6}Z-[0-9a-f]{8}\.parquet", loads_key)
+        assert json.loads(tree["_organization.json"]) == {"organization_id": sandbox.organization.id}
+        place.assert_whole()
+
+    def test_loads_says_what_the_files_hold(self, sandbox: Sandbox, place: Place) -> None:
+        before = datetime.now(UTC)
+        load(place)
+        after = datetime.now(UTC)
+        [rows] = place.loads()
+        tree = place.tree()
+        assert [row["table_name"] for row in rows] == list(TABLES)
+        for row, count in zip(rows, (3, 3, 12), strict=True):
+            path = f"{row['table_name']}/dt=2025-09-01/{row['table_name']}.parquet"
+            assert before <= row.pop("loaded_at") <= after
+            assert re.fullmatch("[0-9a-f]{32}", row.pop("content_digest"))
+            assert row.pop("provider_version")
+            assert f"loads/dt=2025-09-01/{row.pop('load_id')}.parquet" in tree
+            assert row == {
+                "organization_id": sandbox.organization.id,
+                "date": DAY,
+                "table_name": row["table_name"],
+                "row_count": count,
+                "num_sessions": 15,
+                "estimated_cost_cents": Decimal("3075"),
+                "complete": True,
+                "repeated_keys": 0,
+                "unknown_names": "[]",
+                "actor_identity": "plain",
+                "pseudonym_key_id": None,
+                "schema_version": 1,
+                "dag_id": "usage",
+                "run_id": "manual__1",
+                "path": path,
+                "bytes": len(tree[path]),
+                "sha256": hashlib.sha256(tree[path]).hexdigest(),
+            }
+
+    def test_loads_tells_repeated_keys_and_names_that_are_new(self, sandbox: Sandbox, place: Place) -> None:
+        new = official_example(
+            actor={"type": "service_actor", "id": "s"}, tool_actions={"zap_tool": {"accepted": 1, "rejected": 0}}
+        )
+        sandbox.records = lambda *_: [new, official_example(), new, new]
+        load(place)
+        for row in place.commit_records().values():
+            assert row["repeated_keys"] == 2
+            assert json.loads(row["unknown_names"]) == ["service_actor", "zap_tool"]
+        assert [row["key_ordinal"] for row in place.rows("usage")] == [0, 0, 1, 2]
+
+    def test_costs_in_two_currencies_have_no_sum_in_loads_and_summary(self, sandbox: Sandbox, place: Place) -> None:
+        serve(sandbox, 2, model_breakdown=[model(1), model(1, currency="EUR")])
+        [day] = load(place)["days"]
+        assert day["estimated_cost_cents"] is None
+        assert place.commit_records()["usage"]["estimated_cost_cents"] is None
+
+    def test_loads_is_written_last(self, sandbox: Sandbox, local: Place) -> None:
+        load(local)
+        steps: list[str] = []
+        load_in_steps(local, steps.append)
+        writes = [step for step in steps if step.startswith("write")]
+        assert [write.split("/")[0] for write in writes] == [
+            "write usage",
+            "write model_usage",
+            "write tool_usage",
+            "write loads",
+        ]
+        assert not any(step.startswith("delete") for step in steps[steps.index(writes[-1]) :])
+
+    def test_duckdb_reads_all_days_of_a_table(self, sandbox: Sandbox, local: Place) -> None:
+        load(local, lookback_days=2)
+        rows = duckdb.sql(
+            "SELECT dt::VARCHAR, count(*), count(DISTINCT date), sum(estimated_cost_cents) FROM "
+            f"read_parquet('{local.path}/usage/*/*.parquet', hive_partitioning=true) "
+            "WHERE dt = date GROUP BY 1 ORDER BY 1"
+        ).fetchall()
+        assert rows == [(day, 3, 1, Decimal(3075)) for day in ("2025-08-30", "2025-08-31", "2025-09-01")]
+
+    def test_a_file_url_is_a_local_directory(self, sandbox: Sandbox, tmp_path: Path) -> None:
+        place = Place(tmp_path / "target")
+        place.path = f"file://{tmp_path}/target"
+        [day] = load(place)["days"]
+        assert day["files"]["usage"] == f"file://{tmp_path}/target/usage/dt=2025-09-01/usage.parquet"
+        place.assert_whole()
+        assert (tmp_path / "target" / ".lock").exists()
+
+    @pytest.mark.parametrize("path", ["relative/path", "./x", "", "file://relative/path"])
+    def test_a_relative_path_is_refused_before_the_api_is_asked(
+        self, sandbox: Sandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, path: str
+    ) -> None:
+        monkeypatch.chdir(tmp_path)
+        operator = ClaudeCodeToObjectStorageOperator(task_id="load", path=path, day=str(DAY))
+        with pytest.raises(AirflowFailException, match="absolute path"):
+            run(operator)
+        assert sandbox.requests == []
+
+    def test_a_foreign_file_among_the_loads_is_no_load(self, sandbox: Sandbox, place: Place) -> None:
+        load(place)
+        source = ROOT / "LICENSE"
+        names = ("_SUCCESS", "readme.parquet", ".part-0.parquet.crc", "zzz-tmp.parquet.tmp")
+        place.store().write({f"loads/dt={DAY}/{name}": source for name in names})
+        load(place)
+        serve(sandbox, 0)
+        with pytest.raises(ClaudeCodeEmptyDayError, match="usage: 3"):
+            load(place)
+        assert {f"loads/dt={DAY}/{name}" for name in names} <= place.tree().keys()
+
+
+class TestReplacement:
+    def test_a_b_a_leaves_a_and_three_loads_with_two_digests(self, sandbox: Sandbox, place: Place) -> None:
+        contents = []
+        for count in (3, 4, 3):
+            serve(sandbox, count)
+            load(place)
+            contents.append([row | {"loaded_at": None} for row in place.rows("usage")])
+            place.assert_whole()
+        assert contents[0] == contents[2] != contents[1]
+        for number, table in enumerate(TABLES):
+            digests = [rows[number]["content_digest"] for rows in place.loads()]
+            assert digests[0] == digests[2] != digests[1], table
+        assert [rows[0]["row_count"] for rows in place.loads()] == [3, 4, 3]
+
+    def test_rows_that_vanish_from_the_api_vanish_from_the_files(self, sandbox: Sandbox, place: Place) -> None:
+        load(place)
+        serve(sandbox, 1)
+        load(place)
+        assert [row["actor_id"] for row in place.rows("usage")] == ["person-0@example.com"]
+
+    def test_other_days_stay_as_they_are(self, sandbox: Sandbox, place: Place) -> None:
+        load(place, DAY - timedelta(days=1))
+        before = place.tree()
+        load(place)
+        assert before.items() <= place.tree().items()
+
+    @pytest.mark.parametrize("formats", list(itertools.permutations(EXTENSIONS, 2)))
+    def test_another_file_format_removes_the_files_of_the_old_one(
+        self, sandbox: Sandbox, place: Place, formats: tuple[str, str]
+    ) -> None:
+        for file_format in formats:
+            load(place, file_format=file_format)
+        extension = EXTENSIONS[formats[1]]  # type: ignore[index]
+        files = {key for key in place.tree() if not key.startswith(("loads/", "_"))}
+        assert files == {f"{table}/dt={DAY}/{table}.{extension}" for table in TABLES}
+        place.assert_whole()
+
+    def test_files_of_others_in_the_folder_stay(self, sandbox: Sandbox, local: Place) -> None:
+        load(local)
+        assert local.local
+        other = local.local / f"usage/dt={DAY}/notes.txt"
+        other.write_text("mine")
+        load(local)
+        assert other.read_text() == "mine"
+
+    def test_a_subset_of_tables_leaves_the_others_alone(self, sandbox: Sandbox, place: Place) -> None:
+        load(place)
+        before = place.tree()
+        serve(sandbox, 4)
+        [day] = load(place, tables=["tool_usage"])["days"]
+        assert day["rows"] == {"tool_usage": 16}
+        after = place.tree()
+        changed = {key for key in after if before.get(key) != after[key]}
+        assert {key.split("/")[0] for key in changed} == {"tool_usage", "loads"}
+        assert [row["table_name"] for row in place.loads()[-1]] == ["tool_usage"]
+        assert not place.is_torn()
+
+    def test_a_clock_that_is_behind_does_not_make_a_new_load_look_old(self, sandbox: Sandbox, place: Place) -> None:
+        load(place)
+        future = datetime.now(UTC) + timedelta(days=1)
+        source = ROOT / "pyproject.toml"
+        place.store().write({f"loads/dt={DAY}/{future:%Y%m%dT%H%M%S.%fZ}-00000000.parquet": source})
+        load(place)
+        newest = max(key for key in place.tree() if key.startswith("loads/"))
+        [loaded_at] = {row["loaded_at"] for row in place.rows("usage")}
+        assert loaded_at == future + timedelta(microseconds=1)
+        assert f"{loaded_at:%Y%m%dT%H%M%S.%fZ}" in newest
+
+    def test_lookback_loads_each_day_whole_oldest_first(self, sandbox: Sandbox, place: Place) -> None:
+        sandbox.records = lambda day, _: people(day.day % 10, day)
+        summary = load(place, lookback_days=2)
+        days = [date(2025, 8, 30), date(2025, 8, 31), date(2025, 9, 1)]
+        assert [day["day"] for day in summary["days"]] == [str(day) for day in days]
+        assert [day["rows"]["usage"] for day in summary["days"]] == [0, 1, 1]
+        for day in days:
+            place.assert_whole(day)
+        asked = [dict(request.params)["starting_at"] for request in sandbox.requests]
+        assert asked == [str(day) for day in days]
+
+
+class TestOrganizations:
+    def test_another_organisations_key_is_refused_and_changes_nothing(
+        self, sandbox: Sandbox, place: Place, connect: Connect
+    ) -> None:
+        load(place)
+        before = place.tree()
+        connect(f"{sandbox.api_key}-rivals")
+        serve(sandbox, 5)
+        for day in (DAY, DAY + timedelta(days=1)):
+            with pytest.raises(AirflowFailException, match=sandbox.organization.id):
+                load(place, day, on_empty="replace")
+        assert place.tree() == before
+
+    def test_records_of_a_child_organisation_are_kept(self, sandbox: Sandbox, place: Place) -> None:
+        serve(sandbox, 2, organization_id="a child")
+        load(place)
+        assert {row["organization_id"] for row in place.rows("usage")} == {"a child"}
+        assert place.commit_records()["usage"]["organization_id"] == sandbox.organization.id
+
+    @pytest.mark.parametrize("marker", ["", "[]", "{}", '{"organization_id": 5}', "\xff"])
+    def test_a_marker_that_names_nobody_is_refused_and_changes_nothing(
+        self, sandbox: Sandbox, place: Place, tmp_path: Path, marker: str
+    ) -> None:
+        load(place)
+        source = tmp_path / "marker"
+        source.write_text(marker, "latin-1")
+        place.store().write({"_organization.json": source})
+        before = place.tree()
+        with pytest.raises(AirflowFailException, match=r"_organization\.json"):
+            load(place)
+        assert place.tree() == before
+
+
+class TestEmptyDays:
+    def test_an_empty_answer_does_not_erase_a_day_with_rows_and_names_the_counts(
+        self, sandbox: Sandbox, place: Place
+    ) -> None:
+        load(place)
+        before = place.tree()
+        serve(sandbox, 0)
+        with pytest.raises(ClaudeCodeEmptyDayError) as refusal:
+            load(place)
+        assert "usage: 3, model_usage: 3, tool_usage: 12" in str(refusal.value)
+        assert place.tree() == before
+
+    def test_rows_in_another_format_count_as_well(self, sandbox: Sandbox, place: Place) -> None:
+        load(place, file_format="csv")
+        serve(sandbox, 0)
+        with pytest.raises(ClaudeCodeEmptyDayError, match="usage: 3"):
+            load(place, file_format="parquet")
+        place.assert_whole()
+
+    def test_rows_whose_loads_row_is_lost_are_not_erased_either(self, sandbox: Sandbox, place: Place) -> None:
+        load(place)
+        [loads_key] = [key for key in place.tree() if key.startswith("loads/")]
+        place.store().delete(loads_key)
+        before = place.tree()
+        serve(sandbox, 0)
+        with pytest.raises(ClaudeCodeEmptyDayError):
+            load(place)
+        assert place.tree() == before
+
+    def test_a_day_that_was_empty_from_the_start_gets_files_without_rows(self, sandbox: Sandbox, place: Place) -> None:
+        serve(sandbox, 0)
+        for _ in range(2):
+            [day] = load(place)["days"]
+            assert day["rows"] == {"usage": 0, "model_usage": 0, "tool_usage": 0}
+            assert (day["published"], day["num_sessions"]) == (True, 0)
+        place.assert_whole()
+        assert [[row["row_count"] for row in rows] for rows in place.loads()] == [[0, 0, 0]] * 2
+        assert place.rows("usage") == []
+
+    def test_rows_that_come_later_replace_an_empty_day(self, sandbox: Sandbox, place: Place) -> None:
+        serve(sandbox, 0)
+        load(place)
+        serve(sandbox, 3)
+        load(place)
+        assert len(place.rows("usage")) == 3
+
+    def test_replace_empties_the_day(self, sandbox: Sandbox, place: Place) -> None:
+        load(place)
+        serve(sandbox, 0)
+        load(place, on_empty="replace")
+        assert place.rows("usage") == []
+        place.assert_whole()
+
+    def test_fail_fails_and_changes_nothing_even_where_nothing_was(self, sandbox: Sandbox, place: Place) -> None:
+        serve(sandbox, 0)
+        with pytest.raises(ClaudeCodeEmptyDayError):
+            load(place, on_empty="fail")
+        assert place.tree() == {}
+
+    def test_skip_skips_the_task_when_all_days_are_empty(self, sandbox: Sandbox, place: Place) -> None:
+        load(place)
+        before = place.tree()
+        serve(sandbox, 0)
+        with pytest.raises(AirflowSkipException):
+            load(place, on_empty="skip", lookback_days=1)
+        assert place.tree() == before
+
+    def test_skip_leaves_only_the_empty_days_alone(self, sandbox: Sandbox, place: Place) -> None:
+        sandbox.records = lambda day, _: people(0 if day == DAY else 2, day)
+        summary = load(place, on_empty="skip", lookback_days=1)
+        assert [(day["day"], day["published"]) for day in summary["days"]] == [
+            ("2025-08-31", True),
+            ("2025-09-01", False),
+        ]
+        assert not any(f"dt={DAY}" in key for key in place.tree())
+
+
+class TestLongDays:
+    @pytest.mark.parametrize(("count", "limit"), [(12_345, 1000), (1_234, 20), (2_000, 1000)])
+    def test_every_record_of_many_pages_arrives(
+        self, sandbox: Sandbox, place: Place, connect: Connect, count: int, limit: int
+    ) -> None:
+        connect(page_limit=limit)
+        records = people(count)
+        sandbox.records = lambda *_: records
+        [day] = load(place)["days"]
+        assert day["rows"] == {"usage": count, "model_usage": count, "tool_usage": 4 * count}
+        assert day["num_sessions"] == 5 * count
+        assert day["estimated_cost_cents"] == f"{1025 * count}.000000000"
+        assert [row["actor_id"] for row in place.rows("usage")] == [f"person-{n}@example.com" for n in range(count)]
+        assert len({row["record_id"] for row in place.rows("model_usage")}) == count
+        assert len(sandbox.requests) == -(-count // limit)
+        place.assert_whole()
+
+
+class TestFailures:
+    @pytest.fixture(autouse=True)
+    def three_pages(self, sandbox: Sandbox, connect: Connect) -> None:
+        connect(page_limit=20, retry_budget=0)
+        serve(sandbox, 50)
+
+    @pytest.mark.parametrize(
+        ("faults", "error"),
+        [
+            (Faults(page=3, status=500), ClaudeCodeServerError),
+            (Faults(page=3, status=403), AirflowFailException),
+            (Faults(page=3, truncate=True), ClaudeCodeConnectionError),
+            (Faults(page=3, repeat_cursor=True), ClaudeCodeResponseError),
+            (Faults(page=3, wrong_day=True), ClaudeCodeResponseError),
+            (Faults(page=3, html=True), ClaudeCodeResponseError),
+        ],
+        ids=["500", "403", "truncated", "cursor", "foreign day", "proxy"],
+    )
+    @pytest.mark.parametrize("loaded_before", [True, False])
+    def test_a_failure_on_the_last_page_changes_nothing(
+        self, sandbox: Sandbox, place: Place, faults: Faults, error: type[Exception], loaded_before: bool
+    ) -> None:
+        if loaded_before:
+            load(place)
+        before = place.tree()
+        serve(sandbox, 51)
+        sandbox.faults = faults
+        with pytest.raises(error) as failure:
+            load(place)
+        # That the spool directory is empty is checked when the sandbox goes.
+        assert place.tree() == before
+        assert "@" not in str(failure.value)
+        assert sandbox.api_key not in str(failure.value)
+        sandbox.faults = Faults()
+        load(place)
+        assert len(place.rows("usage")) == 51
+        place.assert_whole()
+
+    def test_a_failure_in_a_lookback_day_keeps_the_days_before_it(self, sandbox: Sandbox, place: Place) -> None:
+        sandbox.records = lambda day, _: people(50 if day == DAY else 2, day)
+        sandbox.faults = Faults(page=3, wrong_day=True)
+        with pytest.raises(ClaudeCodeResponseError):
+            load(place, lookback_days=1)
+        place.assert_whole(DAY - timedelta(days=1))
+        assert not any(f"dt={DAY}" in key for key in place.tree())
+
+    def test_a_record_without_its_parts_changes_nothing(self, sandbox: Sandbox, place: Place) -> None:
+        load(place)
+        before = place.tree()
+        sandbox.records = lambda day, _: [*people(50, day), official_example(core_metrics=...)]
+        with pytest.raises(ClaudeCodeResponseError, match="core_metrics"):
+            load(place)
+        assert place.tree() == before
+
+
+class TestFreshness:
+    def test_the_current_day_is_refused_before_the_api_is_asked(self, sandbox: Sandbox, place: Place) -> None:
+        with pytest.raises(ClaudeCodeIncompleteDayError):
+            load(place, datetime.now(UTC).date())
+        assert (sandbox.requests, place.tree()) == ([], {})
+
+    def test_allowed_the_current_day_is_loaded_and_called_incomplete(self, sandbox: Sandbox, place: Place) -> None:
+        today = datetime.now(UTC).date()
+        summary = load(place, today, allow_incomplete=True, lookback_days=2)
+        assert [day["complete"] for day in summary["days"]][::2] == [True, False]
+        assert {row["complete"] for row in place.commit_records(today).values()} == {False}
+
+    @pytest.mark.parametrize("allow_incomplete", [False, True])
+    def test_a_future_day_is_refused(self, sandbox: Sandbox, place: Place, allow_incomplete: bool) -> None:
+        with pytest.raises(ClaudeCodeIncompleteDayError):
+            load(place, datetime.now(UTC).date() + timedelta(days=2), allow_incomplete=allow_incomplete)
+        assert (sandbox.requests, place.tree()) == ([], {})
+
+    @pytest.mark.parametrize("day", ["", "None", "2025-02-30", "01.09.2025", "2025-09-01T00:00:00"])
+    def test_what_is_no_day_is_refused_for_good(self, sandbox: Sandbox, place: Place, day: Any) -> None:
+        with pytest.raises(AirflowFailException):
+            load(place, day)
+        assert (sandbox.requests, place.tree()) == ([], {})
+
+
+class TestPseudonyms:
+    @pytest.mark.parametrize("file_format", list(EXTENSIONS))
+    def test_no_file_holds_an_address_and_all_tables_the_same_pseudonym(
+        self, sandbox: Sandbox, place: Place, connect: Connect, file_format: str
+    ) -> None:
+        connect(pseudonym_secret=SECRET)
+        named = official_example(actor={"type": "api_actor", "api_key_name": "Secret-Pipeline"})
+        sandbox.records = lambda day, _: [*people(3, day), named]
+        load(place, actor_identity="hmac", file_format=file_format)
+        texts = {key: "\n".join(_texts(content)) for key, content in place.tree().items()}
+        assert len(texts) == 5
+        for key, text in texts.items():
+            assert "person" not in text, key
+            assert "example" not in text, key
+            assert "pipeline" not in text.lower(), key
+            assert SECRET not in text, key
+        pseudonym = hmac.new(SECRET.encode(), b'["user_actor","person-1@example.com"]', hashlib.sha256).hexdigest()
+        for table in TABLES:
+            [text] = [text for key, text in texts.items() if key.startswith(f"{table}/")]
+            assert pseudonym in text
+        key_id = hmac.new(SECRET.encode(), b"pseudonym_key_id", hashlib.sha256).hexdigest()[:16]
+        for row in place.commit_records().values():
+            assert (row["actor_identity"], row["pseudonym_key_id"]) == ("hmac", key_id)
+
+    @pytest.mark.parametrize("extra", [{}, {"pseudonym_secret": ""}, {"pseudonym_secret": "short"}])
+    def test_without_a_good_secret_the_api_is_not_even_asked(
+        self, sandbox: Sandbox, place: Place, connect: Connect, extra: Json
+    ) -> None:
+        connect(**extra)
+        with pytest.raises(AirflowFailException, match="secret"):
+            load(place, actor_identity="hmac")
+        assert (sandbox.requests, place.tree()) == ([], {})
+
+
+def _texts(content: bytes) -> Iterator[str]:
+    """A file's raw bytes, and what is in it once it is decompressed."""
+    yield content.decode("latin-1")
+    if content[:4] == b"PAR1":
+        table = pa.parquet.read_table(io.BytesIO(content))
+        yield repr(table.schema.metadata)
+        yield repr(table.to_pylist())
+    elif content[:2] == b"\x1f\x8b":
+        yield gzip.decompress(content).decode()
+
+
+class TestSummary:
+    def test_it_tells_counts_and_places_and_no_person(self, sandbox: Sandbox, place: Place) -> None:
+        summary = load(place)
+        [rows] = place.loads()
+        assert json.loads(json.dumps(summary)) == summary
+        files = summary["days"][0].pop("files")
+        assert summary == {
+            "days": [
+                {
+                    "day": "2025-09-01",
+                    "rows": {"usage": 3, "model_usage": 3, "tool_usage": 12},
+                    "num_sessions": 15,
+                    "estimated_cost_cents": "3075.000000000",
+                    "complete": True,
+                    "load_id": rows[0]["load_id"],
+                    "published": True,
+                }
+            ]
+        }
+        assert {table: url.partition("/usage/dt=")[0] for table, url in files.items()}.keys() == set(TABLES)
+        assert all(url.endswith(f"/{table}/dt=2025-09-01/{table}.parquet") for table, url in files.items())
+        text = json.dumps([summary, files])
+        assert sandbox.api_key not in text
+        assert "person-" not in text
+
+    def test_an_asset_and_an_alias_among_the_outlets_get_it(self, sandbox: Sandbox, local: Place) -> None:
+        from airflow.sdk.execution_time.context import OutletEventAccessors
+
+        asset, alias, events = (
+            Asset("claude_code_usage", "x://usage"),
+            AssetAlias("usage_of_all"),
+            OutletEventAccessors(),
+        )
+        operator = ClaudeCodeToObjectStorageOperator(
+            task_id="load", path=local.path, day=str(DAY), outlets=[asset, alias]
+        )
+        summary = run(operator, events)
+        assert events[asset].extra == summary
+        [event] = events[alias].asset_alias_events
+        assert event.extra == summary
+        assert event.dest_asset_key.uri == f"file://{local.path}"
+
+
+class SteppedStore:
+    """A store that says what it is about to do. A write is a step per file where the store has no lock."""
+
+    def __init__(self, store: Store, step: Callable[[str], object]) -> None:
+        self._store = store
+        self._step = step
+
+    def exclusive(self, keys: Iterable[str]) -> AbstractContextManager[None]:
+        self._step("exclusive")
+        return self._store.exclusive(keys)
+
+    def names(self, folder: str) -> list[str]:
+        self._step(f"names {folder}")
+        return self._store.names(folder)
+
+    def read(self, key: str) -> bytes | None:
+        self._step(f"read {key}")
+        return self._store.read(key)
+
+    def sha256(self, key: str) -> str | None:
+        self._step(f"sha256 {key}")
+        return self._store.sha256(key)
+
+    def write(self, files: Mapping[str, Path]) -> None:
+        if isinstance(self._store, LocalStore):
+            for key in files:
+                self._step(f"write {key}")
+            self._store.write(files)
+            return
+        for key, path in files.items():
+            self._step(f"write {key}")
+            self._store.write({key: path})
+
+    def delete(self, key: str) -> None:
+        self._step(f"delete {key}")
+        self._store.delete(key)
+
+    def url(self, key: str) -> str:
+        return self._store.url(key)
+
+
+class SteppedOperator(ClaudeCodeToObjectStorageOperator):
+    def __init__(self, *, place: Place, step: Callable[[str], object], **arguments: Any) -> None:
+        super().__init__(path=place.path, conn_id=place.conn_id, **arguments)
+        self.stepped_store = SteppedStore(place.store(), step)
+
+    def open_target(self, context: Any) -> FileTarget:
+        return FileTarget(self.stepped_store, self.file_format)
+
+
+def load_in_steps(place: Place, step: Callable[[str], object], **arguments: Any) -> dict[str, Any]:
+    return run(SteppedOperator(task_id="load", place=place, step=step, day=str(DAY), **arguments))
+
+
+class Killed(BaseException):
+    """Ends a writer in the middle, as a kill would where the store keeps nothing to clean up."""
+
+
+class TestTwoWriters:
+    @pytest.mark.parametrize(
+        ("first", "second", "loaded_before"), [("parquet", "parquet", False), ("parquet", "csv", True)]
+    )
+    def test_one_that_runs_between_any_two_steps_of_another_leaves_the_day_whole(
+        self, sandbox: Sandbox, first: str, second: str, loaded_before: bool
+    ) -> None:
+        serve_differently_each_time(sandbox)
+        for number in itertools.count():
+            place, steps = Place(None), []
+            if loaded_before:
+                load(place, file_format="ndjson")
+
+            def step(name: str, number: int = number, place: Place = place, steps: list[str] = steps) -> None:
+                steps.append(name)
+                if len(steps) == number + 1:
+                    load(place, file_format=second)
+
+            load_in_steps(place, step, file_format=first)
+            try:
+                place.assert_whole()
+            except AssertionError as error:
+                error.add_note(f"The other writer came before step {number} of {steps}")
+                raise
+            if len(steps) <= number:
+                break
+        assert number > 10
+
+    def test_an_older_load_that_is_published_between_any_two_steps_of_a_newer_one_leaves_the_day_whole(
+        self, sandbox: Sandbox
+    ) -> None:
+        serve_differently_each_time(sandbox)
+        for number in range(1, 20):
+            place = Place(None)
+            # The first one reads the day; the second does, and goes some steps; then the first goes to its end.
+            finish_in_turns([False, *[True] * number], lambda step, place=place: load_in_steps(place, step))
+            try:
+                place.assert_whole()
+            except AssertionError as error:
+                error.add_note(f"The older load came after step {number}")
+                raise
+
+    @given(st.lists(st.integers(1, 20), max_size=6), st.booleans())
+    @settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+    def test_in_any_interleaving_the_day_ends_as_one_writers(
+        self, sandbox: Sandbox, bursts: list[int], loaded_before: bool
+    ) -> None:
+        place = Place(None)
+        serve_differently_each_time(sandbox)
+        if loaded_before:
+            load(place)
+        turns = [number % 2 == 0 for number, length in enumerate(bursts) for _ in range(length)]
+        finish_in_turns(turns, lambda step: load_in_steps(place, step))
+        place.assert_whole()
+
+    def test_in_a_local_directory_the_second_waits_until_the_first_is_through(
+        self, sandbox: Sandbox, local: Place
+    ) -> None:
+        serve_differently_each_time(sandbox)
+        load(local)
+        log: list[str] = []
+        waiting = threading.Event()
+        second = threading.Thread(target=lambda: load_in_steps(local, second_step))
+
+        def second_step(name: str) -> None:
+            log.append(f"second: {name}")
+            if name == "exclusive":
+                waiting.set()
+
+        def first_step(name: str) -> None:
+            log.append(f"first: {name}")
+            if name.startswith("write loads") and not waiting.is_set():
+                second.start()
+                assert waiting.wait(20)
+                # Were there no lock, the second would be through at once.
+                second.join(0.3)
+                local_is_locked.append(second.is_alive())
+
+        local_is_locked: list[bool] = []
+        load_in_steps(local, first_step)
+        second.join(20)
+        assert local_is_locked == [True]
+        local.assert_whole()
+        assert len(local.loads()) == 3
+        entered = log.index("second: exclusive")
+        last_of_the_first = max(number for number, name in enumerate(log) if name.startswith("first"))
+        assert not any(name.startswith("second") for name in log[entered + 1 : last_of_the_first])
+
+    def test_many_at_once_in_a_local_directory_leave_one_whole_day(self, sandbox: Sandbox, local: Place) -> None:
+        serve_differently_each_time(sandbox)
+        errors: list[BaseException] = []
+
+        def write() -> None:
+            try:
+                load(local)
+            except BaseException as error:
+                errors.append(error)
+
+        threads = [threading.Thread(target=write) for _ in range(4)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(60)
+        assert errors == []
+        local.assert_whole()
+
+    def test_one_that_is_always_overtaken_gives_up_with_advice(self, sandbox: Sandbox, remote: Place) -> None:
+        def overtake(name: str) -> None:
+            if name.startswith("write loads"):
+                load(remote)
+
+        with pytest.raises(ClaudeCodeError, match="max_active_runs"):
+            load_in_steps(remote, overtake)
+
+
+def finish_in_turns(turns: Sequence[bool], write: Callable[[Callable[[str], None]], object]) -> None:
+    """
+    Run two writers in threads, of which only one moves at a time.
+
+    :param turns: whose step is next; once they are used up, or one has ended, the first goes before the second.
+    :param write: runs a writer that calls its argument before each step.
+    """
+    condition = threading.Condition()
+    remaining = list(turns)
+    running = {False, True}
+    # Nobody takes a step before both stand at one, so that the turns alone decide.
+    standing: set[bool] = set()
+    errors: list[BaseException] = []
+
+    def may_move(me: bool) -> bool:
+        if not running <= standing:
+            return False
+        if me not in running or len(running) == 1:
+            return True
+        return me is (remaining[0] if remaining else False)
+
+    def writer(me: bool) -> None:
+        def step(_: str) -> None:
+            with condition:
+                standing.add(me)
+                condition.notify_all()
+                assert condition.wait_for(lambda: may_move(me), 60)
+                standing.discard(me)
+                if remaining and len(running) == 2:
+                    remaining.pop(0)
+
+        try:
+            write(step)
+        except BaseException as error:
+            errors.append(error)
+        finally:
+            with condition:
+                running.discard(me)
+                standing.discard(me)
+                condition.notify_all()
+
+    threads = [threading.Thread(target=writer, args=(me,)) for me in (False, True)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert errors == []
+
+
+class TestKilledWriters:
+    @pytest.mark.parametrize("loaded_before", [False, True])
+    def test_in_a_bucket_a_torn_day_shows_and_the_next_run_mends_it(
+        self, sandbox: Sandbox, loaded_before: bool
+    ) -> None:
+        serve_differently_each_time(sandbox)
+        for number in itertools.count():
+            place, steps = Place(None), []
+            if loaded_before:
+                load(place, file_format="csv")
+                load(place)
+
+            def step(name: str, number: int = number, steps: list[str] = steps) -> None:
+                steps.append(name)
+                if len(steps) == number + 1:
+                    raise Killed
+
+            try:
+                load_in_steps(place, step)
+                break
+            except Killed:
+                assert_shown_when_torn(place)
+                load(place)
+                place.assert_whole()
+        assert number > 10
+
+    def test_in_a_directory_a_torn_day_shows_and_the_next_run_mends_it(self, sandbox: Sandbox, tmp_path: Path) -> None:
+        serve_differently_each_time(sandbox)
+        templates, survivors = tmp_path / "templates", tmp_path / "survivors"
+        loaded, fresh = Place(templates / "loaded"), templates / "fresh"
+        fresh.mkdir(parents=True)
+        load(loaded)
+        # Something to remove, so that removing is one of the steps.
+        usage = f"{loaded.path}/usage/dt={DAY}/usage"
+        shutil.copy(f"{usage}.parquet", f"{usage}.csv.gz")
+        (tmp_path / "tmp").mkdir()
+        script = subprocess.run(
+            [sys.executable, "-c", KILLED_AT_EVERY_STEP, str(templates), str(survivors), str(DAY)],
+            cwd=ROOT,
+            env={**os.environ, "AIRFLOW_HOME": str(tmp_path / "airflow"), "TMPDIR": str(tmp_path / "tmp")},
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+        assert script.returncode == 0, script.stderr
+        kills = [line.split(" ", 2)[1:] for line in script.stdout.splitlines() if line.startswith("KILLED ")]
+        torn = {"fresh": 0, "loaded": 0}
+        for path, operation in kills:
+            place = Place(Path(path))
+            template = place.path.split("/")[-2]
+            torn[template] += assert_shown_when_torn(place)
+            load(place)
+            try:
+                place.assert_whole()
+            except AssertionError as error:
+                error.add_note(f"The {template} directory's writer was killed before: {operation}")
+                raise
+        assert len(kills) > 25
+        assert all(torn.values())
+
+
+def assert_shown_when_torn(place: Place) -> bool:
+    """
+    Check that a day's files are each whole, and of one load unless the comparison with loads says otherwise.
+
+    :return: whether the day is torn.
+    """
+    tree = place.tree()
+    loads = set()
+    for table in TABLES:
+        if content := tree.get(f"{table}/dt={DAY}/{table}.parquet"):
+            loads.add(pa.parquet.read_table(io.BytesIO(content)).schema.metadata[b"load_id"].decode())
+    records = place.commit_records()
+    if not records:
+        # Nothing of the day was ever committed, which shows as well.
+        return bool(loads)
+    torn = place.is_torn()
+    assert torn == (loads != {row["load_id"] for row in records.values()})
+    return torn
+
+
+# Forks writers that each kill themselves before one more of the operations that change files than the last did.
+KILLED_AT_EVERY_STEP = """
+import itertools, os, shutil, signal, sys
+from types import SimpleNamespace
+# What the writers would each import by themselves, and that takes a second.
+import pandas
+import airflow_provider_claude_code.transfers.files
+from airflow_provider_claude_code.transfers.claude_code_to_object_storage import ClaudeCodeToObjectStorageOperator
+
+templates, survivors, day = sys.argv[1:]
+
+
+def write(path, last_step):
+    steps = itertools.count()
+
+    def audit(event, arguments):
+        changes = event in ("os.rename", "os.remove", "os.mkdir") or (
+            event == "open" and isinstance(arguments[2], int) and arguments[2] & (os.O_WRONLY | os.O_RDWR)
+        )
+        if changes and str(arguments[0]).startswith(path) and next(steps) == last_step:
+            print("KILLED", path, event, arguments[0], flush=True)
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    operator = ClaudeCodeToObjectStorageOperator(task_id="load", path=path, day=day)
+    sys.addaudithook(audit)
+    operator.execute({"ti": SimpleNamespace(dag_id="d", run_id="r"), "outlet_events": {}})
+
+
+for template in os.listdir(templates):
+    for number in itertools.count():
+        path = f"{survivors}/{template}/{number}"
+        shutil.copytree(f"{templates}/{template}", path)
+        pid = os.fork()
+        if pid == 0:
+            try:
+                write(path, number)
+            except BaseException as error:
+                print(repr(error), file=sys.stderr, flush=True)
+                os._exit(2)
+            os._exit(0)
+        status = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+        if status == 0:
+            break
+        if status != -signal.SIGKILL:
+            sys.exit(status)
+"""
