@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test e2e lint lock docs clean
+.PHONY: help install demo demo-bigquery test e2e lint lock docs clean
 
 help: ## show this list
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -26,6 +26,9 @@ install: .venv/installed ## create .venv with the package and its development to
 demo: install ## load 14 days from the sandbox API through Airflow into .demo/files
 	@$(BIN)/python -m airflow_provider_claude_code.sandbox.demo \
 	  example_dags/claude_code_to_object_storage.py .demo
+
+demo-bigquery: install ## the same for a week into a local stand-in for BigQuery, and query it
+	@$(BIN)/python -m tests.servers.demo example_dags/claude_code_to_bigquery.py .demo/bigquery
 
 test: install ## run the unit and integration tests
 	@$(BIN)/python -m pytest

@@ -94,13 +94,26 @@ def get_provider_info() -> dict[str, Any]:
         ],
         "hooks": [{"integration-name": _INTEGRATION, "python-modules": [f"{_PACKAGE}.hooks.claude_code"]}],
         "sensors": [{"integration-name": _INTEGRATION, "python-modules": [f"{_PACKAGE}.sensors.freshness"]}],
-        "triggers": [{"integration-name": _INTEGRATION, "python-modules": [f"{_PACKAGE}.triggers.freshness"]}],
+        "triggers": [
+            {
+                "integration-name": _INTEGRATION,
+                "python-modules": [f"{_PACKAGE}.triggers.freshness", f"{_PACKAGE}.triggers.bigquery"],
+            }
+        ],
         "transfers": [
             {
                 "source-integration-name": _INTEGRATION,
-                "target-integration-name": "Object Storage",
-                "python-module": f"{_PACKAGE}.transfers.claude_code_to_object_storage",
-            },
+                "target-integration-name": target,
+                "python-module": f"{_PACKAGE}.transfers.claude_code_to_{module}",
+            }
+            for target, module in (
+                ("Object Storage", "object_storage"),
+                ("Google Cloud Storage (GCS)", "gcs"),
+                ("Google BigQuery", "bigquery"),
+            )
+        ],
+        "extra-links": [
+            f"{_PACKAGE}.links.{link}" for link in ("BigQueryTableLink", "BigQueryJobLink", "GCSFolderLink")
         ],
         "connection-types": [
             {

@@ -36,25 +36,9 @@ def main() -> int:
     arguments = parser.parse_args()
     home = arguments.directory.resolve()
     files = home / "files"
-    home.mkdir(parents=True, exist_ok=True)
-
-    today = datetime.now(UTC)
-    last = today.date() - timedelta(days=1 if today >= complete_from(today.date() - timedelta(days=1)) else 2)
-    days = [last - timedelta(days=back) for back in range(arguments.days - 1, -1, -1)]
-
-    with Sandbox() as sandbox:
-        print(f"Sandbox API with a made-up organisation: {sandbox.base_url}")
-        _configure_airflow(home, arguments.dag_file.resolve().parent, files, sandbox)
-        with (home / "demo.log").open("w") as log:
-            print("Preparing Airflow's metadata database (about 20 s the first time) ...", flush=True)
-            subprocess.run([sys.executable, "-m", "airflow", "db", "migrate"], check=True, stdout=log, stderr=log)
-            with redirect_stdout(log), redirect_stderr(log):
-                dag = _load_dag(arguments.dag_file)
-            print(f"Running the Dag {DAG_ID} for {len(days)} days; each run loads the 3 days before again:")
-            for day in days:
-                if not _run(dag, day, log):
-                    print(f"  {day}  FAILED; see {log.name}")
-                    return 1
+    days = last_complete_days(arguments.days)
+    if not run_dag(DAG_ID, arguments.dag_file, home, days, {"CLAUDE_CODE_PATH": f"file://{files}"}):
+        return 1
     print(f"\nFiles: {files}")
     for table in ("usage", "model_usage", "tool_usage"):
         print(f"  {table}/dt=*/{table}.parquet: {len(list((files / table).glob('dt=*/*.parquet')))} days")
@@ -64,22 +48,54 @@ def main() -> int:
     return 0
 
 
-def _configure_airflow(home: Path, dags: Path, files: Path, sandbox: Sandbox) -> None:
-    """Give this process and its children an Airflow of their own. Done before Airflow is imported."""
-    os.environ.update(
-        AIRFLOW_HOME=str(home / "airflow"),
-        AIRFLOW__CORE__DAGS_FOLDER=str(dags),
-        AIRFLOW__CORE__LOAD_EXAMPLES="False",
-        AIRFLOW__LOGGING__LOGGING_LEVEL="WARNING",
-        AIRFLOW_CONN_CLAUDE_CODE_DEFAULT=(
-            f'{{"conn_type": "claude_code", "host": "{sandbox.base_url}", "password": "{sandbox.api_key}"}}'
-        ),
-        CLAUDE_CODE_PATH=f"file://{files}",
-        NO_PROXY="127.0.0.1",
-    )
+def last_complete_days(count: int) -> list[date]:
+    """Return the last days that are past the API's freshness delay, in order."""
+    now = datetime.now(UTC)
+    last = now.date() - timedelta(days=1)
+    if now < complete_from(last):
+        last -= timedelta(days=1)
+    return [last - timedelta(days=back) for back in range(count - 1, -1, -1)]
 
 
-def _load_dag(dag_file: Path) -> DAG:
+def run_dag(dag_id: str, dag_file: Path, home: Path, days: list[date], environment: dict[str, str]) -> bool:
+    """
+    Run a Dag with a task ``load_day`` through Airflow for some days against a sandbox API, and say how it goes.
+
+    :param dag_id: the Dag.
+    :param dag_file: the file it is in; its folder becomes the Dags folder.
+    :param home: where Airflow's home and the log go.
+    :param days: the days.
+    :param environment: environment variables that the Dag needs.
+    :return: whether all runs succeeded.
+    """
+    home.mkdir(parents=True, exist_ok=True)
+    with Sandbox() as sandbox, (home / "demo.log").open("w") as log:
+        print(f"Sandbox API with a made-up organisation: {sandbox.base_url}")
+        # Before Airflow is imported: an Airflow of its own for this process and its children.
+        os.environ.update(
+            AIRFLOW_HOME=str(home / "airflow"),
+            AIRFLOW__CORE__DAGS_FOLDER=str(dag_file.resolve().parent),
+            AIRFLOW__CORE__LOAD_EXAMPLES="False",
+            AIRFLOW__LOGGING__LOGGING_LEVEL="WARNING",
+            AIRFLOW_CONN_CLAUDE_CODE_DEFAULT=(
+                f'{{"conn_type": "claude_code", "host": "{sandbox.base_url}", "password": "{sandbox.api_key}"}}'
+            ),
+            NO_PROXY="127.0.0.1",
+            **environment,
+        )
+        print("Preparing Airflow's metadata database (about 20 s the first time) ...", flush=True)
+        subprocess.run([sys.executable, "-m", "airflow", "db", "migrate"], check=True, stdout=log, stderr=log)
+        with redirect_stdout(log), redirect_stderr(log):
+            dag = _load_dag(dag_id, dag_file)
+        print(f"Running the Dag {dag_id} for {len(days)} days; each run loads the 3 days before again:")
+        for day in days:
+            if not _run(dag, day, log):
+                print(f"  {day}  FAILED; see {log.name}")
+                return False
+    return True
+
+
+def _load_dag(dag_id: str, dag_file: Path) -> DAG:
     try:
         from airflow.dag_processing.dagbag import DagBag
     except ImportError:  # Airflow 3.0 and 3.1
@@ -88,7 +104,11 @@ def _load_dag(dag_file: Path) -> DAG:
     bag = DagBag(dag_file)
     if bag.import_errors:
         raise SystemExit("\n".join(bag.import_errors.values()))
-    return bag.dags[DAG_ID]
+    dag = bag.dags[dag_id]
+    for task in dag.tasks:
+        # Somebody is watching: better a failure now than a retry in ten minutes.
+        task.retries = 0
+    return dag
 
 
 def _run(dag: Any, day: date, log: Any) -> bool:

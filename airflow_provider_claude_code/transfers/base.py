@@ -14,8 +14,15 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol, get_args
 
-from airflow.providers.common.compat.sdk import AirflowSkipException, Asset, AssetAlias, BaseOperator
+from airflow.providers.common.compat.sdk import (
+    AirflowSkipException,
+    Asset,
+    AssetAlias,
+    BaseOperator,
+    get_hook_lineage_collector,
+)
 
+from airflow_provider_claude_code.api.paging import REPORT_PATH
 from airflow_provider_claude_code.api.read_ahead import read_ahead
 from airflow_provider_claude_code.days import DEFAULT_DAY, complete_from, parse_day
 from airflow_provider_claude_code.exceptions import (
@@ -30,6 +37,7 @@ from airflow_provider_claude_code.tables.flatten import Flattener
 from airflow_provider_claude_code.tables.loads import Load, begin_load
 
 if TYPE_CHECKING:
+    from airflow.providers.openlineage.extractors import OperatorLineage
     from airflow.sdk import Context
 
 OnEmpty = Literal["write", "replace", "skip", "fail"]
@@ -135,16 +143,21 @@ class ClaudeCodeTransferOperator(BaseOperator):
         self.actor_identity = _checked("actor_identity", actor_identity, get_args(ActorIdentity))
         self.allow_incomplete = allow_incomplete
         self.claude_code_conn_id = claude_code_conn_id
+        # The summaries of the days, once they are loaded, for links and lineage.
+        self.loaded: list[dict[str, Any]] = []
         self.file_format: FileFormat = _checked("file_format", file_format, get_args(FileFormat))
 
     @abstractmethod
     def open_target(self, context: Context) -> Target:
         """Return the place where the days go."""
 
-    @property
     @abstractmethod
-    def asset_uri(self) -> str:
-        """The URI of the Asset that stands for what the operator writes."""
+    def table_uri(self, table: str) -> str:
+        """Return the URI of the Asset that a table is."""
+
+    @abstractmethod
+    def openlineage_name(self, table: str) -> tuple[str, str]:
+        """Return the namespace and the name that a table has in OpenLineage."""
 
     @cached_property
     def hook(self) -> ClaudeCodeHook:
@@ -223,15 +236,52 @@ class ClaudeCodeTransferOperator(BaseOperator):
         return Progress(progress.days[1:], [*progress.loaded, day])
 
     def _report(self, loaded: list[dict[str, Any]], context: Context) -> dict[str, Any]:
+        """Tell Airflow what was loaded: XCom, assets, lineage."""
         if not any(day["published"] for day in loaded):
             raise AirflowSkipException(f"The API has no records of {', '.join(day['day'] for day in loaded)}.")
+        self.loaded = loaded
         summary: dict[str, Any] = {"days": loaded}
         for outlet in self.outlets:
             if isinstance(outlet, Asset):
                 context["outlet_events"][outlet].extra = summary
             elif isinstance(outlet, AssetAlias):
-                context["outlet_events"][outlet].add(Asset(self.asset_uri), extra=summary)
+                for table in self.tables:
+                    context["outlet_events"][outlet].add(Asset(self.table_uri(table)), extra=summary)
+        lineage = get_hook_lineage_collector()
+        lineage.add_input_asset(context=self.hook, uri=self.hook.settings.base_url + REPORT_PATH)
+        for table in self.tables:
+            lineage.add_output_asset(context=self.hook, uri=self.table_uri(table))
         return summary
+
+    def get_openlineage_facets_on_complete(self, task_instance: Any) -> OperatorLineage[Any, Any]:
+        """Return what was read and written: the API's report, and each table with its columns and row count."""
+        from airflow.providers.common.compat.openlineage.facet import (
+            Dataset,
+            OutputDataset,
+            OutputStatisticsOutputDatasetFacet,
+            SchemaDatasetFacet,
+            SchemaDatasetFacetFields,
+        )
+        from airflow.providers.openlineage.extractors import OperatorLineage
+
+        outputs = []
+        for table in self.tables:
+            namespace, name = self.openlineage_name(table)
+            fields = [
+                SchemaDatasetFacetFields(name=column.name, type=column.type, description=column.description)
+                for column in DATA_TABLES[table].columns
+            ]
+            rows = sum(day["rows"][table] for day in self.loaded if day["published"])
+            outputs.append(
+                OutputDataset(
+                    namespace=namespace,
+                    name=name,
+                    facets={"schema": SchemaDatasetFacet(fields=fields)},
+                    outputFacets={"outputStatistics": OutputStatisticsOutputDatasetFacet(rowCount=rows)},
+                )
+            )
+        report = Dataset(namespace=self.hook.settings.base_url, name=REPORT_PATH)
+        return OperatorLineage(inputs=[report], outputs=outputs)
 
     def _read_day(self, day: date, directory: Path, last_loaded_at: datetime | None, context: Context) -> Load:
         """Read a day to its last page into spooled files."""

@@ -55,10 +55,14 @@ class ClaudeCodeToObjectStorageOperator(ClaudeCodeTransferOperator):
         self.path = path
         self.conn_id = conn_id
 
-    @property
-    def asset_uri(self) -> str:
-        """The URI of the folder that all files are in."""
-        return str(self._root)
+    def table_uri(self, table: str) -> str:
+        """Return the URL of a table's folder."""
+        return str(self._root / table)
+
+    def openlineage_name(self, table: str) -> tuple[str, str]:
+        """Return the store and the folder."""
+        folder = self._root / table
+        return folder.namespace, folder.key
 
     @property
     def _root(self) -> ObjectStoragePath:

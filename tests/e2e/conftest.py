@@ -18,6 +18,7 @@ import httpx
 import pytest
 
 from airflow_provider_claude_code.sandbox import Sandbox
+from tests.servers.bigquery import BigQueryServer
 
 PROJECT = Path(__file__).parents[2]
 PATIENCE = 180.0
@@ -110,7 +111,13 @@ def sandbox() -> Iterator[Sandbox]:
 
 
 @pytest.fixture(scope="session")
-def airflow(sandbox: Sandbox, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Airflow]:
+def bigquery() -> Iterator[BigQueryServer]:
+    with BigQueryServer(project="demo-proj") as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def airflow(sandbox: Sandbox, bigquery: BigQueryServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Airflow]:
     home = tmp_path_factory.mktemp("airflow")
     dags = home / "dags"
     dags.mkdir()
@@ -133,12 +140,19 @@ def airflow(sandbox: Sandbox, tmp_path_factory: pytest.TempPathFactory) -> Itera
         "AIRFLOW__API__PORT": str(port),
         "AIRFLOW__API__BASE_URL": url,
         "AIRFLOW__API__WORKERS": "1",
+        # Airflow fails a task that comes back from the triggerer before its worker's end was noticed, which takes
+        # up to this many seconds (5 by default) and a turn of the scheduler.
+        "AIRFLOW__WORKERS__MIN_HEARTBEAT_INTERVAL": "1",
         "AIRFLOW__DAG_PROCESSOR__REFRESH_INTERVAL": "5",
         "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_SEC": "5",
         "AIRFLOW_CONN_CLAUDE_CODE_DEFAULT": json.dumps(
             {"conn_type": "claude_code", "host": sandbox.base_url, "password": sandbox.api_key}
         ),
         "CLAUDE_CODE_PATH": f"file://{home}/files",
+        "AIRFLOW_CONN_GOOGLE_CLOUD_DEFAULT": json.dumps(
+            {"conn_type": "google_cloud_platform", "extra": {"is_anonymous": True, "project": "demo-proj"}}
+        ),
+        "BIGQUERY_EMULATOR_HOST": bigquery.url,
     }
     airflow = Airflow(url, home, environment)
     with (home / "standalone.log").open("w") as log:

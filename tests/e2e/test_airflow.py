@@ -9,9 +9,12 @@ from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
+from google.auth.credentials import AnonymousCredentials
+from google.cloud.bigquery import Client
 
 from airflow_provider_claude_code.sandbox import Sandbox
 from tests.e2e.conftest import Airflow, wait_for
+from tests.servers.bigquery import BigQueryServer
 
 DAY = date(2025, 9, 10)
 
@@ -71,6 +74,49 @@ def test_the_example_dag_loads_the_day_of_its_partition_key(airflow: Airflow, sa
     assert "@example.com" not in log
 
 
+def test_the_bigquery_example_waits_for_its_jobs_in_the_triggerer_and_starts_its_consumer(
+    airflow: Airflow, sandbox: Sandbox, bigquery: BigQueryServer
+) -> None:
+    run_id = airflow.start_dag("claude_code_to_bigquery", partition_key=DAY.isoformat())
+    wait_for("the consumer", lambda: airflow.http.get("/api/v2/dags/claude_code_usage_is_new").is_success)
+    airflow.http.patch("/api/v2/dags/claude_code_usage_is_new", json={"is_paused": False}).raise_for_status()
+    assert airflow.wait_for_end("claude_code_to_bigquery", run_id) == "success", airflow.log(
+        "claude_code_to_bigquery", run_id, "load_day"
+    )
+    client = Client(
+        project="demo-proj", credentials=AnonymousCredentials(), client_options={"api_endpoint": bigquery.url}
+    )
+    # The schedule may have started a run of its own.
+    loaded = {
+        row["date"]: row
+        for row in client.query(
+            "SELECT date, count(*) AS records, sum(num_sessions) AS sessions FROM claude_code.claude_code_usage "
+            f"WHERE date <= '{DAY}' GROUP BY date"
+        )
+    }
+    assert sorted(loaded) == [DAY - timedelta(days=back) for back in (3, 2, 1, 0)]
+    for day, row in loaded.items():
+        truth = sandbox.organization.records(day, datetime.now(UTC))
+        assert row["records"] == len(truth)
+        assert row["sessions"] == sum(record["core_metrics"]["num_sessions"] for record in truth)
+    links = airflow.http.get(f"/api/v2/dags/claude_code_to_bigquery/dagRuns/{run_id}/taskInstances/load_day/links")
+    links = links.raise_for_status().json()["extra_links"]
+    assert links["BigQuery Table"].endswith("p=demo-proj&d=claude_code&t=claude_code_usage&page=table")
+    assert bigquery.jobs[0].id.startswith("claude_code_")
+    assert "j=bq:US:claude_code_" in links["BigQuery Job"]
+    runs = "/api/v2/dags/claude_code_usage_is_new/dagRuns"
+    consumer = wait_for(
+        "the consumer's run",
+        lambda: [
+            run["dag_run_id"]
+            for run in airflow.http.get(runs).json()["dag_runs"]
+            if run["partition_key"] == DAY.isoformat()
+        ],
+    )[0]
+    assert airflow.wait_for_end("claude_code_usage_is_new", consumer) == "success"
+    assert DAY.isoformat() in airflow.log("claude_code_usage_is_new", consumer, "tell_what_is_new")
+
+
 def test_dags_test_loads_the_day_before_its_date(airflow: Airflow, sandbox: Sandbox) -> None:
     day = date(2025, 10, 15)
     airflow.cli("dags", "test", "claude_code_to_object_storage", (day + timedelta(days=1)).isoformat())
@@ -86,7 +132,7 @@ def test_sensors_wait_in_the_triggerer_until_a_record_arrives(airflow: Airflow, 
             lambda: set(airflow.states("waits_for_records", run_id).values()) == {"deferred"},
         )
         asked = len(sandbox.requests)
-        wait_for("the triggerer to ask again", lambda: len(sandbox.requests) > asked + 4)
+        wait_for("the triggerer to ask again", lambda: len(sandbox.requests) > asked + 20)
         assert set(airflow.states("waits_for_records", run_id).values()) == {"deferred"}
     finally:
         sandbox.records = None

@@ -715,9 +715,11 @@ class TestSummary:
         )
         summary = run(operator, events)
         assert events[asset].extra == summary
-        [event] = events[alias].asset_alias_events
-        assert event.extra == summary
-        assert event.dest_asset_key.uri == f"file://{local.path}"
+        aliased = events[alias].asset_alias_events
+        assert [event.extra for event in aliased] == [summary] * 3
+        assert [event.dest_asset_key.uri for event in aliased] == [
+            f"file://{local.path}/{table}" for table in ("usage", "model_usage", "tool_usage")
+        ]
 
 
 class SteppedStore:

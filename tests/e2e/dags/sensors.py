@@ -30,13 +30,13 @@ with DAG("needs_no_wait", schedule=None, start_date=START) as needs_no_wait:
 
 with DAG("waits_too_long", schedule=None, start_date=START) as waits_too_long:
     ClaudeCodeFreshnessSensor(
-        task_id="deferred", day=FUTURE_DAY, deferrable=True, timeout=timedelta(seconds=2), retries=2
+        task_id="deferred", day=FUTURE_DAY, deferrable=True, timeout=timedelta(seconds=10), retries=2
     )
     ClaudeCodeFreshnessSensor(
-        task_id="deferred_softly", day=FUTURE_DAY, deferrable=True, timeout=timedelta(seconds=2), soft_fail=True
+        task_id="deferred_softly", day=FUTURE_DAY, deferrable=True, timeout=timedelta(seconds=10), soft_fail=True
     )
     ClaudeCodeFreshnessSensor(
-        task_id="rescheduled", day=FUTURE_DAY, mode="reschedule", poke_interval=1, timeout=timedelta(seconds=2)
+        task_id="rescheduled", day=FUTURE_DAY, mode="reschedule", poke_interval=1, timeout=timedelta(seconds=10)
     )
 
 with DAG("is_refused", schedule=None, start_date=START) as is_refused:

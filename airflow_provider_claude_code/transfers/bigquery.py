@@ -1,0 +1,539 @@
+"""Days as partitions: what the tables must look like in BigQuery, and how a day is replaced whole."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import logging
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, timedelta
+from typing import IO, Any, Literal, cast
+
+import msgspec
+import requests
+from google.api_core.exceptions import BadRequest, Conflict, Forbidden, GoogleAPIError, NotFound
+from google.auth.exceptions import GoogleAuthError
+from google.cloud import bigquery
+from google.cloud.bigquery import DEFAULT_RETRY, LoadJob, LoadJobConfig, SchemaField, TimePartitioning
+
+from airflow_provider_claude_code.exceptions import (
+    ClaudeCodeConfigurationError,
+    ClaudeCodeEmptyDayError,
+    ClaudeCodePublishError,
+)
+from airflow_provider_claude_code.tables.contract import DATA_TABLES, LOADS, MODEL_USAGE, TOOL_USAGE, Table
+from airflow_provider_claude_code.tables.loads import Load
+from airflow_provider_claude_code.transfers.base import PUBLISH_ATTEMPTS, SupersededError
+
+log = logging.getLogger(__name__)
+
+ORGANIZATION_LABEL = "claude_code_organization"
+"""The table label that says whose usage a table holds."""
+UPLOAD_DEADLINE = 300.0
+"""Seconds within which the start of one load job is tried again."""
+
+_CLUSTERING = {MODEL_USAGE.name: ["actor_id", "model"], TOOL_USAGE.name: ["actor_id", "tool_name"]}
+# BigQuery's API answers with the legacy names of the types.
+_TYPE_NAMES = {"INTEGER": "INT64", "BOOLEAN": "BOOL", "FLOAT": "FLOAT64"}
+# Reasons of a failed job that the same job may not meet again.
+_PASSING_REASONS = {
+    "backendError",
+    "internalError",
+    "rateLimitExceeded",
+    "jobRateLimitExceeded",
+    "quotaExceeded",
+    "stopped",
+    "timeout",
+}
+
+
+def bigquery_schema(table: Table) -> list[SchemaField]:
+    """Return a table's BigQuery schema."""
+    return [
+        SchemaField(column.name, column.type, "NULLABLE" if column.nullable else "REQUIRED", None, column.description)
+        for column in table.columns
+    ]
+
+
+@dataclass(frozen=True, kw_only=True)
+class TableOptions:
+    """
+    What to ask of tables that are created.
+
+    :param labels: labels of new tables and of all jobs.
+    :param kms_key_name: the key that encrypts tables and jobs, else Google's.
+    :param partition_expiration: after how long BigQuery deletes a day, else never.
+    :param require_partition_filter: whether queries must name the days they read.
+    """
+
+    labels: Mapping[str, str]
+    kms_key_name: str | None = None
+    partition_expiration: timedelta | None = None
+    require_partition_filter: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class StartedLoad:
+    """
+    Load jobs that were started and are to be finished, as JSON: a deferred task remembers it.
+
+    :param day: the UTC day, ``YYYY-MM-DD``.
+    :param attempt: which attempt of the try it is.
+    :param loaded_at: ``loaded_at`` of the load in microseconds since 1970.
+    :param location: where the dataset is.
+    :param job_ids: by table, its load job.
+    :param row_counts: by table, the rows it loads.
+    :param loads_rows: the rows of ``loads``.
+    """
+
+    day: str
+    attempt: int
+    loaded_at: int
+    location: str
+    job_ids: dict[str, str]
+    row_counts: dict[str, int]
+    loads_rows: list[dict[str, Any]]
+
+
+class BigQueryTarget:
+    """
+    A dataset's tables, which hold days of one organisation as partitions.
+
+    :param client: the client of the Google Cloud Connection, for the jobs' project.
+    :param dataset: the dataset.
+    :param table_prefix: what the names of all tables begin with.
+    :param tables: which of the data tables are loaded.
+    :param options: how tables are created.
+    :param create_dataset: whether to create a dataset that is missing.
+    :param job_prefix: begins the ids of all jobs of the task instance, whatever its try.
+    :param try_number: the task instance's try.
+    """
+
+    def __init__(
+        self,
+        client: bigquery.Client,
+        dataset: bigquery.DatasetReference,
+        *,
+        table_prefix: str,
+        tables: Iterable[str],
+        options: TableOptions,
+        create_dataset: bool,
+        job_prefix: str,
+        try_number: int,
+    ) -> None:
+        self._client = client
+        self._dataset = dataset
+        self._table_prefix = table_prefix
+        self._tables = tuple(tables)
+        self._options = options
+        self._create_dataset = create_dataset
+        self._job_prefix = job_prefix
+        self._try_number = try_number
+        self._location: str = client.location
+        self.started_jobs: list[LoadJob] = []
+
+    @property
+    def project(self) -> str:
+        """The project that the jobs run in."""
+        return self._client.project
+
+    def table_id(self, table: str) -> str:
+        """Return a table's name with project and dataset."""
+        return f"{self._dataset.project}.{self._dataset.dataset_id}.{self._table_prefix}{table}"
+
+    def last_loaded_at(self, day: date) -> datetime | None:
+        """Return ``loaded_at`` of the newest rows of a day."""
+        with _typed_errors(self._dataset):
+            moments = [moment for table in self._tables if (moment := self._loaded_at(table, day)) is not None]
+        return max(moments, default=None)
+
+    def publish(self, load: Load, *, keep_rows: bool) -> dict[str, Any]:
+        """Replace a day; see :class:`~airflow_provider_claude_code.transfers.base.Target`."""
+        return self.finish(self.start(load, keep_rows=keep_rows, attempt=1))
+
+    def start(self, load: Load, *, keep_rows: bool, attempt: int) -> StartedLoad:
+        """
+        Start the load jobs of a day, all before any is waited for.
+
+        Refuses what cannot be loaded before any job is started; raises what
+        :meth:`~airflow_provider_claude_code.transfers.base.Target.publish` does.
+        """
+        with _typed_errors(self._dataset):
+            tables = self._prepare_tables(load)
+            self._settle_earlier_tries(load.day)
+            if keep_rows:
+                self._refuse_to_erase(load)
+            newest = self.last_loaded_at(load.day)
+            if newest is not None and newest >= load.loaded_at:
+                raise SupersededError(f"another writer published a newer load of {load.day}")
+            for table, file in load.files.items():
+                config = self._job_config(tables[table], "PARQUET", "WRITE_TRUNCATE")
+                with file.path.open("rb") as content:
+                    self._start_job(
+                        content,
+                        file.size,
+                        _partition(self.table_id(table), load.day),
+                        self._job_id(load.day, table, attempt),
+                        config,
+                    )
+        return StartedLoad(
+            day=load.day.isoformat(),
+            attempt=attempt,
+            loaded_at=_microseconds(load.loaded_at),
+            location=self._location,
+            job_ids={table: self._job_id(load.day, table, attempt) for table in load.files},
+            row_counts={table: file.row_count for table, file in load.files.items()},
+            loads_rows=msgspec.to_builtins(load.rows()),
+        )
+
+    def finish(self, started: StartedLoad) -> dict[str, Any]:
+        """
+        Wait for the load jobs of a day, check what they left behind, and remember the load.
+
+        :return: the table and the job of each table, for the summary.
+        :raises ClaudeCodePublishError: a job failed; the message says which tables hold which load.
+        :raises SupersededError: another load got in between.
+        """
+        day = date.fromisoformat(started.day)
+        self._location = started.location
+        with _typed_errors(self._dataset):
+            self._wait(started)
+            for table, rows in started.row_counts.items():
+                moment = self._loaded_at(table, day)
+                if rows == 0 and moment is not None and _microseconds(moment) < started.loaded_at:
+                    # Loading no rows did not empty the partition; newer rows are another writer's.
+                    self._client.delete_table(_partition(self.table_id(table), day), not_found_ok=True)
+                    moment = None
+                if (None if moment is None else _microseconds(moment)) != (started.loaded_at if rows else None):
+                    raise SupersededError(f"another writer replaced {self.table_id(table)} of {day}")
+            self._append_loads(started, day)
+        return {
+            "tables": {table: self.table_id(table) for table in started.job_ids},
+            "jobs": started.job_ids,
+            "location": started.location,
+        }
+
+    def cancel(self) -> None:
+        """Cancel the jobs that this target has started."""
+        for job in self.started_jobs:
+            job.cancel()
+
+    # Tables
+
+    def _prepare_tables(self, load: Load) -> dict[str, bigquery.Table]:
+        """Create what is missing and return the tables; refuse what does not fit before anything is changed."""
+        dataset = self._get_or_create_dataset()
+        self._location = dataset.location
+        contracts = [DATA_TABLES[table] for table in self._tables] + [LOADS]
+        existing = {contract.name: self._find_table(contract.name) for contract in contracts}
+        label = _label_value(load.organization_id)
+        problems = []
+        for contract in contracts:
+            if (table := existing[contract.name]) is not None:
+                problems += [f"{self.table_id(contract.name)}: {text}" for text in differences(table, contract)]
+                owner = table.labels.get(ORGANIZATION_LABEL)
+                if owner not in (None, label):
+                    raise ClaudeCodeConfigurationError(
+                        f"{self.table_id(contract.name)} holds the usage of organisation {owner}, but the key belongs "
+                        f"to {load.organization_id}. Replacing a day would delete the other's: give each organisation "
+                        "a dataset or a table_prefix of its own."
+                    )
+        if problems:
+            raise ClaudeCodeConfigurationError(
+                "Tables that exist do not fit, and nothing was loaded. " + "; ".join(problems) + ". Choose another "
+                "dataset or table_prefix, or change the tables."
+            )
+        tables = {}
+        for contract in contracts:
+            table = existing[contract.name]
+            tables[contract.name] = (
+                self._create_table(contract, label) if table is None else self._complete_table(table, contract, label)
+            )
+            self._warn_of_expiration(tables[contract.name], dataset, load.day)
+        return tables
+
+    def _get_or_create_dataset(self) -> bigquery.Dataset:
+        try:
+            return self._client.get_dataset(self._dataset)
+        except NotFound:
+            if not self._create_dataset:
+                raise ClaudeCodeConfigurationError(
+                    f"There is no dataset {self._dataset.project}.{self._dataset.dataset_id}. Create it, or set "
+                    "create_dataset=True."
+                ) from None
+        dataset = bigquery.Dataset(self._dataset)
+        dataset.location = self._client.location
+        return self._client.create_dataset(dataset, exists_ok=True)
+
+    def _find_table(self, table: str) -> bigquery.Table | None:
+        try:
+            return self._client.get_table(self.table_id(table))
+        except NotFound:
+            return None
+
+    def _create_table(self, contract: Table, organization: str) -> bigquery.Table:
+        options = self._options
+        table = bigquery.Table(self.table_id(contract.name), schema=bigquery_schema(contract))
+        table.description = f"Claude Code usage: one row per {contract.grain}"
+        table.labels = {**options.labels, ORGANIZATION_LABEL: organization}
+        is_data = contract.name in DATA_TABLES
+        expiration = options.partition_expiration if is_data else None
+        table.time_partitioning = TimePartitioning(
+            type_=_partitioning(contract),
+            field="date",
+            expiration_ms=int(expiration / timedelta(milliseconds=1)) if expiration else None,
+        )
+        if is_data:
+            table.clustering_fields = _CLUSTERING.get(contract.name, ["actor_id"])
+            table.require_partition_filter = options.require_partition_filter
+        if options.kms_key_name:
+            table.encryption_configuration = bigquery.EncryptionConfiguration(options.kms_key_name)
+        return self._client.create_table(table, exists_ok=True)
+
+    def _complete_table(self, table: bigquery.Table, contract: Table, organization: str) -> bigquery.Table:
+        """Add columns and the label that a table lacks; whatever else it has stays."""
+        present = {column.name.lower() for column in table.schema}
+        # A REQUIRED column cannot be added to a table that has rows.
+        missing = [
+            SchemaField(column.name, column.type, "NULLABLE", None, column.description)
+            for column in contract.columns
+            if column.name not in present
+        ]
+        changed = []
+        if missing:
+            table.schema = [*table.schema, *missing]
+            changed.append("schema")
+        if ORGANIZATION_LABEL not in table.labels:
+            table.labels = {**table.labels, ORGANIZATION_LABEL: organization}
+            changed.append("labels")
+        return self._client.update_table(table, changed) if changed else table
+
+    def _warn_of_expiration(self, table: bigquery.Table, dataset: bigquery.Dataset, day: date) -> None:
+        partitioning = table.time_partitioning
+        expiration = partitioning.expiration_ms or dataset.default_partition_expiration_ms
+        if expiration and datetime.now(UTC).date() - day > timedelta(milliseconds=expiration):
+            log.warning(
+                "%s deletes partitions after %s days, so %s will vanish again.",
+                table.full_table_id,
+                timedelta(milliseconds=expiration).days,
+                day,
+            )
+
+    # Rows
+
+    def _loaded_at(self, table: str, day: date) -> datetime | None:
+        """Return ``loaded_at`` of a day's rows, or ``None`` without rows: reading one row costs nothing."""
+        field = next(column for column in bigquery_schema(DATA_TABLES[table]) if column.name == "loaded_at")
+        partition = bigquery.TableReference.from_string(_partition(self.table_id(table), day))
+        try:
+            rows = list(self._client.list_rows(partition, selected_fields=[field], max_results=1))
+        except (NotFound, BadRequest):
+            # A view, or not partitioned by day: the check of the tables says so.
+            return None
+        return rows[0]["loaded_at"] if rows else None
+
+    def _row_count(self, table: str, day: date) -> int:
+        try:
+            return int(self._client.get_table(_partition(self.table_id(table), day)).num_rows or 0)
+        except NotFound:
+            return 0
+
+    def _refuse_to_erase(self, load: Load) -> None:
+        held = {table: rows for table in load.files if (rows := self._row_count(table, load.day))}
+        if held:
+            counts = ", ".join(f"{self.table_id(table)}: {rows}" for table, rows in held.items())
+            raise ClaudeCodeEmptyDayError(
+                f"The API has no records of {load.day}, but the tables hold rows of it ({counts}), which stay. If the "
+                "day is really empty, run the task once with on_empty='replace'."
+            )
+
+    # Jobs
+
+    def _job_id(self, day: date, table: str, attempt: int, try_number: int | None = None) -> str:
+        """Name the try and the attempt, since an id is burnt even when its job failed."""
+        return f"{self._job_prefix}_{table}_{day:%Y%m%d}_{try_number or self._try_number}_{attempt}"
+
+    def _settle_earlier_tries(self, day: date) -> None:
+        """
+        See to it that no job of an earlier try lands after those of this one.
+
+        A try settles those before it ahead of its own jobs, so the newest try that has any is the last to look at.
+        """
+        for try_number in range(self._try_number - 1, 0, -1):
+            found = False
+            for attempt in range(1, PUBLISH_ATTEMPTS + 1):
+                ids = [self._job_id(day, table, attempt, try_number) for table in (*self._tables, LOADS.name)]
+                jobs = [job for job_id in ids if (job := self._find_job(job_id)) is not None]
+                for job in jobs:
+                    if job.state != "DONE":
+                        log.warning("Cancelling %s, which an earlier try left running", job.job_id)
+                        job.cancel()
+                        job.exception()  # type: ignore[no-untyped-call]
+                found = found or bool(jobs)
+            if found:
+                return
+
+    def _find_job(self, job_id: str) -> LoadJob | None:
+        try:
+            return self._get_job(job_id)
+        except NotFound:
+            return None
+
+    def _get_job(self, job_id: str) -> LoadJob:
+        return cast(LoadJob, self._client.get_job(job_id, location=self._location))
+
+    def _job_config(
+        self,
+        table: bigquery.Table,
+        source_format: Literal["PARQUET", "NEWLINE_DELIMITED_JSON"],
+        write_disposition: Literal["WRITE_TRUNCATE", "WRITE_APPEND"],
+    ) -> LoadJobConfig:
+        config = LoadJobConfig(
+            source_format=source_format,
+            write_disposition=write_disposition,
+            create_disposition="CREATE_NEVER",
+            schema=table.schema,
+            labels=dict(self._options.labels),
+        )
+        if self._options.kms_key_name:
+            config.destination_encryption_configuration = bigquery.EncryptionConfiguration(self._options.kms_key_name)
+        return config
+
+    def _start_job(
+        self, content: IO[bytes], size: int, destination: str, job_id: str, config: LoadJobConfig
+    ) -> LoadJob:
+        def upload() -> LoadJob:
+            try:
+                return self._client.load_table_from_file(
+                    content,
+                    destination,
+                    rewind=True,
+                    size=size,
+                    job_id=job_id,
+                    location=self._location,
+                    job_config=config,
+                )
+            except Conflict:
+                # Ours, from an attempt whose answer was lost: the id names this try.
+                job = self._get_job(job_id)
+                if job.error_result:
+                    # A run that was deleted and made again has the ids of the old one.
+                    raise SupersededError(f"{job_id} has failed before") from None
+                return job
+
+        # The client's own policy: 5xx, lost connections and rateLimitExceeded, but not quotaExceeded.
+        job: LoadJob = DEFAULT_RETRY.with_timeout(UPLOAD_DEADLINE)(upload)()
+        self.started_jobs.append(job)
+        return job
+
+    def _wait(self, started: StartedLoad) -> None:
+        errors = {}
+        for table, job_id in started.job_ids.items():
+            job = self._get_job(job_id)
+            job.exception()  # type: ignore[no-untyped-call]
+            if job.error_result:
+                errors[table] = job
+        if not errors:
+            return
+        failure = ClaudeCodePublishError(
+            f"Loading {started.day} into BigQuery failed: "
+            + "; ".join(
+                f"{self.table_id(table)} ({job.job_id}): {job.error_result.get('reason')}"
+                for table, job in errors.items()
+            )
+            + f". New load: {', '.join(t for t in started.job_ids if t not in errors) or 'no table'}; previous state: "
+            f"{', '.join(errors)}. The job's page says more; a retry loads all tables again."
+        )
+        failure.retryable = all(job.error_result.get("reason") in _PASSING_REASONS for job in errors.values())
+        raise failure
+
+    def _append_loads(self, started: StartedLoad, day: date) -> None:
+        lines = b"".join(msgspec.json.encode(row) + b"\n" for row in started.loads_rows)
+        table = self._client.get_table(self.table_id(LOADS.name))
+        job = self._start_job(
+            io.BytesIO(lines),
+            len(lines),
+            self.table_id(LOADS.name),
+            self._job_id(day, LOADS.name, started.attempt),
+            self._job_config(table, "NEWLINE_DELIMITED_JSON", "WRITE_APPEND"),
+        )
+        if job.exception() is not None:  # type: ignore[no-untyped-call]
+            raise ClaudeCodePublishError(
+                f"{day} is loaded, but the load could not be remembered in {self.table_id(LOADS.name)} "
+                f"({job.job_id}: {job.error_result.get('reason')}). A retry loads the day again."
+            )
+
+
+def differences(table: bigquery.Table, contract: Table) -> list[str]:
+    """Spell out why a table cannot take the rows of a contract; empty when it can."""
+    if table.table_type != "TABLE":
+        return [f"is a {table.table_type}, not a table"]
+    problems = []
+    partitioning = table.time_partitioning
+    found = f"by {partitioning.type_} on {partitioning.field}" if partitioning else "not at all"
+    expected = f"by {_partitioning(contract)} on date"
+    if found != expected:
+        problems.append(f"is partitioned {found}, not {expected}")
+    columns = {column.name.lower(): column for column in table.schema}
+    for column in contract.columns:
+        present = columns.pop(column.name, None)
+        if present is None:
+            continue
+        present_type = _TYPE_NAMES.get(present.field_type, present.field_type)
+        if present_type != column.type or present.mode == "REPEATED":
+            problems.append(f"{column.name} is {present.mode} {present_type}, not {column.type}")
+        elif present.precision is not None and (present.precision, present.scale) != (38, 9):
+            problems.append(f"{column.name} is NUMERIC({present.precision}, {present.scale}), not NUMERIC")
+        elif present.mode == "REQUIRED" and column.nullable:
+            problems.append(f"{column.name} is REQUIRED, but may be null")
+    problems += [
+        f"{column.name} is a REQUIRED column that loads do not fill"
+        for column in columns.values()
+        if column.mode == "REQUIRED"
+    ]
+    return problems
+
+
+def _partitioning(contract: Table) -> str:
+    return "DAY" if contract.name in DATA_TABLES else "MONTH"
+
+
+def _partition(table_id: str, day: date) -> str:
+    return f"{table_id}${day:%Y%m%d}"
+
+
+def _microseconds(moment: datetime) -> int:
+    return (moment - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(microseconds=1)
+
+
+def _label_value(organization_id: str) -> str:
+    """Return an organisation's id as it may stand in a label, which takes 63 characters of few kinds."""
+    if re.fullmatch(r"[a-z0-9_-]{1,63}", organization_id):
+        return organization_id
+    return hashlib.sha256(organization_id.encode()).hexdigest()[:32]
+
+
+@contextmanager
+def _typed_errors(dataset: bigquery.DatasetReference) -> Iterator[None]:
+    """Turn BigQuery's errors into ours, so that a task retries only what a retry can mend."""
+    try:
+        yield
+    except (BadRequest, Forbidden, NotFound) as error:
+        reason = (error.errors or [{}])[0].get("reason")
+        message = (
+            f"BigQuery refused a request on {dataset.project}.{dataset.dataset_id} ({error.code} {reason}): "
+            f"{error.message[:300]}."
+        )
+        if reason in _PASSING_REASONS:
+            raise ClaudeCodePublishError(f"{message} Try again later.") from error
+        raise ClaudeCodeConfigurationError(
+            f"{message} The Connection's account needs BigQuery Data Editor on the dataset and BigQuery Job User on "
+            "the project."
+        ) from error
+    except (GoogleAPIError, GoogleAuthError, requests.RequestException) as error:
+        # A RetryError, which ends an outage that lasts, has no code.
+        reason = getattr(error, "code", None) or type(error).__name__
+        raise ClaudeCodePublishError(f"BigQuery failed ({reason}); try again later.") from error

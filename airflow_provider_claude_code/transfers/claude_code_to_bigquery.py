@@ -1,0 +1,225 @@
+"""Claude Code usage to BigQuery."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import re
+from collections.abc import Mapping, Sequence
+from datetime import date, timedelta
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+from airflow.providers.common.compat.sdk import conf
+
+from airflow_provider_claude_code.exceptions import ClaudeCodeConfigurationError, ClaudeCodePublishError
+from airflow_provider_claude_code.hooks.claude_code import fail_without_retry
+from airflow_provider_claude_code.links import BigQueryJobLink, BigQueryTableLink
+from airflow_provider_claude_code.transfers.base import ClaudeCodeTransferOperator, Progress, SupersededError
+from airflow_provider_claude_code.triggers.bigquery import ClaudeCodeBigQueryJobsTrigger
+
+if TYPE_CHECKING:
+    from airflow.providers.google.cloud.hooks.bigquery import BigQueryHook
+    from airflow.sdk import Context
+
+    from airflow_provider_claude_code.tables.loads import Load
+    from airflow_provider_claude_code.transfers.bigquery import BigQueryTarget
+
+
+class ClaudeCodeToBigQueryOperator(ClaudeCodeTransferOperator):
+    """
+    Load days of Claude Code usage into BigQuery tables, a day to a partition.
+
+    Each of the tables ``claude_code_usage``, ``claude_code_model_usage`` and ``claude_code_tool_usage`` gets one
+    load job a day, which replaces that day's partition whole or leaves it. ``claude_code_loads`` remembers the
+    load and is appended to last. Tables that are missing are created; columns that are missing are added; a
+    table that does not fit is refused before anything is loaded.
+
+    The other arguments are those of
+    :class:`~airflow_provider_claude_code.transfers.base.ClaudeCodeTransferOperator`.
+
+    :param dataset_id: the dataset (templated). One organisation to a dataset or ``table_prefix``.
+    :param project_id: the dataset's project (templated); default: the Connection's.
+    :param location: where the jobs run and a new dataset is created (templated); default: the dataset's own.
+    :param table_prefix: what the tables' names begin with (templated).
+    :param create_dataset: create the dataset when it is missing.
+    :param labels: labels of new tables and of the jobs.
+    :param encryption_configuration: ``{"kmsKeyName": ...}`` for new tables and the jobs.
+    :param partition_expiration: after how long BigQuery deletes a day of a new table; default: never.
+    :param require_partition_filter: whether queries on new tables must name the days they read.
+    :param gcp_conn_id: the Google Cloud Connection (templated).
+    :param impersonation_chain: service account to impersonate, or a chain of them that ends with it (templated).
+    :param deferrable: wait for the jobs in the triggerer.
+    :param poll_interval: seconds between two looks at the jobs when deferred.
+    """
+
+    template_fields: Sequence[str] = (
+        *ClaudeCodeTransferOperator.template_fields,
+        "dataset_id",
+        "project_id",
+        "location",
+        "table_prefix",
+        "gcp_conn_id",
+        "impersonation_chain",
+    )
+
+    operator_extra_links = (BigQueryTableLink(), BigQueryJobLink())
+
+    def __init__(
+        self,
+        *,
+        dataset_id: str,
+        project_id: str | None = None,
+        location: str | None = None,
+        table_prefix: str = "claude_code_",
+        create_dataset: bool = False,
+        labels: Mapping[str, str] | None = None,
+        encryption_configuration: Mapping[str, str] | None = None,
+        partition_expiration: timedelta | None = None,
+        require_partition_filter: bool = False,
+        gcp_conn_id: str = "google_cloud_default",
+        impersonation_chain: str | Sequence[str] | None = None,
+        deferrable: bool = conf.getboolean("operators", "default_deferrable", fallback=False),
+        poll_interval: float = 4.0,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        if self.file_format != "parquet":
+            raise ClaudeCodeConfigurationError("BigQuery is loaded from Parquet; leave file_format out.")
+        self.dataset_id = dataset_id
+        self.project_id = project_id
+        self.location = location
+        self.table_prefix = table_prefix
+        self.create_dataset = create_dataset
+        self.labels = labels
+        self.encryption_configuration = encryption_configuration
+        self.partition_expiration = partition_expiration
+        self.require_partition_filter = require_partition_filter
+        self.gcp_conn_id = gcp_conn_id
+        self.impersonation_chain = impersonation_chain
+        self.deferrable = deferrable
+        self.poll_interval = poll_interval
+        self._target: BigQueryTarget | None = None
+        # Project, location and id, for the link.
+        self.last_job: tuple[str, str, str] | None = None
+
+    @cached_property
+    def google_hook(self) -> BigQueryHook:
+        """The hook of the Google Cloud Connection."""
+        from airflow.providers.google.cloud.hooks.bigquery import BigQueryHook
+
+        return BigQueryHook(
+            gcp_conn_id=self.gcp_conn_id,
+            impersonation_chain=self.impersonation_chain,
+            location=self.location,
+            use_legacy_sql=False,
+        )
+
+    @property
+    def dataset_project(self) -> str:
+        """The dataset's project."""
+        return self.project_id or self.google_hook.project_id
+
+    def table_uri(self, table: str) -> str:
+        """Return the URI of a table."""
+        return f"bigquery://{self.dataset_project}/{self.dataset_id}/{self.table_prefix}{table}"
+
+    def openlineage_name(self, table: str) -> tuple[str, str]:
+        """Return BigQuery's namespace and the table's name."""
+        return "bigquery", f"{self.dataset_project}.{self.dataset_id}.{self.table_prefix}{table}"
+
+    def open_target(self, context: Context) -> BigQueryTarget:
+        """Return the dataset's tables."""
+        # Load google.cloud, so not when a Dag file is parsed.
+        from google.cloud.bigquery import DatasetReference
+
+        from airflow_provider_claude_code.transfers.bigquery import BigQueryTarget, TableOptions
+
+        project = self.dataset_project
+        ti = context["ti"]
+        # The destination too, since several Airflows may share the project.
+        task_instance = [ti.dag_id, ti.run_id, ti.task_id, ti.map_index, project, self.dataset_id, self.table_prefix]
+        self._target = BigQueryTarget(
+            self.google_hook.get_client(project_id=project, location=self.location),
+            DatasetReference(project, self.dataset_id),
+            table_prefix=self.table_prefix,
+            tables=self.tables,
+            options=TableOptions(
+                labels=_airflow_labels(ti.dag_id, ti.task_id) | dict(self.labels or {}),
+                kms_key_name=(self.encryption_configuration or {}).get("kmsKeyName"),
+                partition_expiration=self.partition_expiration,
+                require_partition_filter=self.require_partition_filter,
+            ),
+            create_dataset=self.create_dataset,
+            job_prefix=f"claude_code_{hashlib.sha256(json.dumps(task_instance).encode()).hexdigest()[:24]}",
+            try_number=ti.try_number,
+        )
+        return self._target
+
+    def _publish(self, target: Any, load: Load, keep_rows: bool, progress: Progress) -> dict[str, Any]:
+        started = target.start(load, keep_rows=keep_rows, attempt=progress.attempt)
+        self.last_job = (target.project, started.location, next(iter(started.job_ids.values())))
+        summary = load.summary() | {"published": True}
+        if self.deferrable:
+            self.defer(
+                trigger=ClaudeCodeBigQueryJobsTrigger(
+                    job_ids=list(started.job_ids.values()),
+                    project_id=target.project,
+                    location=started.location,
+                    gcp_conn_id=self.gcp_conn_id,
+                    impersonation_chain=self.impersonation_chain,
+                    poll_interval=self.poll_interval,
+                    # With the trigger and not as the deferral's kwargs, which dag.test() drops.
+                    resume={
+                        "started": dataclasses.asdict(started),
+                        "summary": summary,
+                        "days": [day.isoformat() for day in progress.days],
+                        "loaded": progress.loaded,
+                        "attempt": progress.attempt,
+                    },
+                ),
+                method_name="execute_complete",
+                timeout=self.execution_timeout,
+            )
+        where: dict[str, Any] = target.finish(started)
+        return summary | where
+
+    def execute_complete(self, context: Context, event: dict[str, Any]) -> dict[str, Any]:
+        """
+        Finish the day whose jobs have ended, and load the days that are left.
+
+        :raises ClaudeCodePublishError: a job failed, or the triggerer could not see the jobs.
+        """
+        from airflow_provider_claude_code.transfers.bigquery import StartedLoad
+
+        resume = event["resume"]
+        progress = Progress(list(map(date.fromisoformat, resume["days"])), resume["loaded"], resume["attempt"])
+        started = StartedLoad(**resume["started"])
+        with fail_without_retry():
+            target = self.open_target(context)
+            self.last_job = (target.project, started.location, next(iter(started.job_ids.values())))
+            if event["status"] != "success":
+                raise ClaudeCodePublishError(event["message"])
+            try:
+                where = target.finish(started)
+            except SupersededError as conflict:
+                progress = self._try_again(progress, conflict)
+            else:
+                progress = self._done(progress, resume["summary"] | where)
+            return self._load_days(progress, context)
+
+    def on_kill(self) -> None:
+        """Cancel the jobs that were started."""
+        if self._target is not None:
+            self._target.cancel()
+
+
+def _airflow_labels(dag_id: str, task_id: str) -> dict[str, str]:
+    """Return the labels that Google's operators give their jobs, as far as the ids can stand in one."""
+    labels = {"airflow-dag": dag_id, "airflow-task": task_id}
+    return {
+        name: value
+        for name, text in labels.items()
+        if re.fullmatch(r"[\w-]{0,63}", value := text.lower().replace(".", "-"))
+    }

@@ -1,0 +1,89 @@
+"""Claude Code usage to files in Google Cloud Storage."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from airflow_provider_claude_code.exceptions import ClaudeCodeConfigurationError
+from airflow_provider_claude_code.links import GCSFolderLink
+from airflow_provider_claude_code.transfers.base import ClaudeCodeTransferOperator
+
+if TYPE_CHECKING:
+    from airflow.sdk import Context
+
+    from airflow_provider_claude_code.tables.contract import FileFormat
+    from airflow_provider_claude_code.transfers.base import Target
+
+
+class ClaudeCodeToGCSOperator(ClaudeCodeTransferOperator):
+    """
+    Load days of Claude Code usage into files in Google Cloud Storage.
+
+    The layout is that of
+    :class:`~airflow_provider_claude_code.transfers.claude_code_to_object_storage.ClaudeCodeToObjectStorageOperator`.
+    An object is replaced only if it is still the one that was there when publishing began: of two writers of
+    one day the later one notices, and loads the day again.
+
+    The other arguments are those of
+    :class:`~airflow_provider_claude_code.transfers.base.ClaudeCodeTransferOperator`.
+
+    :param bucket: name of the bucket (templated).
+    :param prefix: what the names of all objects begin with (templated). One organisation each.
+    :param file_format: ``parquet`` (zstd), ``ndjson`` (gzip) or ``csv`` (gzip).
+    :param gcp_conn_id: the Google Cloud Connection (templated).
+    :param impersonation_chain: service account to impersonate, or a chain of them that ends with it (templated).
+    """
+
+    template_fields: Sequence[str] = (
+        *ClaudeCodeTransferOperator.template_fields,
+        "bucket",
+        "prefix",
+        "gcp_conn_id",
+        "impersonation_chain",
+    )
+
+    operator_extra_links = (GCSFolderLink(),)
+
+    def __init__(
+        self,
+        *,
+        bucket: str,
+        prefix: str = "claude_code",
+        file_format: FileFormat = "parquet",
+        gcp_conn_id: str = "google_cloud_default",
+        impersonation_chain: str | Sequence[str] | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(file_format=file_format, **kwargs)
+        self.bucket = bucket
+        self.prefix = prefix
+        self.gcp_conn_id = gcp_conn_id
+        self.impersonation_chain = impersonation_chain
+
+    def table_uri(self, table: str) -> str:
+        """Return the URL of a table's folder."""
+        return "/".join(self.openlineage_name(table))
+
+    def openlineage_name(self, table: str) -> tuple[str, str]:
+        """Return the bucket and the folder."""
+        return f"gs://{self.bucket}", f"{self.prefix.strip('/')}/{table}".lstrip("/")
+
+    def open_target(self, context: Context) -> Target:
+        """Return the bucket."""
+        # Load google.cloud and pyarrow, so not when a Dag file is parsed.
+        from airflow.providers.google.cloud.hooks.gcs import GCSHook
+
+        from airflow_provider_claude_code.transfers.files import FileTarget
+        from airflow_provider_claude_code.transfers.gcs_store import GCSStore
+
+        if not self.bucket or "/" in self.bucket:
+            raise ClaudeCodeConfigurationError(
+                f"bucket is {self.bucket!r}; a bucket's name was expected, without gs:// and without a path."
+            )
+        hook = GCSHook(gcp_conn_id=self.gcp_conn_id, impersonation_chain=self.impersonation_chain)
+        try:
+            store = GCSStore(hook, self.bucket, self.prefix.strip("/"))
+        except ValueError as error:
+            raise ClaudeCodeConfigurationError(f"bucket is {self.bucket!r}: {error}") from error
+        return FileTarget(store, self.file_format)

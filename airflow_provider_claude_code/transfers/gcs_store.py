@@ -1,0 +1,145 @@
+"""Google Cloud Storage as a place for files, with generation preconditions against other writers."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import google_crc32c
+import requests
+from google.api_core.exceptions import Forbidden, GoogleAPIError, NotFound, PreconditionFailed
+from google.auth.exceptions import GoogleAuthError
+from google.cloud.storage.exceptions import DataCorruption, InvalidResponse
+
+from airflow_provider_claude_code.exceptions import ClaudeCodeConfigurationError, ClaudeCodePublishError
+from airflow_provider_claude_code.transfers.base import SupersededError
+
+if TYPE_CHECKING:
+    from airflow.providers.google.cloud.hooks.gcs import GCSHook
+    from google.cloud.storage import Blob
+
+CREATE_ONLY = 0
+"""The generation that says: there must be no such object yet."""
+
+
+class GCSStore:
+    """
+    A bucket. An object is replaced only if it is still the generation that was there when publishing began,
+    so that of two writers the later one notices. The crc32c of each object is compared with the file's.
+
+    :param hook: the hook of the Google Cloud Connection.
+    :param bucket: name of the bucket.
+    :param prefix: what the names of all objects begin with, without slashes around it; may be empty.
+    """
+
+    def __init__(self, hook: GCSHook, bucket: str, prefix: str) -> None:
+        self._client = hook.get_conn()
+        self._bucket = self._client.bucket(bucket)
+        self._prefix = f"{prefix}/" if prefix else ""
+        self._generations: dict[str, int] = {}
+
+    @contextmanager
+    def exclusive(self, keys: Iterable[str]) -> Iterator[None]:
+        """Note which generations are about to be replaced."""
+        self._generations = {}
+        for key in keys:
+            with self._typed_errors(key):
+                blob = self._bucket.get_blob(self._prefix + key)
+            self._generations[key] = CREATE_ONLY if blob is None else blob.generation
+        yield
+
+    def names(self, folder: str) -> list[str]:
+        """Return the names of the objects in a folder."""
+        prefix = f"{self._prefix}{folder}/"
+        with self._typed_errors(folder):
+            return [
+                blob.name.removeprefix(prefix)
+                for blob in self._client.list_blobs(self._bucket, prefix=prefix, delimiter="/")
+            ]
+
+    def read(self, key: str) -> bytes | None:
+        """Return an object's content."""
+        with self._typed_errors(key):
+            try:
+                content: bytes = self._blob(key).download_as_bytes()
+            except NotFound:
+                # The bucket itself may be looked at by few; listing is what Storage Object User may do.
+                next(iter(self._client.list_blobs(self._bucket, max_results=1)), None)
+                return None
+        return content
+
+    def sha256(self, key: str) -> str | None:
+        """Return the checksum that an object was stored with."""
+        with self._typed_errors(key):
+            blob = self._bucket.get_blob(self._prefix + key)
+        return None if blob is None else (blob.metadata or {}).get("sha256", "")
+
+    def write(self, files: Mapping[str, Path]) -> None:
+        """Upload finished files in the place of the generations noted; what was not noted must be new."""
+        for key, source in files.items():
+            with source.open("rb") as file:
+                sha256 = hashlib.file_digest(file, "sha256").hexdigest()
+            blob = self._blob(key)
+            blob.metadata = {"sha256": sha256}
+            try:
+                with self._typed_errors(key):
+                    blob.upload_from_filename(
+                        str(source),
+                        content_type="application/octet-stream",
+                        checksum="crc32c",
+                        if_generation_match=self._generations.get(key, CREATE_ONLY),
+                    )
+            except PreconditionFailed:
+                # After a lost answer the client tries again, and meets its own object.
+                if self.sha256(key) != sha256:
+                    raise SupersededError(f"another writer replaced {self.url(key)}") from None
+            else:
+                # The client compares checksums after resumable uploads only.
+                if blob.crc32c != _crc32c(source):
+                    # Else a damaged marker or commit record would stand in the way of the retry.
+                    with self._typed_errors(key), suppress(NotFound, PreconditionFailed):
+                        blob.delete(if_generation_match=blob.generation)
+                    raise ClaudeCodePublishError(f"{self.url(key)} arrived damaged (crc32c); a retry loads it again.")
+
+    def delete(self, key: str) -> None:
+        """Delete an object, unless another writer has."""
+        with self._typed_errors(key):
+            self._bucket.delete_blobs([self._blob(key)], on_error=lambda _: None)
+
+    def url(self, key: str) -> str:
+        """Return an object's ``gs://`` URL."""
+        return f"gs://{self._bucket.name}/{self._prefix}{key}"
+
+    def _blob(self, key: str) -> Blob:
+        return self._bucket.blob(self._prefix + key)
+
+    @contextmanager
+    def _typed_errors(self, key: str) -> Iterator[None]:
+        try:
+            yield
+        except PreconditionFailed:
+            raise
+        except (Forbidden, NotFound) as error:
+            raise ClaudeCodeConfigurationError(
+                f"Google Cloud Storage does not let {self.url(key)} be read or written ({error.code}). Does the bucket "
+                "exist, and has the Connection's account the role Storage Object User on it?"
+            ) from error
+        except (GoogleAPIError, GoogleAuthError, DataCorruption, InvalidResponse, requests.RequestException) as error:
+            # A RetryError, which ends an outage that lasts, is no GoogleAPICallError and has no code.
+            reason = getattr(error, "code", None) or type(error).__name__
+            raise ClaudeCodePublishError(
+                f"Google Cloud Storage failed on {self.url(key)} ({reason}); try again later."
+            ) from error
+
+
+def _crc32c(path: Path) -> str:
+    """Return a file's crc32c as the service writes it: base64 of the big-endian bytes."""
+    checksum: Any = google_crc32c.Checksum()  # type: ignore[no-untyped-call]
+    with path.open("rb") as file:
+        while chunk := file.read(1024 * 1024):
+            checksum.update(chunk)
+    return base64.b64encode(checksum.digest()).decode()

@@ -1,0 +1,96 @@
+"""The trigger that waits for the load jobs of a day."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from typing import TYPE_CHECKING, Any
+
+from airflow.triggers.base import BaseTrigger, TriggerEvent
+
+if TYPE_CHECKING:
+    from google.cloud.bigquery import Client
+
+
+class ClaudeCodeBigQueryJobsTrigger(BaseTrigger):
+    """
+    Fires once all the jobs have ended, well or badly; the operator looks at how.
+
+    :param job_ids: the jobs.
+    :param project_id: the project they run in.
+    :param location: where they run.
+    :param gcp_conn_id: the Google Cloud Connection.
+    :param impersonation_chain: service account to impersonate, or a chain of them.
+    :param poll_interval: seconds between two looks.
+    :param resume: what the operator has to know when it goes on; handed back with the event.
+    """
+
+    def __init__(
+        self,
+        job_ids: list[str],
+        project_id: str,
+        location: str,
+        gcp_conn_id: str,
+        impersonation_chain: str | Sequence[str] | None = None,
+        poll_interval: float = 4.0,
+        resume: dict[str, Any] | None = None,
+    ) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.job_ids = job_ids
+        self.project_id = project_id
+        self.location = location
+        self.gcp_conn_id = gcp_conn_id
+        self.impersonation_chain = impersonation_chain
+        self.poll_interval = poll_interval
+        self.resume = resume
+
+    def serialize(self) -> tuple[str, dict[str, Any]]:
+        """Return the trigger's import path and arguments; no secret is among them."""
+        return (
+            f"{type(self).__module__}.{type(self).__qualname__}",
+            {
+                "job_ids": self.job_ids,
+                "project_id": self.project_id,
+                "location": self.location,
+                "gcp_conn_id": self.gcp_conn_id,
+                "impersonation_chain": self.impersonation_chain,
+                "poll_interval": self.poll_interval,
+                "resume": self.resume,
+            },
+        )
+
+    async def run(self) -> AsyncIterator[TriggerEvent]:
+        """Wait, then yield one event: ``success``, or ``error`` when the jobs cannot be seen."""
+        try:
+            # The client blocks, so it works in a thread.
+            client = await asyncio.to_thread(self._client)
+            for job_id in self.job_ids:
+                while (await asyncio.to_thread(client.get_job, job_id, location=self.location)).state != "DONE":
+                    await asyncio.sleep(self.poll_interval)
+        except Exception as error:
+            outcome = {
+                "status": "error",
+                "message": f"The triggerer lost sight of the BigQuery jobs ({type(error).__name__}); a retry loads the "
+                "day again.",
+            }
+        else:
+            outcome = {"status": "success"}
+        yield TriggerEvent(outcome | {"resume": self.resume})  # type: ignore[no-untyped-call]
+
+    async def on_kill(self) -> None:
+        """
+        Cancel the jobs when somebody ends the deferred task (Airflow 3.3).
+
+        Not when the trigger is cancelled: every restart of a triggerer does that.
+        """
+        client = await asyncio.to_thread(self._client)
+        for job_id in self.job_ids:
+            await asyncio.to_thread(client.cancel_job, job_id, location=self.location)
+
+    def _client(self) -> Client:
+        from airflow.providers.google.cloud.hooks.bigquery import BigQueryHook
+
+        hook = BigQueryHook(
+            gcp_conn_id=self.gcp_conn_id, impersonation_chain=self.impersonation_chain, use_legacy_sql=False
+        )
+        return hook.get_client(project_id=self.project_id, location=self.location)

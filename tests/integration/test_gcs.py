@@ -1,0 +1,1079 @@
+"""Days of usage arrive in a Cloud Storage bucket whole or not at all, whoever writes and whatever fails."""
+
+import csv
+import gzip
+import hashlib
+import io
+import itertools
+import json
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import uuid
+from collections.abc import Callable, Iterator, Mapping
+from datetime import date, timedelta
+from decimal import Decimal
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+from urllib.parse import urlsplit
+
+import httpx
+import pytest
+
+pytest.importorskip("airflow.providers.google")
+
+import google.cloud.storage
+import google.cloud.storage.blob
+import google.cloud.storage.retry
+import pyarrow as pa
+import pyarrow.parquet
+from airflow.providers.common.compat.sdk import AirflowFailException, AirflowSkipException, Asset, AssetAlias
+from airflow.providers.google.cloud.hooks.gcs import GCSHook
+from airflow.sdk.lineage import HookLineageCollector
+from google.auth.credentials import AnonymousCredentials
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from airflow_provider_claude_code.exceptions import (
+    ClaudeCodeEmptyDayError,
+    ClaudeCodeError,
+    ClaudeCodePublishError,
+    ClaudeCodeServerError,
+)
+from airflow_provider_claude_code.sandbox import Faults, Sandbox
+from airflow_provider_claude_code.tables.contract import DATA_TABLES, EXTENSIONS
+from airflow_provider_claude_code.transfers import base
+from airflow_provider_claude_code.transfers.base import SupersededError
+from airflow_provider_claude_code.transfers.claude_code_to_gcs import ClaudeCodeToGCSOperator
+from airflow_provider_claude_code.transfers.files import FileTarget
+from airflow_provider_claude_code.transfers.gcs_store import GCSStore
+from tests.integration.test_object_storage import (
+    TABLES,
+    Killed,
+    Place,
+    SteppedStore,
+    Tree,
+    assert_shown_when_torn,
+    finish_in_turns,
+    serve,
+    serve_differently_each_time,
+)
+from tests.records import DAY, exact_sum, naive_totals, people
+from tests.servers.gcs import Fault, GCSServer
+from tests.unit import test_stores
+
+ROOT = Path(__file__).parents[2]
+BUCKET = "usage-bucket"
+GCP_CONNECTION = {"conn_type": "google_cloud_platform", "extra": {"is_anonymous": True, "project": "demo-proj"}}
+# The operations of the service that publishing a day uses.
+OPERATIONS = ("objects.list", "objects.get", "objects.download", "objects.insert", "objects.delete")
+
+# The fixture of the behaviours that every store must have.
+put = test_stores.put
+
+
+class Bucket(Place):
+    """A prefix of the bucket, seen from outside."""
+
+    def __init__(self, gcs: GCSServer, prefix: str | None = None) -> None:
+        self.gcs = gcs
+        self.prefix = uuid.uuid4().hex if prefix is None else prefix
+
+    def store(self) -> GCSStore:
+        return GCSStore(GCSHook(), BUCKET, self.prefix.strip("/"))
+
+    def tree(self) -> Tree:
+        inside = f"{self.prefix.strip('/')}/".lstrip("/")
+        objects = self.gcs.objects(BUCKET).items()
+        return {name.removeprefix(inside): stored.content for name, stored in objects if name.startswith(inside)}
+
+    def generations(self) -> dict[str, int]:
+        return {name: stored.generation for name, stored in self.gcs.objects(BUCKET).items()}
+
+
+class SteppedGCSOperator(ClaudeCodeToGCSOperator):
+    def __init__(self, *, store: SteppedStore, **arguments: Any) -> None:
+        super().__init__(bucket=BUCKET, **arguments)
+        self.stepped_store = store
+
+    def open_target(self, context: Any) -> FileTarget:
+        return FileTarget(self.stepped_store, self.file_format)
+
+
+def run(operator: ClaudeCodeToGCSOperator, outlet_events: Any = None) -> dict[str, Any]:
+    context: Any = {
+        "ti": SimpleNamespace(dag_id="d", run_id="r", task_id="t", map_index=-1, try_number=1),
+        "outlet_events": {} if outlet_events is None else outlet_events,
+    }
+    return operator.execute(context)
+
+
+def load(place: Bucket, day: date = DAY, **arguments: Any) -> dict[str, Any]:
+    return run(ClaudeCodeToGCSOperator(task_id="load", bucket=BUCKET, prefix=place.prefix, day=str(day), **arguments))
+
+
+def load_in_steps(place: Bucket, step: Callable[[str], object], **arguments: Any) -> dict[str, Any]:
+    store = SteppedStore(place.store(), step)
+    return run(SteppedGCSOperator(task_id="load", prefix=place.prefix, store=store, day=str(DAY), **arguments))
+
+
+@pytest.fixture(scope="module")
+def api() -> Iterator[Sandbox]:
+    with Sandbox() as sandbox:
+        yield sandbox
+
+
+@pytest.fixture(scope="module")
+def service() -> Iterator[GCSServer]:
+    with GCSServer() as server:
+        yield server
+
+
+@pytest.fixture
+def gcs(service: GCSServer, monkeypatch: pytest.MonkeyPatch) -> GCSServer:
+    service.reset(BUCKET)
+    monkeypatch.setenv("STORAGE_EMULATOR_HOST", service.url)
+    monkeypatch.setenv("AIRFLOW_CONN_GOOGLE_CLOUD_DEFAULT", json.dumps(GCP_CONNECTION))
+    # The client waits a second at first and gives up after two minutes.
+    for name, seconds in {"_initial": 0.001, "_maximum": 0.001, "_timeout": 0.1}.items():
+        monkeypatch.setattr(google.cloud.storage.retry.DEFAULT_RETRY, name, seconds)
+    return service
+
+
+@pytest.fixture
+def sandbox(api: Sandbox, gcs: GCSServer, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Sandbox]:
+    """The sandbox serving three people a day, Connections of two organisations, a spool that ends empty."""
+    for name, key in {"CLAUDE_CODE_DEFAULT": api.api_key, "RIVALS": f"{api.api_key}-rivals"}.items():
+        connection = {"conn_type": "claude_code", "host": api.base_url, "password": key, "extra": {"retry_budget": 0}}
+        monkeypatch.setenv(f"AIRFLOW_CONN_{name}", json.dumps(connection))
+    api.requests.clear()
+    serve(api, 3)
+    spool = tmp_path / "spool"
+    spool.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(spool))
+    monkeypatch.setattr(base, "LONGEST_CONFLICT_PAUSE", 0)
+    yield api
+    api.faults = Faults()
+    assert list(spool.iterdir()) == []
+
+
+@pytest.fixture
+def place(gcs: GCSServer) -> Bucket:
+    return Bucket(gcs)
+
+
+@pytest.fixture(params=["multipart", "resumable"])
+def upload(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Files go up in one request, or as those of more than 8 MiB do."""
+    if request.param == "resumable":
+        monkeypatch.setattr(google.cloud.storage.blob, "_MAX_MULTIPART_SIZE", 16)
+    return str(request.param)
+
+
+def walks(sandbox: Sandbox) -> int:
+    """How often a day was read."""
+    return len([request for request in sandbox.requests if "page" not in dict(request.params)])
+
+
+class TestEveryStore(test_stores.TestEveryStore):
+    @pytest.fixture
+    def store(self, gcs: GCSServer) -> GCSStore:
+        class EachWriteByItself(GCSStore):
+            """Replaces what is there, as publishing does: within exclusive."""
+
+            def write(self, files: Mapping[str, Path]) -> None:
+                with self.exclusive(files):
+                    super().write(files)
+
+        return EachWriteByItself(GCSHook(), BUCKET, "some/prefix")
+
+
+class TestGCSStore:
+    def test_a_url_is_the_objects(self, gcs: GCSServer) -> None:
+        assert GCSStore(GCSHook(), BUCKET, "a/b").url("usage/x") == f"gs://{BUCKET}/a/b/usage/x"
+        assert GCSStore(GCSHook(), BUCKET, "").url("usage/x") == f"gs://{BUCKET}/usage/x"
+
+    def test_what_nobody_noted_is_created_and_never_replaced(self, place: Bucket, put: test_stores.Put) -> None:
+        store = place.store()
+        store.write({"a": put(b"1")})
+        with pytest.raises(SupersededError, match=f"gs://{BUCKET}/{place.prefix}/a"):
+            store.write({"a": put(b"2")})
+        assert place.tree() == {"a": b"1"}
+
+    def test_what_another_has_created_replaced_or_deleted_since_is_left_to_them(
+        self, place: Bucket, put: test_stores.Put, upload: str
+    ) -> None:
+        other = place.store()
+        other.write({"replaced": put(b"other"), "deleted": put(b"other")})
+        store = place.store()
+        with store.exclusive(["created", "replaced", "deleted"]):
+            with other.exclusive(["replaced"]):
+                other.write({"created": put(b"newer"), "replaced": put(b"newer")})
+            other.delete("deleted")
+            for key in ("created", "replaced", "deleted"):
+                with pytest.raises(SupersededError):
+                    store.write({key: put(b"a content of mine")})
+        assert place.tree() == {"created": b"newer", "replaced": b"newer"}
+
+    def test_names_of_more_than_a_page_are_all_there(self, place: Bucket, gcs: GCSServer) -> None:
+        bucket = google.cloud.storage.Client(project="p", credentials=AnonymousCredentials()).bucket(BUCKET)
+        for number in range(1005):
+            bucket.blob(f"{place.prefix}/loads/{number:04}").upload_from_string(b"")
+        assert sorted(place.store().names("loads")) == [f"{number:04}" for number in range(1005)]
+
+
+class TestLayout:
+    def test_a_day_is_one_file_per_table_a_row_of_loads_each_and_the_marker(
+        self, sandbox: Sandbox, place: Bucket
+    ) -> None:
+        load(place)
+        [load_id] = {row["load_id"] for row in place.commit_records().values()}
+        assert sorted(place.tree()) == [
+            "_organization.json",
+            f"loads/dt=2025-09-01/{load_id}.parquet",
+            "model_usage/dt=2025-09-01/model_usage.parquet",
+            "tool_usage/dt=2025-09-01/tool_usage.parquet",
+            "usage/dt=2025-09-01/usage.parquet",
+        ]
+        assert json.loads(place.tree()["_organization.json"]) == {"organization_id": sandbox.organization.id}
+        place.assert_whole()
+
+    def test_rows_and_sums_of_several_days_are_those_of_the_api(self, sandbox: Sandbox, place: Bucket) -> None:
+        sandbox.records = None
+        load(place, lookback_days=2)
+        client = google.cloud.storage.Client(project="p", credentials=AnonymousCredentials())
+        for day in (DAY - timedelta(days=2), DAY - timedelta(days=1), DAY):
+            expected = naive_totals(raw_day(sandbox, day))
+            assert expected["usage"] > 3
+            actual: dict[str, Any] = {}
+            for table in TABLES:
+                blob = client.bucket(BUCKET).get_blob(f"{place.prefix}/{table}/dt={day}/{table}.parquet")
+                rows = pa.parquet.read_table(io.BytesIO(blob.download_as_bytes())).to_pylist()
+                assert {row["date"] for row in rows} == {day}
+                actual[table] = len(rows)
+                for name in {key.partition(".")[2] for key in expected if key.startswith(f"{table}.")}:
+                    total = exact_sum(row[name] for row in rows if row[name] is not None)
+                    actual[f"{table}.{name}"] = total
+                record = place.commit_records(day)[table]
+                assert record["row_count"] == len(rows)
+                assert record["bytes"] == blob.size
+                assert record["num_sessions"] == expected["usage.num_sessions"]
+                assert record["estimated_cost_cents"] == expected["model_usage.estimated_cost_cents"]
+            assert actual == expected
+            place.assert_whole(day)
+
+    @pytest.mark.parametrize("file_format", ["ndjson", "csv"])
+    def test_text_files_are_stored_as_they_are_compressed(
+        self, sandbox: Sandbox, place: Bucket, file_format: str
+    ) -> None:
+        load(place, file_format=file_format)
+        [name] = [name for name in place.gcs.objects(BUCKET) if "/usage/" in name]
+        assert name.endswith(f"usage/dt=2025-09-01/usage.{file_format}.gz")
+        # A content encoding would let the service decompress what is downloaded, and no checksum would fit.
+        assert not place.gcs.objects(BUCKET)[name].properties.get("contentEncoding")
+        text = gzip.decompress(place.gcs.objects(BUCKET)[name].content).decode()
+        rows = (
+            list(csv.DictReader(io.StringIO(text)))
+            if file_format == "csv"
+            else [json.loads(line) for line in text.splitlines()]
+        )
+        assert [row["actor_id"] for row in rows] == [f"person-{number}@example.com" for number in range(3)]
+        place.assert_whole()
+
+    @pytest.mark.parametrize(
+        ("prefix", "inside"), [("", ""), ("/", ""), ("/a/b/", "a/b/"), ("a", "a/"), ("a b/ü#?%", "a b/ü#?%/")]
+    )
+    def test_slashes_around_the_prefix_do_not_matter_and_it_may_be_empty(
+        self, sandbox: Sandbox, gcs: GCSServer, prefix: str, inside: str
+    ) -> None:
+        place = Bucket(gcs, prefix)
+        for _ in range(2):
+            [day] = load(place)["days"]
+        assert day["files"]["usage"] == f"gs://{BUCKET}/{inside}usage/dt=2025-09-01/usage.parquet"
+        assert f"{inside}usage/dt=2025-09-01/usage.parquet" in gcs.objects(BUCKET)
+        assert not any(name.startswith("/") or "//" in name for name in gcs.objects(BUCKET))
+        assert len(gcs.objects(BUCKET)) == 6
+        place.assert_whole()
+
+    def test_a_prefix_that_begins_anothers_name_is_another_place(self, sandbox: Sandbox, gcs: GCSServer) -> None:
+        one, two = Bucket(gcs, "usage"), Bucket(gcs, "usage2")
+        load(one)
+        before = one.tree()
+        load(two, claude_code_conn_id="rivals", file_format="csv")
+        assert one.tree() == before
+        two.assert_whole()
+
+    @pytest.mark.parametrize("bucket", ["", "gs://usage", "usage/path", "gs://"])
+    def test_what_is_no_bucket_name_is_refused_before_the_api_is_asked(self, sandbox: Sandbox, bucket: str) -> None:
+        with pytest.raises(AirflowFailException, match="bucket"):
+            run(ClaudeCodeToGCSOperator(task_id="load", bucket=bucket, day=str(DAY)))
+        assert sandbox.requests == []
+
+    @pytest.mark.parametrize("bucket", ["-usage", "Usage_", "us..age", "bücket"])
+    def test_a_name_that_no_bucket_can_have_fails_for_good(self, sandbox: Sandbox, bucket: str) -> None:
+        with pytest.raises(AirflowFailException, match="bucket"):
+            run(ClaudeCodeToGCSOperator(task_id="load", bucket=bucket, day=str(DAY)))
+
+
+def raw_day(sandbox: Sandbox, day: date) -> bytes:
+    """All records of a day as one page, asked for without the package."""
+    url = f"{sandbox.base_url}/v1/organizations/usage_report/claude_code"
+    headers = {"x-api-key": sandbox.api_key, "anthropic-version": "2023-06-01"}
+    answer = httpx.get(url, params={"starting_at": str(day), "limit": 1000}, headers=headers)
+    assert answer.json()["has_more"] is False
+    return answer.content
+
+
+class TestReplacement:
+    def test_loading_again_changes_nothing_but_loaded_at(self, sandbox: Sandbox, place: Bucket) -> None:
+        contents = []
+        for _ in range(2):
+            load(place)
+            contents.append({table: place.rows(table) for table in TABLES})
+        for table in TABLES:
+            old, new = ([row | {"loaded_at": None} for row in content[table]] for content in contents)
+            assert old == new
+            [then], [now] = ({row["loaded_at"] for row in content[table]} for content in contents)
+            assert then < now
+            first, second = ({row["table_name"]: row for row in rows}[table] for rows in place.loads())
+            assert first["content_digest"] == second["content_digest"]
+        place.assert_whole()
+
+    def test_a_b_a_leaves_a_and_three_loads_with_two_digests(self, sandbox: Sandbox, place: Bucket) -> None:
+        contents = []
+        for count in (3, 4, 3):
+            serve(sandbox, count)
+            load(place)
+            contents.append([row | {"loaded_at": None} for row in place.rows("usage")])
+            place.assert_whole()
+        assert contents[0] == contents[2] != contents[1]
+        for number, table in enumerate(TABLES):
+            digests = [rows[number]["content_digest"] for rows in place.loads()]
+            assert digests[0] == digests[2] != digests[1], table
+        assert [rows[0]["row_count"] for rows in place.loads()] == [3, 4, 3]
+
+    def test_a_restated_day_is_what_the_api_says_now(self, sandbox: Sandbox, place: Bucket) -> None:
+        load(place)
+        sandbox.records = lambda day, _: people(2, day, customer_type="subscription")[1:]
+        load(place)
+        assert [(row["actor_id"], row["customer_type"]) for row in place.rows("usage")] == [
+            ("person-1@example.com", "subscription")
+        ]
+        assert [len(place.rows(table)) for table in TABLES] == [1, 1, 4]
+        place.assert_whole()
+
+    def test_other_days_are_not_even_written_again(self, sandbox: Sandbox, place: Bucket) -> None:
+        load(place, DAY - timedelta(days=1))
+        before = place.generations()
+        load(place)
+        assert before.items() <= place.generations().items()
+
+    @pytest.mark.parametrize("formats", list(itertools.permutations(EXTENSIONS, 2)))
+    def test_another_file_format_removes_the_objects_of_the_old_one(
+        self, sandbox: Sandbox, place: Bucket, formats: tuple[str, str]
+    ) -> None:
+        for file_format in formats:
+            load(place, file_format=file_format)
+        extension = EXTENSIONS[formats[1]]  # type: ignore[index]
+        files = {key for key in place.tree() if not key.startswith(("loads/", "_"))}
+        assert files == {f"{table}/dt={DAY}/{table}.{extension}" for table in TABLES}
+        place.assert_whole()
+
+    def test_a_subset_of_tables_leaves_the_others_alone(self, sandbox: Sandbox, place: Bucket) -> None:
+        load(place)
+        before = place.generations()
+        serve(sandbox, 4)
+        [day] = load(place, tables=["tool_usage"])["days"]
+        assert day["rows"] == {"tool_usage": 16}
+        changed = {name for name, generation in place.generations().items() if before.get(name) != generation}
+        assert {name.split("/")[1] for name in changed} == {"tool_usage", "loads"}
+        assert not place.is_torn()
+
+    def test_days_and_loads_of_the_object_storage_layout_are_recognised(
+        self, sandbox: Sandbox, place: Bucket, put: test_stores.Put
+    ) -> None:
+        # As written through gcsfs, which stores no checksum of ours.
+        load(place)
+        bucket = google.cloud.storage.Client(project="p", credentials=AnonymousCredentials()).bucket(BUCKET)
+        for key, content in place.tree().items():
+            bucket.blob(f"{place.prefix}/{key}").upload_from_string(content)
+        before = place.tree()
+        serve(sandbox, 0)
+        with pytest.raises(ClaudeCodeEmptyDayError):
+            load(place)
+        assert place.tree() == before
+        serve(sandbox, 4)
+        load(place)
+        assert len(place.rows("usage")) == 4
+        place.assert_whole()
+
+
+class TestOrganizations:
+    def test_another_organisations_key_is_refused_and_changes_nothing(self, sandbox: Sandbox, place: Bucket) -> None:
+        load(place)
+        before = place.generations()
+        serve(sandbox, 5)
+        for day in (DAY, DAY + timedelta(days=1)):
+            with pytest.raises(AirflowFailException, match=sandbox.organization.id):
+                load(place, day, on_empty="replace", claude_code_conn_id="rivals")
+        assert place.generations() == before
+
+    def test_of_two_that_claim_an_empty_prefix_exactly_one_wins(self, sandbox: Sandbox, gcs: GCSServer) -> None:
+        serve_differently_each_time(sandbox)
+        for number in range(1, 14):
+            place = Bucket(gcs)
+            ids = iter(["claude_code_default", "rivals"])
+            winners: list[str] = []
+            refused: list[str] = []
+
+            def write(
+                step: Callable[[str], None], place: Bucket = place, ids: Iterator[str] = ids, winners: Any = winners
+            ) -> None:
+                conn_id = next(ids)
+                try:
+                    load_in_steps(place, step, claude_code_conn_id=conn_id)
+                except AirflowFailException as error:
+                    assert "organisation" in str(error)  # noqa: PT017
+                    refused.append(conn_id)  # noqa: B023
+                else:
+                    winners.append(conn_id)
+
+            finish_in_turns([False, *[True] * number], write)
+            assert (len(winners), len(refused)) == (1, 1), f"the other one went first by {number} steps"
+            assert_one_organizations(place, sandbox, winners[0])
+
+    @pytest.mark.parametrize("number", range(1, 6))
+    def test_one_that_loads_before_an_object_of_another_is_stored_wins_or_is_refused(
+        self, sandbox: Sandbox, place: Bucket, number: int
+    ) -> None:
+        serve_differently_each_time(sandbox)
+        outcomes: dict[str, bool] = {}
+
+        def attempt(conn_id: str) -> None:
+            try:
+                load(place, claude_code_conn_id=conn_id)
+            except AirflowFailException:
+                outcomes[conn_id] = False
+            else:
+                outcomes[conn_id] = True
+
+        before_the_store(place.gcs, number, lambda: attempt("rivals"))
+        attempt("claude_code_default")
+        [winner] = [conn_id for conn_id, won in outcomes.items() if won]
+        assert len(outcomes) == 2
+        assert winner == ("rivals" if number == 1 else "claude_code_default")
+        assert_one_organizations(place, sandbox, winner)
+
+
+def assert_one_organizations(place: Bucket, sandbox: Sandbox, conn_id: str) -> None:
+    """Check that an organisation's marker, loads and data are all that is there."""
+    place.assert_whole()
+    owner = json.loads(place.tree()["_organization.json"])["organization_id"]
+    assert (owner == sandbox.organization.id) == (conn_id == "claude_code_default")
+    assert {row["organization_id"] for rows in place.loads() for row in rows} == {owner}
+
+
+def before_the_store(gcs: GCSServer, number: int, action: Callable[[], object]) -> list[str]:
+    """
+    Let something happen once an object has arrived, before it is stored.
+
+    :param number: which object to be stored it is, counted from 1.
+    :return: the names of the objects so far, without those that the action stores.
+    """
+    names: list[str] = []
+    acting = threading.Event()
+
+    def hook(_: str, name: str) -> None:
+        if acting.is_set():
+            return
+        names.append(name)
+        if len(names) == number:
+            acting.set()
+            try:
+                action()
+            finally:
+                acting.clear()
+
+    gcs.before_store = hook
+    return names
+
+
+class TestEmptyDays:
+    def test_an_empty_answer_does_not_erase_a_day_with_rows_and_names_the_counts(
+        self, sandbox: Sandbox, place: Bucket
+    ) -> None:
+        load(place, file_format="csv")
+        before = place.generations()
+        serve(sandbox, 0)
+        for file_format in EXTENSIONS:
+            with pytest.raises(ClaudeCodeEmptyDayError, match="usage: 3, model_usage: 3, tool_usage: 12"):
+                load(place, file_format=file_format)
+        assert place.generations() == before
+
+    def test_a_torn_day_is_not_erased_either(self, sandbox: Sandbox, place: Bucket, put: test_stores.Put) -> None:
+        load(place)
+        store, key = place.store(), f"usage/dt={DAY}/usage.parquet"
+        with store.exclusive([key]):
+            store.write({key: put(b"of a writer that was killed")})
+        before = place.generations()
+        serve(sandbox, 0)
+        with pytest.raises(ClaudeCodeEmptyDayError, match="usage: an unknown number"):
+            load(place)
+        assert place.generations() == before
+
+    def test_a_day_that_was_empty_from_the_start_is_published_and_rows_replace_it(
+        self, sandbox: Sandbox, place: Bucket
+    ) -> None:
+        serve(sandbox, 0)
+        for _ in range(2):
+            load(place)
+            assert place.rows("usage") == []
+            place.assert_whole()
+        serve(sandbox, 2)
+        load(place)
+        assert [rows[0]["row_count"] for rows in place.loads()] == [0, 0, 2]
+        place.assert_whole()
+
+    def test_replace_empties_the_day(self, sandbox: Sandbox, place: Bucket) -> None:
+        load(place)
+        serve(sandbox, 0)
+        load(place, on_empty="replace")
+        assert [place.rows(table) for table in TABLES] == [[], [], []]
+        place.assert_whole()
+
+    @pytest.mark.parametrize(("on_empty", "error"), [("fail", ClaudeCodeEmptyDayError), ("skip", AirflowSkipException)])
+    def test_fail_and_skip_change_nothing(
+        self, sandbox: Sandbox, place: Bucket, on_empty: str, error: type[Exception]
+    ) -> None:
+        load(place)
+        before = place.generations()
+        serve(sandbox, 0)
+        for day in (DAY, DAY + timedelta(days=1)):
+            with pytest.raises(error):
+                load(place, day, on_empty=on_empty)
+        assert place.generations() == before
+
+
+class TestFailures:
+    @pytest.fixture(autouse=True)
+    def day_of_another_format(self, sandbox: Sandbox, place: Bucket) -> None:
+        """So that a load uses every operation: there is something to read, to replace and to delete."""
+        serve(sandbox, 2)
+        load(place, file_format="csv")
+        serve(sandbox, 3)
+        sandbox.requests.clear()
+        place.gcs.requests.clear()
+
+    def test_these_are_the_operations_that_are_used(self, sandbox: Sandbox, place: Bucket) -> None:
+        load(place)
+        used = {call.operation for call in place.gcs.requests}
+        assert used - {"buckets.get"} == set(OPERATIONS)
+
+    @pytest.mark.parametrize("operation", OPERATIONS)
+    @pytest.mark.parametrize("status", [429, 503])
+    def test_a_short_outage_is_mended_without_a_second_load(
+        self, sandbox: Sandbox, place: Bucket, operation: str, status: int
+    ) -> None:
+        place.gcs.faults = [Fault(operation, status=status), Fault(operation, nth=2, status=status)]
+        load(place)
+        assert walks(sandbox) == 1
+        assert len(place.rows("usage")) == 3
+        assert len(place.loads()) == 2
+        place.assert_whole()
+
+    @pytest.mark.parametrize("operation", OPERATIONS)
+    @pytest.mark.parametrize("kind", [{"status": 503}, {"drop": True}], ids=["503", "drop"])
+    def test_an_outage_that_lasts_is_an_error_that_a_retry_may_mend(
+        self, sandbox: Sandbox, place: Bucket, operation: str, kind: dict[str, Any]
+    ) -> None:
+        place.gcs.faults = [Fault(operation, times=None, **kind)]
+        try:
+            with pytest.raises(ClaudeCodePublishError, match=f"gs://{BUCKET}/{place.prefix}.*again"):
+                load(place)
+        finally:
+            place.gcs.faults = ()
+        load(place)
+        assert len(place.rows("usage")) == 3
+        place.assert_whole()
+
+    def test_a_service_that_cannot_be_reached_is_an_error_that_a_retry_may_mend(
+        self, sandbox: Sandbox, place: Bucket, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setenv("STORAGE_EMULATOR_HOST", "http://127.0.0.1:9")
+        with pytest.raises(ClaudeCodePublishError):
+            load(place)
+
+    @pytest.mark.parametrize("operation", OPERATIONS)
+    def test_a_refusal_fails_for_good_with_advice(self, sandbox: Sandbox, place: Bucket, operation: str) -> None:
+        place.gcs.faults = [Fault(operation, status=403, times=None)]
+        with pytest.raises(AirflowFailException, match=f"gs://{BUCKET}/{place.prefix}.*403.*Storage Object User"):
+            load(place)
+        place.gcs.faults = ()
+        load(place)
+        place.assert_whole()
+
+    @pytest.mark.parametrize("operation", OPERATIONS[:-1])
+    def test_a_bucket_that_vanishes_fails_for_good_with_advice(
+        self, sandbox: Sandbox, place: Bucket, operation: str
+    ) -> None:
+        place.gcs.faults = [Fault(operation, bucket_gone=True)]
+        with pytest.raises(AirflowFailException, match=r"404.*bucket exist"):
+            load(place)
+
+    def test_a_bucket_that_was_never_there_fails_for_good_before_the_api_is_asked(
+        self, sandbox: Sandbox, place: Bucket
+    ) -> None:
+        place.gcs.reset()
+        with pytest.raises(AirflowFailException, match=r"404.*bucket exist"):
+            load(place)
+        assert sandbox.requests == []
+
+    @pytest.mark.parametrize("exists", [False, True])
+    def test_the_role_that_is_advised_is_enough(self, sandbox: Sandbox, gcs: GCSServer, exists: bool) -> None:
+        # Storage Object User may do everything with objects, and must not look at the bucket itself.
+        place = Bucket(gcs)
+        if exists:
+            load(place)
+        gcs.faults = [Fault("buckets.*", status=403, times=None)]
+        load(place)
+        place.assert_whole()
+
+    @pytest.mark.parametrize("key", ["_organization", "*/usage.", "*/model_usage.", "*/tool_usage.", "loads"])
+    def test_a_lost_answer_neither_doubles_nor_repeats_a_load(
+        self, sandbox: Sandbox, gcs: GCSServer, upload: str, key: str
+    ) -> None:
+        place = Bucket(gcs)
+        name = f"{place.prefix}/{key}*"
+        # A resumable upload begins with a request of its own; its last one stores the object.
+        gcs.faults = [Fault("objects.insert" if upload == "multipart" else "objects.upload", name=name, drop=True)]
+        load(place)
+        assert any(call.status is None for call in gcs.requests)
+        assert walks(sandbox) == 1
+        assert len(place.loads()) == 1
+        assert len(place.rows("usage")) == 3
+        place.assert_whole()
+
+    def test_a_lost_answer_to_a_delete_is_no_error(self, sandbox: Sandbox, place: Bucket) -> None:
+        place.gcs.faults = [Fault("objects.delete", drop=True)]
+        load(place)
+        assert any(call.status is None for call in place.gcs.requests)
+        assert walks(sandbox) == 1
+        place.assert_whole()
+
+    def test_a_lost_answer_is_not_taken_for_another_writers_object(self, sandbox: Sandbox, place: Bucket) -> None:
+        load(place)
+        serve_differently_each_time(sandbox)
+        sandbox.requests.clear()
+        name = f"{place.prefix}/usage/dt={DAY}/usage.parquet"
+        done = threading.Event()
+
+        def replace_before_the_retry(_: str, stored: str) -> None:
+            # The first of the two is stored and its answer is lost; this is the client's second try.
+            calls = [call for call in place.gcs.requests if call.operation == "objects.insert" and call.status is None]
+            if stored == name and calls and not done.is_set():
+                done.set()
+                load(place)
+
+        place.gcs.before_store = replace_before_the_retry
+        place.gcs.faults = [Fault("objects.insert", name=name, drop=True)]
+        load(place)
+        assert done.is_set()
+        assert walks(sandbox) == 3
+        place.assert_whole()
+
+    @pytest.mark.parametrize("key", ["_organization", "*/usage.", "*/model_usage.", "*/tool_usage.", "loads"])
+    def test_content_that_was_stored_wrongly_is_not_accepted(
+        self, sandbox: Sandbox, gcs: GCSServer, upload: str, key: str
+    ) -> None:
+        place = Bucket(gcs)
+        gcs.faults = [Fault("store", name=f"{place.prefix}/{key}*", corrupt=True)]
+        with pytest.raises(ClaudeCodePublishError):
+            load(place)
+        # A load is committed by its row of loads alone, which is not even tried after a failure.
+        assert ("loads" in key) or not any(name.startswith("loads/") for name in place.tree())
+        load(place)
+        assert len(place.rows("usage")) == 3
+        place.assert_whole()
+
+    def test_content_that_arrives_wrongly_is_refused_by_the_service(self, sandbox: Sandbox, place: Bucket) -> None:
+        # It compares what arrived with the crc32c that the client computed and sent.
+        load(place)
+        uploads = [call for call in place.gcs.requests if call.operation == "objects.insert"]
+        assert len(uploads) == 4
+        for call in uploads:
+            assert call.body["crc32c"] == place.gcs.objects(BUCKET)[call.body["name"]].crc32c
+
+    def test_every_write_has_a_precondition(self, sandbox: Sandbox, place: Bucket, upload: str) -> None:
+        load(place)
+        uploads = [call for call in place.gcs.requests if call.operation == "objects.insert"]
+        assert len(uploads) == 4
+        assert all("ifGenerationMatch" in dict(call.params) for call in uploads)
+
+    @pytest.mark.parametrize("faults", [Faults(page=2, status=500), Faults(page=2, repeat_cursor=True)])
+    def test_a_day_that_cannot_be_read_whole_changes_nothing(
+        self, sandbox: Sandbox, place: Bucket, monkeypatch: pytest.MonkeyPatch, faults: Faults
+    ) -> None:
+        connection = json.loads(os.environ["AIRFLOW_CONN_CLAUDE_CODE_DEFAULT"])
+        connection["extra"]["page_limit"] = 20
+        monkeypatch.setenv("AIRFLOW_CONN_CLAUDE_CODE_DEFAULT", json.dumps(connection))
+        before = place.generations()
+        serve(sandbox, 50)
+        sandbox.faults = faults
+        with pytest.raises(ClaudeCodeError):
+            load(place)
+        assert place.generations() == before
+        assert "objects.insert" not in {call.operation for call in place.gcs.requests}
+        sandbox.faults = Faults()
+        load(place)
+        assert len(place.rows("usage")) == 50
+        place.assert_whole()
+
+    def test_a_failure_in_a_lookback_day_keeps_the_days_before_it(self, sandbox: Sandbox, gcs: GCSServer) -> None:
+        place = Bucket(gcs)
+        sandbox.faults = Faults(page=1, status=500)
+        with pytest.raises(ClaudeCodeServerError):
+            load(place)
+        sandbox.faults = Faults()
+        gcs.faults = [Fault("objects.insert", name=f"*dt={DAY}*", status=403, times=None)]
+        with pytest.raises(AirflowFailException):
+            load(place, lookback_days=1)
+        place.assert_whole(DAY - timedelta(days=1))
+        assert not any(f"dt={DAY}" in key for key in place.tree())
+
+
+class TestTwoWriters:
+    @pytest.mark.parametrize(
+        ("first", "second", "loaded_before"),
+        [("parquet", "parquet", False), ("parquet", "parquet", True), ("parquet", "csv", True)],
+    )
+    def test_one_that_runs_before_any_object_of_another_is_stored_leaves_the_day_whole(
+        self, sandbox: Sandbox, gcs: GCSServer, first: str, second: str, loaded_before: bool
+    ) -> None:
+        serve_differently_each_time(sandbox)
+        for number in range(1, 10):
+            place = Bucket(gcs)
+            if loaded_before:
+                load(place, file_format="ndjson")
+            names = before_the_store(gcs, number, lambda place=place: load(place, file_format=second))
+            load(place, file_format=first)
+            gcs.before_store = None
+            try:
+                place.assert_whole()
+                assert len(place.rows("usage", DAY)) == place.commit_records()["usage"]["row_count"]
+            except (AssertionError, KeyError) as error:
+                error.add_note(f"The other writer came before store {number} of {names}")
+                raise
+            if len(names) < number:
+                break
+        assert number >= 5
+
+    def test_one_that_runs_between_any_two_steps_of_another_leaves_the_day_whole(
+        self, sandbox: Sandbox, gcs: GCSServer
+    ) -> None:
+        serve_differently_each_time(sandbox)
+        for number in itertools.count():
+            place, steps = Bucket(gcs), []
+            load(place, file_format="ndjson")
+
+            def step(name: str, number: int = number, place: Bucket = place, steps: list[str] = steps) -> None:
+                steps.append(name)
+                if len(steps) == number + 1:
+                    load(place, file_format="csv")
+
+            load_in_steps(place, step)
+            try:
+                place.assert_whole()
+            except AssertionError as error:
+                error.add_note(f"The other writer came before step {number} of {steps}")
+                raise
+            if len(steps) <= number:
+                break
+        assert number > 10
+
+    def test_an_older_load_that_is_published_between_any_two_steps_of_a_newer_one_leaves_the_day_whole(
+        self, sandbox: Sandbox, gcs: GCSServer
+    ) -> None:
+        serve_differently_each_time(sandbox)
+        for number in range(1, 20):
+            place = Bucket(gcs)
+            finish_in_turns([False, *[True] * number], lambda step, place=place: load_in_steps(place, step))
+            try:
+                place.assert_whole()
+            except AssertionError as error:
+                error.add_note(f"The older load came after step {number}")
+                raise
+
+    @given(st.lists(st.integers(1, 20), max_size=6), st.booleans(), st.booleans())
+    @settings(max_examples=6, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+    def test_in_any_interleaving_the_day_ends_as_one_writers(
+        self, sandbox: Sandbox, gcs: GCSServer, bursts: list[int], loaded_before: bool, two_formats: bool
+    ) -> None:
+        place = Bucket(gcs)
+        serve_differently_each_time(sandbox)
+        if loaded_before:
+            load(place)
+        formats = iter(["parquet", "csv" if two_formats else "parquet"])
+        turns = [number % 2 == 0 for number, length in enumerate(bursts) for _ in range(length)]
+        finish_in_turns(turns, lambda step: load_in_steps(place, step, file_format=next(formats)))
+        place.assert_whole()
+
+    def test_many_at_once_leave_one_whole_day(self, sandbox: Sandbox, place: Bucket) -> None:
+        serve_differently_each_time(sandbox)
+        errors: list[BaseException] = []
+
+        def write() -> None:
+            try:
+                load(place)
+            except ClaudeCodePublishError as error:
+                # Overtaken five times, it gives up, having published nothing that stays.
+                assert "max_active_runs" in str(error)  # noqa: PT017
+            except BaseException as error:
+                errors.append(error)
+
+        threads = [threading.Thread(target=write) for _ in range(4)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(60)
+        assert errors == []
+        place.assert_whole()
+
+    def test_one_that_is_always_overtaken_gives_up_with_advice(self, sandbox: Sandbox, place: Bucket) -> None:
+        def overtake(name: str) -> None:
+            if name.startswith("write loads"):
+                load(place)
+
+        with pytest.raises(ClaudeCodePublishError, match="max_active_runs"):
+            load_in_steps(place, overtake)
+        assert not place.is_torn()
+
+
+class TestKilledWriters:
+    def test_a_torn_day_shows_and_the_next_run_mends_it(self, sandbox: Sandbox, gcs: GCSServer) -> None:
+        serve_differently_each_time(sandbox)
+        for number in itertools.count():
+            place, steps = Bucket(gcs), []
+            load(place)
+
+            def step(name: str, number: int = number, steps: list[str] = steps) -> None:
+                steps.append(name)
+                if len(steps) == number + 1:
+                    raise Killed
+
+            try:
+                load_in_steps(place, step)
+                break
+            except Killed:
+                assert_shown_when_torn(place)
+                load(place)
+                place.assert_whole()
+        assert number > 10
+
+    def test_one_whose_process_dies_with_an_object_on_its_way_is_mended_by_the_next_run(
+        self, sandbox: Sandbox, gcs: GCSServer, tmp_path: Path
+    ) -> None:
+        serve_differently_each_time(sandbox)
+        stores: dict[str, int] = {}
+        killed: list[Bucket] = []
+
+        def kill(_: str, name: str) -> None:
+            # The prefix says who writes, the object that is its last one, and whether that one gets through.
+            prefix, fate, last, pid = name.split("/")[:4]
+            if prefix != "killed":
+                return
+            place = Bucket(gcs, f"{prefix}/{fate}/{last}/{pid}")
+            stores[place.prefix] = stores.get(place.prefix, 0) + 1
+            if stores[place.prefix] == int(last):
+                os.kill(int(pid), signal.SIGKILL)
+                killed.append(place)
+                if fate == "lost":
+                    gcs.faults = [Fault("store", status=500)]
+
+        gcs.before_store = kill
+        (tmp_path / "tmp").mkdir()
+        script = subprocess.run(
+            [sys.executable, "-c", KILLED_AT_EVERY_STORE, BUCKET, str(DAY)],
+            cwd=ROOT,
+            env={**os.environ, "TMPDIR": str(tmp_path / "tmp")},
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+        assert script.returncode == 0, script.stderr
+        gcs.before_store = None
+        # Five objects of a first load and four of a second.
+        assert sorted(place.prefix.split("/")[1:3] for place in killed) == [
+            [fate, str(number)] for fate in ("lost", "stored") for number in range(1, 10)
+        ]
+        torn = 0
+        for place in killed:
+            torn += assert_shown_when_torn(place)
+            load(place)
+            try:
+                place.assert_whole()
+            except AssertionError as error:
+                error.add_note(place.prefix)
+                raise
+        assert torn > 5
+
+
+# Forks writers that load a day twice and that the server kills when one more object arrives than for the last.
+KILLED_AT_EVERY_STORE = """
+import itertools, os, signal, sys
+from types import SimpleNamespace
+# What the writers would each import by themselves, and that takes a second.
+import airflow.providers.google.cloud.hooks.gcs
+import airflow_provider_claude_code.transfers.files
+import airflow_provider_claude_code.transfers.gcs_store
+from airflow_provider_claude_code.transfers.claude_code_to_gcs import ClaudeCodeToGCSOperator
+
+bucket, day = sys.argv[1:]
+
+
+def write(prefix):
+    for _ in range(2):
+        operator = ClaudeCodeToGCSOperator(task_id="load", bucket=bucket, prefix=prefix, day=day)
+        operator.execute({"ti": SimpleNamespace(dag_id="d", run_id="r"), "outlet_events": {}})
+
+
+# The hook of the test does not mind this one. What is imported on the way would else be imported by each fork.
+write("not/to/be/killed")
+for fate in ("stored", "lost"):
+    for number in itertools.count(1):
+        pid = os.fork()
+        if pid == 0:
+            try:
+                write(f"killed/{fate}/{number}/{os.getpid()}")
+            except BaseException as error:
+                print(repr(error), file=sys.stderr, flush=True)
+                os._exit(2)
+            os._exit(0)
+        status = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+        if status == 0:
+            break
+        if status != -signal.SIGKILL:
+            sys.exit(status)
+"""
+
+
+class TestReports:
+    def test_the_summary_tells_counts_and_places_and_no_person_and_no_key(
+        self, sandbox: Sandbox, place: Bucket
+    ) -> None:
+        summary = load(place, lookback_days=1)
+        assert json.loads(json.dumps(summary)) == summary
+        for number, day in enumerate((DAY - timedelta(days=1), DAY)):
+            root = f"gs://{BUCKET}/{place.prefix}"
+            assert summary["days"][number] == {
+                "day": str(day),
+                "rows": {"usage": 3, "model_usage": 3, "tool_usage": 12},
+                "num_sessions": 15,
+                "estimated_cost_cents": "3075.000000000",
+                "complete": True,
+                "load_id": place.commit_records(day)["usage"]["load_id"],
+                "published": True,
+                "files": {table: f"{root}/{table}/dt={day}/{table}.parquet" for table in TABLES},
+            }
+        text = json.dumps(summary)
+        assert sandbox.api_key not in text
+        assert "@" not in text
+
+    def test_the_files_are_where_the_summary_says(self, sandbox: Sandbox, place: Bucket) -> None:
+        [day] = load(place)["days"]
+        client = google.cloud.storage.Client(project="p", credentials=AnonymousCredentials())
+        for table, url in day["files"].items():
+            parts = urlsplit(url)
+            content = client.bucket(parts.netloc).blob(parts.path[1:]).download_as_bytes()
+            assert hashlib.sha256(content).hexdigest() == place.commit_records()[table]["sha256"]
+
+    def test_an_asset_and_an_alias_among_the_outlets_get_it(self, sandbox: Sandbox, place: Bucket) -> None:
+        from airflow.sdk.execution_time.context import OutletEventAccessors
+
+        asset, alias = Asset("claude_code_usage", "x://usage"), AssetAlias("usage_of_all")
+        events = OutletEventAccessors()
+        operator = ClaudeCodeToGCSOperator(
+            task_id="load", bucket=BUCKET, prefix=place.prefix, day=str(DAY), outlets=[asset, alias]
+        )
+        summary = run(operator, events)
+        assert events[asset].extra == summary
+        aliased = events[alias].asset_alias_events
+        assert [event.extra for event in aliased] == [summary] * 3
+        assert [event.dest_asset_key.uri for event in aliased] == [
+            f"gs://{BUCKET}/{place.prefix}/{table}" for table in TABLES
+        ]
+
+    @pytest.mark.parametrize(("prefix", "inside"), [("", ""), ("/a/b/", "a/b/")])
+    def test_a_tables_uri_is_its_folder(self, prefix: str, inside: str) -> None:
+        operator = ClaudeCodeToGCSOperator(task_id="load", bucket=BUCKET, prefix=prefix)
+        assert [operator.table_uri(table) for table in TABLES] == [f"gs://{BUCKET}/{inside}{table}" for table in TABLES]
+
+    def test_hook_lineage_is_from_the_report_to_the_folders(
+        self, sandbox: Sandbox, place: Bucket, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        collector = HookLineageCollector()
+        monkeypatch.setattr(base, "get_hook_lineage_collector", lambda: collector)
+        load(place, tables=["usage", "tool_usage"])
+        collected = collector.collected_assets
+        [source] = collected.inputs
+        assert source.asset.uri == f"{sandbox.base_url}/v1/organizations/usage_report/claude_code"
+        assert [output.asset.uri for output in collected.outputs] == [
+            f"gs://{BUCKET}/{place.prefix}/usage",
+            f"gs://{BUCKET}/{place.prefix}/tool_usage",
+        ]
+
+    @pytest.mark.parametrize("slashes", ["", "/"])
+    def test_openlineage_names_the_folders_with_their_columns_and_rows(
+        self, sandbox: Sandbox, place: Bucket, slashes: str
+    ) -> None:
+        operator = ClaudeCodeToGCSOperator(
+            task_id="load",
+            bucket=BUCKET,
+            prefix=f"{slashes}{place.prefix}{slashes}",
+            day=str(DAY),
+            lookback_days=1,
+        )
+        run(operator)
+        lineage = operator.get_openlineage_facets_on_complete(None)
+        [report] = lineage.inputs
+        assert (report.namespace, report.name) == (
+            sandbox.base_url,
+            "/v1/organizations/usage_report/claude_code",
+        )
+        assert [(output.namespace, output.name) for output in lineage.outputs] == [
+            (f"gs://{BUCKET}", f"{place.prefix}/{table}") for table in TABLES
+        ]
+        for table, output, rows in zip(TABLES, lineage.outputs, (6, 6, 24), strict=True):
+            fields = [field.name for field in output.facets["schema"].fields]
+            content = pa.parquet.read_table(io.BytesIO(place.tree()[f"{table}/dt={DAY}/{table}.parquet"]))
+            assert fields == content.schema.names == [column.name for column in DATA_TABLES[table].columns]
+            assert output.outputFacets["outputStatistics"].rowCount == rows
+
+    @pytest.mark.parametrize(
+        ("prefix", "path"), [("claude_code", "/claude_code"), ("/a/b c/", "/a/b%20c"), ("", ""), ("/", "")]
+    )
+    def test_the_link_is_to_the_folder_in_the_console(self, prefix: str, path: str) -> None:
+        operator = ClaudeCodeToGCSOperator(task_id="load", bucket=BUCKET, prefix=prefix)
+        [link] = operator.operator_extra_links
+        key: Any = None
+        url = link.get_link(operator, ti_key=key)
+        assert url.rstrip("/") == f"https://console.cloud.google.com/storage/browser/{BUCKET}{path}"
+
+    def test_where_it_goes_and_as_whom_is_templated(self) -> None:
+        assert {"bucket", "prefix", "gcp_conn_id", "impersonation_chain", "day", "claude_code_conn_id"} <= set(
+            ClaudeCodeToGCSOperator.template_fields
+        )
+
+    def test_costs_stay_exact(self, sandbox: Sandbox, place: Bucket) -> None:
+        from tests.records import model
+
+        amounts = ["0.1", "0.2", "12345678901234567890.123456789"]
+        serve(sandbox, 1, model_breakdown=[model(amount, name=f"m{amount}") for amount in amounts])
+        [day] = load(place)["days"]
+        total = exact_sum(Decimal(amount) for amount in amounts)
+        assert day["estimated_cost_cents"] == f"{total:f}"
+        assert place.rows("usage")[0]["estimated_cost_cents"] == total
