@@ -50,6 +50,7 @@ from airflow_provider_claude_code.transfers import bigquery as target_module  # 
 from airflow_provider_claude_code.transfers.bigquery import BigQueryTarget, StartedLoad, bigquery_schema  # noqa: E402
 from airflow_provider_claude_code.transfers.claude_code_to_bigquery import ClaudeCodeToBigQueryOperator  # noqa: E402
 from airflow_provider_claude_code.triggers.bigquery import ClaudeCodeBigQueryJobsTrigger  # noqa: E402
+from tests.integration.test_bigquery_server import Discovery  # noqa: E402
 from tests.records import DAY, TOKEN_KINDS, Json, body, cents, exact_sum, model, naive_totals, people  # noqa: E402
 from tests.servers.bigquery import (  # noqa: E402
     BigQueryServer,
@@ -199,11 +200,22 @@ def flat(records: list[Json], day: date) -> dict[str, list[Row]]:
 
 @pytest.fixture(scope="module")
 def bigquery_server() -> Iterator[BigQueryServer]:
+    """The server; at the end, all that was said to it and by it must be as Google's discovery document has it."""
+    discovery, request = Discovery.of_google(), AuthorizedSession.request
+
+    def judged_request(self: AuthorizedSession, *arguments: Any, **options: Any) -> Any:
+        response = request(self, *arguments, **options)
+        discovery.check(response)
+        return response
+
     with BigQueryServer(PROJECT) as server, pytest.MonkeyPatch.context() as patch:
+        patch.setattr(AuthorizedSession, "request", judged_request)
         patch.setenv("BIGQUERY_EMULATOR_HOST", server.url)
         google = {"conn_type": "google_cloud_platform", "extra": {"is_anonymous": True, "project": PROJECT}}
         patch.setenv("AIRFLOW_CONN_GOOGLE_CLOUD_DEFAULT", json.dumps(google))
         yield server
+    assert "jobs.insert" in discovery.methods
+    assert set(discovery.problems) == set()
 
 
 @pytest.fixture(scope="module")

@@ -51,6 +51,7 @@ from airflow_provider_claude_code.transfers.base import SupersededError
 from airflow_provider_claude_code.transfers.claude_code_to_gcs import ClaudeCodeToGCSOperator
 from airflow_provider_claude_code.transfers.files import FileTarget
 from airflow_provider_claude_code.transfers.gcs_store import GCSStore
+from tests.integration.test_gcs_server import Discovery
 from tests.integration.test_object_storage import (
     TABLES,
     Killed,
@@ -121,6 +122,9 @@ def load_in_steps(place: Bucket, step: Callable[[str], object], **arguments: Any
     return run(SteppedGCSOperator(task_id="load", prefix=place.prefix, store=store, day=str(DAY), **arguments))
 
 
+DISCOVERY = Discovery()
+
+
 @pytest.fixture(scope="module")
 def api() -> Iterator[Sandbox]:
     with Sandbox() as sandbox:
@@ -134,14 +138,16 @@ def service() -> Iterator[GCSServer]:
 
 
 @pytest.fixture
-def gcs(service: GCSServer, monkeypatch: pytest.MonkeyPatch) -> GCSServer:
+def gcs(service: GCSServer, monkeypatch: pytest.MonkeyPatch) -> Iterator[GCSServer]:
+    """The server, empty; at the end, all that was said must be as Google's discovery document has it."""
     service.reset(BUCKET)
     monkeypatch.setenv("STORAGE_EMULATOR_HOST", service.url)
     monkeypatch.setenv("AIRFLOW_CONN_GOOGLE_CLOUD_DEFAULT", json.dumps(GCP_CONNECTION))
     # The client waits a second at first and gives up after two minutes.
     for name, seconds in {"_initial": 0.001, "_maximum": 0.001, "_timeout": 0.1}.items():
         monkeypatch.setattr(google.cloud.storage.retry.DEFAULT_RETRY, name, seconds)
-    return service
+    yield service
+    assert [problem for call in service.requests for problem in DISCOVERY.problems(call)] == []
 
 
 @pytest.fixture

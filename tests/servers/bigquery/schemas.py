@@ -55,6 +55,8 @@ def canonical(fields: Sequence[Field]) -> list[Field]:
     for field in fields:
         kind = field["type"].upper()
         field = {**field, "type": _STANDARD_NAMES.get(kind, kind)}
+        # 64-bit numbers are text in the service's JSON.
+        field |= {name: str(field[name]) for name in ("precision", "scale", "maxLength") if name in field}
         if field["type"] == "RECORD":
             field["fields"] = canonical(field["fields"])
         elif field["type"] not in _TYPES:
