@@ -231,7 +231,9 @@ class _NdjsonWriter:
         self._encoder = msgspec.json.Encoder()
 
     def write_table(self, table: pa.Table) -> None:
-        self._gzip.write(self._encoder.encode_lines(_with_plain_money(table).to_pylist()))
+        # A row as a dict takes many times its size, so only a few are one at a time.
+        for batch in _with_plain_money(table).to_batches(max_chunksize=1000):
+            self._gzip.write(self._encoder.encode_lines(batch.to_pylist()))
 
     def close(self) -> None:
         self._gzip.close()

@@ -24,6 +24,7 @@ from airflow_provider_claude_code.exceptions import (
 )
 from airflow_provider_claude_code.hooks.claude_code import ClaudeCodeHook, fail_without_retry
 from airflow_provider_claude_code.sandbox import OAUTH_TOKEN, Faults, Sandbox
+from tests.records import official_example
 
 DAY = date(2025, 9, 1)
 NOW = datetime(2026, 1, 20, 12, tzinfo=UTC)
@@ -31,32 +32,7 @@ KEY = "sk-ant-admin01-CANARYcanary0123456789"
 
 # The guide's example, an API key's record without any detail, and one of a kind that may come.
 RECORDS: list[dict[str, Any]] = [
-    {
-        "date": "2025-09-01T00:00:00Z",
-        "actor": {"type": "user_actor", "email_address": "developer@company.com"},
-        "organization_id": "dc9f6c26-b22c-4831-8d01-0446bada88f1",
-        "customer_type": "api",
-        "terminal_type": "vscode",
-        "core_metrics": {
-            "num_sessions": 5,
-            "lines_of_code": {"added": 1543, "removed": 892},
-            "commits_by_claude_code": 12,
-            "pull_requests_by_claude_code": 2,
-        },
-        "tool_actions": {
-            "edit_tool": {"accepted": 45, "rejected": 5},
-            "multi_edit_tool": {"accepted": 12, "rejected": 2},
-            "write_tool": {"accepted": 8, "rejected": 1},
-            "notebook_edit_tool": {"accepted": 3, "rejected": 0},
-        },
-        "model_breakdown": [
-            {
-                "model": "claude-sonnet-4-5-20250929",
-                "tokens": {"input": 100000, "output": 35000, "cache_read": 10000, "cache_creation": 5000},
-                "estimated_cost": {"currency": "USD", "amount": 1025},
-            }
-        ],
-    },
+    official_example(),
     {
         "date": "2025-09-01T00:00:00Z",
         "actor": {"type": "api_actor", "api_key_name": "ci"},

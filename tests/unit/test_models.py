@@ -12,34 +12,10 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from airflow_provider_claude_code.api.models import INT64_MAX, Report, decode_report
+from tests.records import official_example
 
 # The guide's example, and a second record in the form of the reference.
-GUIDE_RECORD: dict[str, Any] = {
-    "date": "2025-09-01T00:00:00Z",
-    "actor": {"type": "user_actor", "email_address": "developer@company.com"},
-    "organization_id": "dc9f6c26-b22c-4831-8d01-0446bada88f1",
-    "customer_type": "api",
-    "terminal_type": "vscode",
-    "core_metrics": {
-        "num_sessions": 5,
-        "lines_of_code": {"added": 1543, "removed": 892},
-        "commits_by_claude_code": 12,
-        "pull_requests_by_claude_code": 2,
-    },
-    "tool_actions": {
-        "edit_tool": {"accepted": 45, "rejected": 5},
-        "multi_edit_tool": {"accepted": 12, "rejected": 2},
-        "write_tool": {"accepted": 8, "rejected": 1},
-        "notebook_edit_tool": {"accepted": 3, "rejected": 0},
-    },
-    "model_breakdown": [
-        {
-            "model": "claude-sonnet-4-5-20250929",
-            "tokens": {"input": 100000, "output": 35000, "cache_read": 10000, "cache_creation": 5000},
-            "estimated_cost": {"currency": "USD", "amount": 1025},
-        }
-    ],
-}
+GUIDE_RECORD = official_example()
 API_RECORD = {
     **GUIDE_RECORD,
     "actor": {"type": "api_actor", "api_key_name": "ci"},
