@@ -163,7 +163,8 @@ class BigQueryTarget:
         """
         with _typed_errors(self._dataset):
             tables = self._prepare_tables(load)
-            self._settle_earlier_tries(load.day)
+            job_ids = {table: self._job_id(load.day, table, attempt, self._try_number) for table in load.files}
+            self._settle_earlier_jobs(load.day, attempt)
             if keep_rows:
                 self._refuse_to_erase(load)
             newest = self.last_loaded_at(load.day)
@@ -176,7 +177,7 @@ class BigQueryTarget:
                         content,
                         file.size,
                         _partition(self.table_id(table), load.day),
-                        self._job_id(load.day, table, attempt),
+                        job_ids[table],
                         config,
                     )
         return StartedLoad(
@@ -184,7 +185,7 @@ class BigQueryTarget:
             attempt=attempt,
             loaded_at=_microseconds(load.loaded_at),
             location=self._location,
-            job_ids={table: self._job_id(load.day, table, attempt) for table in load.files},
+            job_ids=job_ids,
             row_counts={table: file.row_count for table, file in load.files.items()},
             loads_rows=msgspec.to_builtins(load.rows()),
         )
@@ -352,29 +353,31 @@ class BigQueryTarget:
 
     # Jobs
 
-    def _job_id(self, day: date, table: str, attempt: int, try_number: int | None = None) -> str:
+    def _job_id(self, day: date, table: str, attempt: int, try_number: int) -> str:
         """Name the try and the attempt, since an id is burnt even when its job failed."""
-        return f"{self._job_prefix}_{table}_{day:%Y%m%d}_{try_number or self._try_number}_{attempt}"
+        return f"{self._job_prefix}_{table}_{day:%Y%m%d}_{try_number}_{attempt}"
 
-    def _settle_earlier_tries(self, day: date) -> None:
+    def _settle_earlier_jobs(self, day: date, attempt: int) -> None:
         """
-        See to it that no job of an earlier try lands after those of this one.
+        See to it that no job of an earlier attempt or try lands after those of this attempt.
 
-        A try settles those before it ahead of its own jobs, so the newest try that has any is the last to look at.
+        Each settles those before it ahead of its own jobs, so the newest try that has any is the last to look at.
         """
-        for try_number in range(self._try_number - 1, 0, -1):
+        attempts = range(1, attempt)
+        for try_number in range(self._try_number, 0, -1):
             found = False
-            for attempt in range(1, PUBLISH_ATTEMPTS + 1):
-                ids = [self._job_id(day, table, attempt, try_number) for table in (*self._tables, LOADS.name)]
+            for earlier in attempts:
+                ids = [self._job_id(day, table, earlier, try_number) for table in (*self._tables, LOADS.name)]
                 jobs = [job for job_id in ids if (job := self._find_job(job_id)) is not None]
                 for job in jobs:
                     if job.state != "DONE":
-                        log.warning("Cancelling %s, which an earlier try left running", job.job_id)
+                        log.warning("Cancelling %s, which was left running", job.job_id)
                         job.cancel()
                         job.exception()  # type: ignore[no-untyped-call]
                 found = found or bool(jobs)
             if found:
                 return
+            attempts = range(1, PUBLISH_ATTEMPTS + 1)
 
     def _find_job(self, job_id: str) -> LoadJob | None:
         try:
@@ -457,7 +460,7 @@ class BigQueryTarget:
             io.BytesIO(lines),
             len(lines),
             self.table_id(LOADS.name),
-            self._job_id(day, LOADS.name, started.attempt),
+            self._job_id(day, LOADS.name, started.attempt, self._try_number),
             self._job_config(table, "NEWLINE_DELIMITED_JSON", "WRITE_APPEND"),
         )
         if job.exception() is not None:  # type: ignore[no-untyped-call]

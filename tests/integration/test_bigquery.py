@@ -471,6 +471,20 @@ class TestReplacement:
         load(dataset, run_id=dataset.run)
         dataset.assert_holds(people(3))
 
+    def test_an_attempt_that_is_given_up_leaves_no_job_running(
+        self, sandbox: Sandbox, dataset: Dataset, release: threading.Event
+    ) -> None:
+        dataset.server.faults = [FailingJob(table="claude_code_model_usage", times=1)]
+        with pytest.raises(AirflowFailException):
+            load(dataset, run_id=dataset.run, tables=["model_usage"])
+        # Of the run made anew, one job is under way when the next one's id turns out to be burnt.
+        dataset.server.faults = [SlowJob(table="claude_code_usage", times=1, release=release)]
+        load(dataset, run_id=dataset.run)
+        given_up, *others = [job for job in dataset.jobs() if "claude_code_usage$" in job.destination]
+        assert (given_up.state, given_up.reason) == ("DONE", "stopped")
+        assert [job.started > given_up.ended for job in others] == [True]
+        dataset.assert_holds(people(3))
+
     def test_a_subset_of_tables_leaves_the_others_alone(self, sandbox: Sandbox, dataset: Dataset) -> None:
         load(dataset)
         serve(sandbox, 4)
