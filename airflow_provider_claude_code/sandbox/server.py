@@ -310,6 +310,29 @@ def make_server(app: ASGIApp, *, host: str, port: int, **config: Any) -> tuple[u
     return server, listener, f"http://{host}:{listener.getsockname()[1]}"
 
 
+def start_in_thread(
+    app: ASGIApp, *, host: str, port: int, **config: Any
+) -> tuple[uvicorn.Server, threading.Thread, str]:
+    """
+    Start a server in a thread of this process, and wait until it serves.
+
+    The parameters are those of `make_server`. To stop it, set the server's ``should_exit`` and join the thread.
+
+    :returns: the server, its thread and the base URL
+    :raises OSError: the address is taken, or not one of this host
+    :raises RuntimeError: the server did not start
+    """
+    server, listener, base_url = make_server(app, host=host, port=port, **config)
+    thread = threading.Thread(target=server.run, args=([listener],), daemon=True)
+    thread.start()
+    deadline = time.monotonic() + START_TIMEOUT
+    while not server.started:
+        if time.monotonic() > deadline or not thread.is_alive():
+            raise RuntimeError("The server did not start")
+        thread.join(0.005)
+    return server, thread, base_url
+
+
 @dataclass(frozen=True)
 class SeenRequest:
     """
@@ -377,16 +400,9 @@ class Sandbox(_Service):
             await app(scope, receive, record)
 
         # No logging configuration: that is the business of the process around it.
-        self._server, listener, self.base_url = make_server(
+        self._server, self._thread, self.base_url = start_in_thread(
             recorded, host="127.0.0.1", port=0, log_config=None, log_level="critical", access_log=False
         )
-        self._thread = threading.Thread(target=self._server.run, args=([listener],), daemon=True)
-        self._thread.start()
-        deadline = time.monotonic() + START_TIMEOUT
-        while not self._server.started:
-            if time.monotonic() > deadline or not self._thread.is_alive():
-                raise RuntimeError("The sandbox did not start")
-            self._thread.join(0.005)
         return self
 
     def __exit__(self, *_: object) -> None:

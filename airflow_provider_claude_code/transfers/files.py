@@ -27,7 +27,6 @@ from airflow_provider_claude_code.transfers.stores import Store
 ORGANIZATION_KEY = "_organization.json"
 """The marker of whose usage a store holds. Readers of data lakes pass over names with an underscore."""
 
-
 _LOADS_NAME = re.compile(r"([0-9]{8}T[0-9]{6}\.[0-9]{6}Z-[0-9a-f]{8})\.parquet")
 
 
@@ -65,7 +64,7 @@ class FileTarget:
                 self._refuse_to_erase(load)
             self._store.write({key: load.files[table].path for table, key in keys.items()})
             self._remove_other_formats(load)
-            self._store.write({self._loads_key(load): _write_loads(load, keys)})
+            self._store.write({_loads_key(load.day, load.load_id): _write_loads(load, keys)})
             # Where other writers cannot be kept out, one may have come in between: one that began later and has
             # ended (its load is newer), one of another organisation, or one that began earlier and wrote last.
             self._refuse_newer(load)
@@ -124,7 +123,7 @@ class FileTarget:
 
     def _commit_record(self, table: str, day: date) -> dict[str, Any] | None:
         for load_id in self._load_ids(day):
-            key = f"{_folder(LOADS.name, day)}/{load_id}.parquet"
+            key = _loads_key(day, load_id)
             content = self._store.read(key)
             try:
                 rows = pa.parquet.read_table(io.BytesIO(content or b"")).to_pylist()
@@ -140,9 +139,6 @@ class FileTarget:
         names = self._store.names(_folder(LOADS.name, day))
         return sorted((match[1] for name in names if (match := _LOADS_NAME.fullmatch(name))), reverse=True)
 
-    def _loads_key(self, load: Load) -> str:
-        return f"{_folder(LOADS.name, load.day)}/{load.load_id}.parquet"
-
     def _remove_other_formats(self, load: Load) -> None:
         for table in load.files:
             folder = _folder(table, load.day)
@@ -154,6 +150,10 @@ class FileTarget:
 def _folder(table: str, day: date) -> str:
     # Hive's layout; the path's key must not be a column of the files, so it is not called date.
     return f"{table}/dt={day.isoformat()}"
+
+
+def _loads_key(day: date, load_id: str) -> str:
+    return f"{_folder(LOADS.name, day)}/{load_id}.parquet"
 
 
 def _write_loads(load: Load, keys: Mapping[str, str]) -> Path:

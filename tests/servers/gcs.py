@@ -20,7 +20,6 @@ import json
 import logging
 import re
 import threading
-import time
 import uuid
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -39,7 +38,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.types import Receive, Scope, Send
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-from airflow_provider_claude_code.sandbox.server import START_TIMEOUT, make_server
+from airflow_provider_claude_code.sandbox.server import start_in_thread
 
 log = logging.getLogger(__name__)
 
@@ -363,14 +362,9 @@ class GCSServer:
         # Connections outlive any pause in a test: a client that uses one as it is closed would see a fault.
         settings: dict[str, Any] = {"interface": "asgi3", "http": _Protocol, "timeout_keep_alive": 600}
         settings |= {"log_config": None, "log_level": "critical", "access_log": False}
-        self._server, listener, self.url = make_server(self._serve, host="127.0.0.1", port=self._port, **settings)
-        self._thread = threading.Thread(target=self._server.run, args=([listener],), daemon=True)
-        self._thread.start()
-        deadline = time.monotonic() + START_TIMEOUT
-        while not self._server.started:
-            if time.monotonic() > deadline or not self._thread.is_alive():
-                raise RuntimeError("The server did not start")
-            self._thread.join(0.005)
+        self._server, self._thread, self.url = start_in_thread(
+            self._serve, host="127.0.0.1", port=self._port, **settings
+        )
         return self
 
     def __exit__(self, *_: object) -> None:

@@ -4,7 +4,6 @@ import json
 import logging
 import re
 import threading
-import time
 import uuid
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -19,7 +18,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route, Router
 from starlette.types import Receive, Scope, Send
 
-from airflow_provider_claude_code.sandbox.server import make_server
+from airflow_provider_claude_code.sandbox.server import start_in_thread
 from tests.servers.bigquery.errors import BigQueryError, not_found
 from tests.servers.bigquery.faults import Fault
 from tests.servers.bigquery.jobs import Job, JobRecord, Jobs
@@ -28,9 +27,6 @@ from tests.servers.bigquery.sql import Query, create_view
 from tests.servers.bigquery.warehouse import Resource, TableRef, Warehouse
 
 log = logging.getLogger(__name__)
-
-START_TIMEOUT = 30.0
-"""Seconds."""
 
 # What lists of datasets and tables show of each.
 _LISTED_DATASET = ("kind", "id", "datasetReference", "location", "labels", "friendlyName")
@@ -406,16 +402,9 @@ class BigQueryServer:
         ]
         routes.append(Route("/{path:path}", _Endpoint(self, "unknown", _unknown)))
         host, port = self._address
-        self._server, listener, self.url = make_server(
+        self._server, self._thread, self.url = start_in_thread(
             Router(routes), host=host, port=port, log_config=None, log_level="critical", access_log=False
         )
-        self._thread = threading.Thread(target=self._server.run, args=([listener],), daemon=True)
-        self._thread.start()
-        deadline = time.monotonic() + START_TIMEOUT
-        while not self._server.started:
-            if time.monotonic() > deadline or not self._thread.is_alive():
-                raise RuntimeError("The server did not start")
-            self._thread.join(0.005)
         return self
 
     def __exit__(self, *_: object) -> None:
