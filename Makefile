@@ -47,7 +47,7 @@ docs: install ## write the table reference into the README
 
 lock: ## pin the development environment anew
 	@uv pip compile --quiet --universal --python-version 3.11 --no-header --no-annotate \
-	  --upgrade --extra google --group dev pyproject.toml -o requirements-dev.txt
+	  --upgrade --extra google --group dev --group e2e pyproject.toml -o requirements-dev.txt
 
 clean: ## remove what the other targets made
 	rm -rf .venv .demo dist

@@ -1,0 +1,65 @@
+"""The tests on each Airflow and Python that the provider supports, with the wheel as users install it."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import nox
+
+PYTHONS = ["3.11", "3.12", "3.13"]
+AIRFLOWS = {
+    # Each with what its newest patch does not yet run with; pip installs that all the same.
+    "3.0": ["apache-airflow==3.0.*", "cadwyn<6", "fastapi<0.118", "pydantic<2.13"],
+    "3.1": ["apache-airflow==3.1.*"],
+    "3.2": [
+        "apache-airflow==3.2.*",
+        "a2wsgi<1.11",
+        "fastapi<0.136",
+        "pydantic<2.13",
+        "starlette<1.1",
+        "svcs<26",
+        "uvicorn<0.45",
+    ],
+    "3.3": ["apache-airflow==3.3.*"],
+}
+NEWEST = "3.3"
+COMBINATIONS = [(python, airflow) for airflow in AIRFLOWS for python in PYTHONS if (python, airflow) != ("3.13", "3.0")]
+
+nox.needs_version = ">=2025.5.1"
+nox.options.default_venv_backend = "uv|virtualenv"
+nox.options.download_python = "never"
+nox.options.reuse_venv = "yes"
+
+# pyenv keeps interpreters where nobody looks for them.
+for folder in sorted(Path.home().glob(".pyenv/versions/*/bin")):
+    os.environ["PATH"] += f"{os.pathsep}{folder}"
+
+
+@nox.session
+@nox.parametrize(["python", "airflow"], COMBINATIONS)
+def tests(session: nox.Session, airflow: str) -> None:
+    """Run the unit and integration tests."""
+    _install(session, airflow, "test")
+    session.run("pytest", *session.posargs)
+
+
+@nox.session
+@nox.parametrize(["python", "airflow"], COMBINATIONS)
+def e2e(session: nox.Session, airflow: str) -> None:
+    """Run the tests in a real Airflow."""
+    _install(session, airflow, "e2e")
+    session.run("pytest", "tests/e2e", *session.posargs)
+
+
+def _install(session: nox.Session, airflow: str, group: str) -> None:
+    """Install the wheel, an Airflow and what the tests need."""
+    folder = Path(session.create_tmp())
+    session.run("uv", "build", "--quiet", "--wheel", "--out-dir", str(folder), external=True)
+    (wheel,) = folder.glob("*.whl")
+    groups = nox.project.dependency_groups(nox.project.load_toml("pyproject.toml"), group)
+    # The newest is pinned as for development; the others get what today's index has.
+    pins = ["--constraint", "requirements-dev.txt"] if airflow == NEWEST else []
+    session.install("--quiet", *AIRFLOWS[airflow], f"{wheel}[google]", *groups, *pins)
+    # The same version with another content is not installed again otherwise.
+    session.install("--quiet", "--no-deps", "--force-reinstall", str(wheel))
