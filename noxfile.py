@@ -55,7 +55,7 @@ def e2e(session: nox.Session, airflow: str) -> None:
 def _install(session: nox.Session, airflow: str, group: str) -> None:
     """Install the wheel, an Airflow and what the tests need."""
     folder = Path(session.create_tmp())
-    session.run("uv", "build", "--quiet", "--wheel", "--out-dir", str(folder), external=True)
+    session.run_install("uv", "build", "--quiet", "--wheel", "--out-dir", str(folder), external=True)
     (wheel,) = folder.glob("*.whl")
     groups = nox.project.dependency_groups(nox.project.load_toml("pyproject.toml"), group)
     # The newest is pinned as for development; the others get what today's index has.
