@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import random
-import tempfile
 import time
 from abc import abstractmethod
 from collections.abc import Iterable, Sequence
@@ -35,6 +34,7 @@ from airflow_provider_claude_code.hooks.claude_code import ClaudeCodeHook, fail_
 from airflow_provider_claude_code.tables.contract import DATA_TABLES, USAGE, FileFormat
 from airflow_provider_claude_code.tables.flatten import Flattener
 from airflow_provider_claude_code.tables.loads import Load, begin_load
+from airflow_provider_claude_code.transfers.spool_directory import spool_directory
 
 if TYPE_CHECKING:
     from airflow.providers.openlineage.extractors import OperatorLineage
@@ -99,7 +99,7 @@ class ClaudeCodeTransferOperator(BaseOperator):
     :param day: the UTC day to load, ``YYYY-MM-DD`` (templated). The default is the day that the run is about.
     :param tables: which of ``usage``, ``model_usage`` and ``tool_usage`` to write.
     :param lookback_days: load that many earlier days as well, oldest first, each one whole by itself: usage
-        that arrives late and rows that vanish are both repaired.
+        that arrives late and rows that vanish are both repaired. A backfill's run loads its own day only.
     :param on_empty: what to do with a day of which the API has no records. ``write`` publishes it where the
         target holds no rows of that day, and else fails naming them, since an API gap must not erase a good
         day; ``replace`` publishes it all the same; ``skip`` leaves the day alone, and skips the task when all
@@ -169,7 +169,9 @@ class ClaudeCodeTransferOperator(BaseOperator):
         with fail_without_retry():
             last = parse_day(self.day)
             self._refuse_incomplete(last)
-            days = [last - timedelta(days=back) for back in range(self.lookback_days, -1, -1)]
+            # A backfill's runs load the days before by themselves, and would do so at the same time.
+            lookback_days = 0 if context["dag_run"].run_type == "backfill" else self.lookback_days
+            days = [last - timedelta(days=back) for back in range(lookback_days, -1, -1)]
             return self._load_days(Progress(days), context)
 
     def _refuse_incomplete(self, day: date) -> None:
@@ -196,8 +198,8 @@ class ClaudeCodeTransferOperator(BaseOperator):
 
     def _load_day(self, target: Target, progress: Progress, context: Context) -> dict[str, Any]:
         day = progress.days[0]
-        with tempfile.TemporaryDirectory(prefix="claude-code-") as directory:
-            load = self._read_day(day, Path(directory), target.last_loaded_at(day), context)
+        with spool_directory() as directory:
+            load = self._read_day(day, directory, target.last_loaded_at(day), context)
             empty = load.totals.row_counts[USAGE.name] == 0
             if empty and self.on_empty == "fail":
                 raise ClaudeCodeEmptyDayError(f"The API has no records of {day}, and on_empty is 'fail'.")

@@ -282,6 +282,7 @@ def context(
     instance = {"dag_id": "d", "run_id": run_id or uuid.uuid4().hex, "task_id": "load", "map_index": -1, **ti}
     return {
         "ti": SimpleNamespace(try_number=try_number, **instance),
+        "dag_run": SimpleNamespace(run_type="manual"),
         "outlet_events": {} if outlet_events is None else outlet_events,
     }
 

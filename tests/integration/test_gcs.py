@@ -108,6 +108,7 @@ class SteppedGCSOperator(ClaudeCodeToGCSOperator):
 def run(operator: ClaudeCodeToGCSOperator, outlet_events: Any = None) -> dict[str, Any]:
     context: Any = {
         "ti": SimpleNamespace(dag_id="d", run_id="r", task_id="t", map_index=-1, try_number=1),
+        "dag_run": SimpleNamespace(run_type="manual"),
         "outlet_events": {} if outlet_events is None else outlet_events,
     }
     return operator.execute(context)
@@ -944,7 +945,8 @@ bucket, day = sys.argv[1:]
 def write(prefix):
     for _ in range(2):
         operator = ClaudeCodeToGCSOperator(task_id="load", bucket=bucket, prefix=prefix, day=day)
-        operator.execute({"ti": SimpleNamespace(dag_id="d", run_id="r"), "outlet_events": {}})
+        context = {"ti": SimpleNamespace(dag_id="d", run_id="r"), "dag_run": SimpleNamespace(run_type="manual")}
+        operator.execute(context | {"outlet_events": {}})
 
 
 # The hook of the test does not mind this one. What is imported on the way would else be imported by each fork.

@@ -206,9 +206,12 @@ def serve_differently_each_time(sandbox: Sandbox) -> None:
     sandbox.records = lambda day, _: people(next(walks) % 40 + 1, day)
 
 
-def run(operator: ClaudeCodeToObjectStorageOperator, outlet_events: Any = None) -> dict[str, Any]:
+def run(
+    operator: ClaudeCodeToObjectStorageOperator, outlet_events: Any = None, run_type: str = "manual"
+) -> dict[str, Any]:
     context: Any = {
         "ti": SimpleNamespace(dag_id="usage", run_id="manual__1"),
+        "dag_run": SimpleNamespace(run_type=run_type),
         "outlet_events": {} if outlet_events is None else outlet_events,
     }
     return operator.execute(context)
@@ -422,6 +425,12 @@ class TestReplacement:
             place.assert_whole(day)
         asked = [dict(request.params)["starting_at"] for request in sandbox.requests]
         assert asked == [str(day) for day in days]
+
+    def test_a_backfills_run_leaves_the_days_before_to_their_own_runs(self, sandbox: Sandbox, local: Place) -> None:
+        loading = ClaudeCodeToObjectStorageOperator(task_id="load", path=local.path, day=str(DAY), lookback_days=2)
+        summary = run(loading, run_type="backfill")
+        assert [day["day"] for day in summary["days"]] == [str(DAY)]
+        assert [dict(request.params)["starting_at"] for request in sandbox.requests] == [str(DAY)]
 
 
 class TestOrganizations:
@@ -1051,7 +1060,8 @@ def write(path, last_step):
 
     operator = ClaudeCodeToObjectStorageOperator(task_id="load", path=path, day=day)
     sys.addaudithook(audit)
-    operator.execute({"ti": SimpleNamespace(dag_id="d", run_id="r"), "outlet_events": {}})
+    context = {"ti": SimpleNamespace(dag_id="d", run_id="r"), "dag_run": SimpleNamespace(run_type="manual")}
+    operator.execute(context | {"outlet_events": {}})
 
 
 for template in os.listdir(templates):

@@ -7,6 +7,7 @@ import re
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import duckdb
 import pytest
@@ -39,7 +40,8 @@ def load(path: Path, day: date, lookback_days: int = 0) -> None:
     operator = ClaudeCodeToObjectStorageOperator(
         task_id="load", path=str(path), day=day.isoformat(), lookback_days=lookback_days
     )
-    operator.execute({"ti": SimpleNamespace(dag_id="dag", run_id="run"), "outlet_events": {}})
+    context: Any = {"ti": SimpleNamespace(dag_id="dag", run_id="run"), "dag_run": SimpleNamespace(run_type="manual")}
+    operator.execute(context | {"outlet_events": {}})
 
 
 @pytest.fixture
