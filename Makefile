@@ -33,8 +33,9 @@ demo-bigquery: install ## the same for a week into a local stand-in for BigQuery
 test: install ## run the unit and integration tests
 	@$(BIN)/python -m pytest
 
-e2e: install ## run the tests in a real Airflow: scheduler, triggerer, API server
-	@$(BIN)/python -m pytest tests/e2e
+e2e: install ## run the tests in a real Airflow, with the wheel as users install it
+	@version=$$($(BIN)/python -c 'import sys; print("%d.%d" % sys.version_info[:2])'); \
+	$(BIN)/nox -s "e2e(python='$$version', airflow='3.3')" -- $(E2E)
 
 lint: install ## check style and types
 	@$(BIN)/ruff check .

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import json
-from datetime import UTC, date, datetime, timedelta
-from pathlib import Path
+from datetime import date, timedelta
 from typing import Any
 
-import pyarrow.parquet as pq
 import pytest
 from google.auth.credentials import AnonymousCredentials
 from google.cloud.bigquery import Client
 
 from airflow_provider_claude_code.sandbox import Sandbox
-from tests.e2e.conftest import Airflow, wait_for
+from tests.e2e.airflow import Airflow, wait_for
+from tests.e2e.truth import assert_bigquery_holds, assert_files_hold, days
 from tests.servers.bigquery import BigQueryServer
 
 DAY = date(2025, 9, 10)
@@ -62,9 +61,9 @@ def test_the_example_dag_loads_the_day_of_its_partition_key(airflow: Airflow, sa
     assert airflow.wait_for_end("claude_code_to_object_storage", run_id) == "success", airflow.log(
         "claude_code_to_object_storage", run_id, "load_day"
     )
-    for back in range(4):
-        _assert_holds_the_truth(airflow.home / "files", sandbox, DAY - timedelta(days=back))
-    events = airflow.http.get("/api/v2/assets/events").raise_for_status().json()["asset_events"]
+    for day in days(DAY - timedelta(days=3), 4):
+        assert_files_hold(airflow.files, sandbox, day)
+    events = airflow.get("assets/events", source_dag_id="claude_code_to_object_storage")["asset_events"]
     (event,) = (event for event in events if event["source_run_id"] == run_id)
     assert event["partition_key"] == DAY.isoformat()
     assert event["extra"]["days"][-1]["day"] == DAY.isoformat()
@@ -78,38 +77,23 @@ def test_the_bigquery_example_waits_for_its_jobs_in_the_triggerer_and_starts_its
     airflow: Airflow, sandbox: Sandbox, bigquery: BigQueryServer
 ) -> None:
     run_id = airflow.start_dag("claude_code_to_bigquery", partition_key=DAY.isoformat())
-    wait_for("the consumer", lambda: airflow.http.get("/api/v2/dags/claude_code_usage_is_new").is_success)
-    airflow.http.patch("/api/v2/dags/claude_code_usage_is_new", json={"is_paused": False}).raise_for_status()
+    airflow.unpause("claude_code_usage_is_new")
     assert airflow.wait_for_end("claude_code_to_bigquery", run_id) == "success", airflow.log(
         "claude_code_to_bigquery", run_id, "load_day"
     )
     client = Client(
         project="demo-proj", credentials=AnonymousCredentials(), client_options={"api_endpoint": bigquery.url}
     )
-    # The schedule may have started a run of its own.
-    loaded = {
-        row["date"]: row
-        for row in client.query(
-            "SELECT date, count(*) AS records, sum(num_sessions) AS sessions FROM claude_code.claude_code_usage "
-            f"WHERE date <= '{DAY}' GROUP BY date"
-        )
-    }
-    assert sorted(loaded) == [DAY - timedelta(days=back) for back in (3, 2, 1, 0)]
-    for day, row in loaded.items():
-        truth = sandbox.organization.records(day, datetime.now(UTC))
-        assert row["records"] == len(truth)
-        assert row["sessions"] == sum(record["core_metrics"]["num_sessions"] for record in truth)
-    links = airflow.http.get(f"/api/v2/dags/claude_code_to_bigquery/dagRuns/{run_id}/taskInstances/load_day/links")
-    links = links.raise_for_status().json()["extra_links"]
+    assert_bigquery_holds(client, sandbox, days(DAY - timedelta(days=3), 4))
+    links = airflow.get(f"dags/claude_code_to_bigquery/dagRuns/{run_id}/taskInstances/load_day/links")["extra_links"]
     assert links["BigQuery Table"].endswith("p=demo-proj&d=claude_code&t=claude_code_usage&page=table")
     assert bigquery.jobs[0].id.startswith("claude_code_")
     assert "j=bq:US:claude_code_" in links["BigQuery Job"]
-    runs = "/api/v2/dags/claude_code_usage_is_new/dagRuns"
     consumer = wait_for(
         "the consumer's run",
         lambda: [
             run["dag_run_id"]
-            for run in airflow.http.get(runs).json()["dag_runs"]
+            for run in airflow.runs("claude_code_usage_is_new")
             if run["partition_key"] == DAY.isoformat()
         ],
     )[0]
@@ -120,7 +104,7 @@ def test_the_bigquery_example_waits_for_its_jobs_in_the_triggerer_and_starts_its
 def test_dags_test_loads_the_day_before_its_date(airflow: Airflow, sandbox: Sandbox) -> None:
     day = date(2025, 10, 15)
     airflow.cli("dags", "test", "claude_code_to_object_storage", (day + timedelta(days=1)).isoformat())
-    _assert_holds_the_truth(airflow.home / "files", sandbox, day)
+    assert_files_hold(airflow.files, sandbox, day)
 
 
 def test_sensors_wait_in_the_triggerer_until_a_record_arrives(airflow: Airflow, sandbox: Sandbox) -> None:
@@ -177,20 +161,3 @@ def _json(printed: str) -> list[dict[str, Any]]:
     """Return the table in what the command line printed, after any warnings."""
     rows: list[dict[str, Any]] = json.loads(printed[printed.index("[{") :])
     return rows
-
-
-def _assert_holds_the_truth(files: Path, sandbox: Sandbox, day: date) -> None:
-    """Compare a day's files with what the sandbox's organisation did, counted in another way."""
-    truth = sandbox.organization.records(day, datetime.now(UTC))
-    tables = {
-        table: pq.read_table(files / table / f"dt={day}" / f"{table}.parquet", partitioning=None)
-        for table in ("usage", "model_usage", "tool_usage")
-    }
-    assert {table: rows.num_rows for table, rows in tables.items()} == {
-        "usage": len(truth),
-        "model_usage": sum(len(record["model_breakdown"]) for record in truth),
-        "tool_usage": sum(len(record["tool_actions"]) for record in truth),
-    }
-    assert sum(tables["usage"]["num_sessions"].to_pylist()) == sum(
-        record["core_metrics"]["num_sessions"] for record in truth
-    )
