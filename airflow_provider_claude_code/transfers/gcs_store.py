@@ -13,10 +13,14 @@ import google_crc32c
 import requests
 from google.api_core.exceptions import Forbidden, GoogleAPIError, NotFound, PreconditionFailed
 from google.auth.exceptions import GoogleAuthError
-from google.cloud.storage.exceptions import DataCorruption, InvalidResponse
 
 from airflow_provider_claude_code.exceptions import ClaudeCodeConfigurationError, ClaudeCodePublishError
 from airflow_provider_claude_code.transfers.base import SupersededError
+
+try:
+    from google.cloud.storage.exceptions import DataCorruption, InvalidResponse
+except ImportError:  # google-cloud-storage 2, which Airflow 3.0's constraints pin
+    from google.resumable_media import DataCorruption, InvalidResponse
 
 if TYPE_CHECKING:
     from airflow.providers.google.cloud.hooks.gcs import GCSHook

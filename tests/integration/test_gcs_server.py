@@ -31,8 +31,8 @@ os.environ["GCSFS_EXPERIMENTAL_ZB_HNS_SUPPORT"] = "false"
 from google.api_core import exceptions
 from google.auth.credentials import AnonymousCredentials
 from google.cloud import storage
-from google.cloud.storage.exceptions import DataCorruption
 from google.cloud.storage.retry import DEFAULT_RETRY
+from google.resumable_media import DataCorruption
 from requests.exceptions import ConnectionError as DroppedError
 
 from tests.servers.gcs import CHUNK, Fault, GCSServer, SeenCall
