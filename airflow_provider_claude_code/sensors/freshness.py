@@ -35,8 +35,8 @@ class ClaudeCodeFreshnessSensor(BaseSensorOperator):
         none on a weekend, so mind ``timeout`` and ``soft_fail``.
     :param claude_code_conn_id: the Connection (templated); asked only with ``require_records``.
     :param deferrable: wait in the triggerer after a first look from the worker.
-    :param start_from_trigger: start in the triggerer, without any worker before. A templated ``day`` needs
-        Airflow 3.3; before it, the sensor warns and defers from the worker.
+    :param start_from_trigger: start in the triggerer, without any worker before. Needs Airflow 3.3; before it,
+        the sensor warns and defers from the worker. So do mapped tasks, without a warning.
     :raises AirflowFailException: the day or the Connection is not usable, so that no retry would help.
     """
 
@@ -59,14 +59,14 @@ class ClaudeCodeFreshnessSensor(BaseSensorOperator):
         self.freshness_delay = freshness_delay
         self.require_records = require_records
         self.claude_code_conn_id = claude_code_conn_id
-        self.deferrable = deferrable
-        if start_from_trigger and not AIRFLOW_V_3_3_PLUS and "{" in f"{day}{claude_code_conn_id}":
+        # Where a worker gets the task all the same, it must not hold its slot.
+        self.deferrable = deferrable or start_from_trigger
+        if start_from_trigger and not AIRFLOW_V_3_3_PLUS:
+            # The scheduler of 3.0 would start the trigger with the bare template, those of 3.1 and 3.2 none at all.
             warnings.warn(
-                "start_from_trigger with a templated day needs Airflow 3.3; the sensor defers from the worker.",
-                UserWarning,
-                stacklevel=2,
+                "start_from_trigger needs Airflow 3.3; the sensor defers from the worker.", UserWarning, stacklevel=2
             )
-            start_from_trigger, self.deferrable = False, True
+            start_from_trigger = False
         # On the instance only: mapped tasks would run with the arguments of the class.
         self.start_from_trigger = start_from_trigger
         if start_from_trigger:

@@ -16,15 +16,17 @@ from airflow.providers.common.compat.sdk import (
     AirflowSkipException,
     TaskDeferred,
 )
-from airflow.sdk.exceptions import AirflowRescheduleException
-from airflow.serialization.serialized_objects import BaseSerialization, DagSerialization
+from airflow.sdk.bases.sensor import AirflowRescheduleException
+from airflow.serialization.serialized_objects import BaseSerialization
 from airflow.triggers.base import TriggerEvent
 
+from airflow_provider_claude_code.days import DEFAULT_DAY
 from airflow_provider_claude_code.exceptions import ClaudeCodeError
 from airflow_provider_claude_code.sandbox import Faults, Sandbox
 from airflow_provider_claude_code.sensors import freshness
 from airflow_provider_claude_code.sensors.freshness import ClaudeCodeFreshnessSensor
 from airflow_provider_claude_code.triggers.freshness import ClaudeCodeFreshnessTrigger
+from tests.airflow_version import needs_airflow_3_3
 
 PAST_DAY = "2025-09-02"
 FUTURE_DAY = "2099-01-01"
@@ -178,7 +180,10 @@ def test_a_refused_key_fails_a_poking_sensor_without_retry_or_skips_it(sandbox: 
         sensor(day=PAST_DAY, require_records=True, soft_fail=True).execute(CONTEXT)
 
 
+@needs_airflow_3_3
 def test_start_from_trigger_is_set_on_the_instance_and_survives_serialisation() -> None:
+    from airflow.serialization.serialized_objects import DagSerialization
+
     with DAG("dag", schedule=None) as dag:
         sensor(day="{{ dag_run.conf['day'] }}", start_from_trigger=True, timeout=120)
     assert ClaudeCodeFreshnessSensor.start_trigger_args is None
@@ -191,11 +196,24 @@ def test_start_from_trigger_is_set_on_the_instance_and_survives_serialisation() 
     assert trigger.freshness_delay == timedelta(hours=1)
 
 
-def test_a_templated_start_from_trigger_defers_from_the_worker_before_airflow_3_3(
-    monkeypatch: pytest.MonkeyPatch,
+@pytest.mark.parametrize("day", [DEFAULT_DAY, FUTURE_DAY], ids=["template", "fixed"])
+def test_start_from_trigger_warns_the_dag_s_author_and_is_off_before_airflow_3_3(
+    monkeypatch: pytest.MonkeyPatch, day: str
 ) -> None:
     monkeypatch.setattr(freshness, "AIRFLOW_V_3_3_PLUS", False)
-    with pytest.warns(UserWarning, match="needs Airflow 3.3"):
-        waiting = sensor(start_from_trigger=True)
-    assert (waiting.start_from_trigger, waiting.deferrable) == (False, True)
-    assert sensor(day=FUTURE_DAY, start_from_trigger=True).start_from_trigger, "a fixed day needs no template"
+    with pytest.warns(UserWarning, match="needs Airflow 3.3") as caught:
+        waiting = ClaudeCodeFreshnessSensor(task_id="wait", day=day, start_from_trigger=True)
+    assert [warning.filename for warning in caught] == [__file__]
+    assert not waiting.start_from_trigger
+    assert waiting.start_trigger_args is None
+
+
+@pytest.mark.parametrize("new_enough", [False, pytest.param(True, marks=needs_airflow_3_3)])
+@pytest.mark.filterwarnings("ignore:start_from_trigger needs:UserWarning")
+def test_a_worker_that_gets_a_sensor_to_start_from_the_trigger_defers_it(
+    monkeypatch: pytest.MonkeyPatch, new_enough: bool
+) -> None:
+    """As it does before Airflow 3.3, in a mapped task and in `dag.test()`."""
+    monkeypatch.setattr(freshness, "AIRFLOW_V_3_3_PLUS", new_enough)
+    with pytest.raises(TaskDeferred):
+        sensor(day=FUTURE_DAY, start_from_trigger=True).execute(CONTEXT)
