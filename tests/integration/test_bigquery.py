@@ -1618,7 +1618,7 @@ class TestReport:
     def test_hook_lineage_names_the_report_and_the_tables(
         self, sandbox: Sandbox, dataset: Dataset, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        from airflow.sdk.lineage import HookLineageCollector
+        from airflow.providers.common.compat.sdk import HookLineageCollector
 
         # Without a reader, Airflow collects nothing.
         collector = HookLineageCollector()

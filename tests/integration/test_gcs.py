@@ -31,9 +31,14 @@ import google.cloud.storage.blob
 import google.cloud.storage.retry
 import pyarrow as pa
 import pyarrow.parquet
-from airflow.providers.common.compat.sdk import AirflowFailException, AirflowSkipException, Asset, AssetAlias
+from airflow.providers.common.compat.sdk import (
+    AirflowFailException,
+    AirflowSkipException,
+    Asset,
+    AssetAlias,
+    HookLineageCollector,
+)
 from airflow.providers.google.cloud.hooks.gcs import GCSHook
-from airflow.sdk.lineage import HookLineageCollector
 from google.auth.credentials import AnonymousCredentials
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st

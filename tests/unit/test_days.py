@@ -6,8 +6,8 @@ from typing import Any
 
 import jinja2
 import pytest
-from airflow.sdk import DAG
-from airflow.sdk import timezone as airflow_timezone
+from airflow.providers.common.compat.sdk import DAG
+from airflow.providers.common.compat.sdk import timezone as airflow_timezone
 from airflow.sdk.execution_time.context import MacrosAccessor
 
 from airflow_provider_claude_code.days import DEFAULT_DAY, complete_from, parse_day

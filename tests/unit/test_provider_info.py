@@ -18,6 +18,7 @@ from airflow_provider_claude_code.api.client import ClientSettings
 from airflow_provider_claude_code.exceptions import ClaudeCodeConfigurationError
 from airflow_provider_claude_code.get_provider_info import CONNECTION_FIELDS, get_provider_info
 from airflow_provider_claude_code.hooks.claude_code import ClaudeCodeHook
+from tests.airflow_version import AIRFLOW
 
 ROOT = Path(__file__).parents[2]
 PACKAGE = "airflow_provider_claude_code"
@@ -52,6 +53,7 @@ def test_the_metadata_is_what_airflow_reads() -> None:
     assert set(INFO) <= set(schema["properties"])
 
 
+@pytest.mark.skipif(AIRFLOW < (3, 3), reason="the schema of the metadata knows less of the form before Airflow 3.3")
 def test_the_connection_form_is_what_airflow_reads() -> None:
     schema = airflow_schema("provider.yaml.schema.json")
     form = schema["properties"]["connection-types"]
@@ -159,10 +161,47 @@ class TestForm:
 
     def test_secrets_are_hidden_and_redacted(self) -> None:
         """By their format in the form, and by their name in the API's answers."""
-        from airflow.sdk.log import redact
+        from airflow.providers.common.compat.sdk import redact
 
         assert CONNECTION_FIELDS["pseudonym_secret"]["schema"]["format"] == "password"
         assert redact({"pseudonym_secret": "canary-canary"})["pseudonym_secret"] == "***"
+
+    def test_the_ui_is_given_the_form(self) -> None:
+        """From the hook on Airflow 3.0 and 3.1, and from the metadata later."""
+        if AIRFLOW < (3, 1):
+            pytest.importorskip("flask_appbuilder", reason="without it, Airflow 3.0 gives the UI no form of any hook")
+        code = """
+from airflow.api_fastapi.core_api.services.ui.connections import HookMetaService
+(form,) = (form for form in HookMetaService.hook_meta_data() if form.connection_type == "claude_code")
+print(form.model_dump_json())
+"""
+        # In a process of its own, as Airflow puts stand-ins of wtforms into sys.modules.
+        output = subprocess.run(
+            [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=120
+        ).stdout
+        form = json.loads(output.splitlines()[-1])
+
+        assert form["hook_name"] == "Claude Code Analytics"
+        standard = {name: field for name, field in form["standard_fields"].items() if field}
+        assert {name for name, field in standard.items() if field["hidden"]} == {"login", "port", "url_schema"}
+        assert standard["password"] == {"hidden": False, "title": "Admin API key", "placeholder": "sk-ant-admin01-..."}
+        assert standard["host"]["placeholder"] == "https://api.anthropic.com"
+        fields = {
+            name: (field["schema"]["title"], field["schema"]["type"], field["value"])
+            for name, field in form["extra_fields"].items()
+        }
+        assert fields == {
+            "authentication": ("Authentication", ["string", "null"], "api_key"),
+            "page_limit": ("Records per page", ["integer", "null"], 1000),
+            "request_timeout": ("Request timeout (seconds)", ["integer", "null"], 60),
+            "retry_budget": ("Time budget for retries (seconds)", ["integer", "null"], 600),
+            "anthropic_version": ("anthropic-version", ["string", "null"], "2023-06-01"),
+            "user_agent_suffix": ("User-Agent suffix", ["string", "null"], None),
+            "pseudonym_secret": ("Pseudonym secret", ["string", "null"], None),
+        }
+        assert form["extra_fields"]["authentication"]["schema"]["enum"] == ["api_key", "bearer"]
+        assert form["extra_fields"]["pseudonym_secret"]["schema"]["format"] == "password"
+        assert "1 to 1000" in form["extra_fields"]["page_limit"]["description"]
 
     def test_old_airflow_has_the_same_labels(self) -> None:
         (entry,) = INFO["connection-types"]
@@ -175,7 +214,7 @@ class TestForm:
 
     def test_old_airflow_has_the_same_fields(self) -> None:
         for module in ("wtforms", "flask_appbuilder", "flask_babel"):
-            pytest.importorskip(module)
+            pytest.importorskip(module, reason="the form of Airflow 3.0 and 3.1 is made with Flask-AppBuilder")
         import wtforms
 
         form = type("Form", (wtforms.Form,), ClaudeCodeHook.get_connection_form_widgets())()
