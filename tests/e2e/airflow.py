@@ -10,12 +10,14 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
+from datetime import date
 from pathlib import Path
 from typing import Any, Self
 
 import httpx
+import psutil
 
 PROJECT = Path(__file__).parents[2]
 PATIENCE = 240.0
@@ -45,10 +47,12 @@ class Airflow:
 
     :param home: an empty folder for its configuration, logs and Dags.
     :param environment: more settings, Connections among them.
+    :param workers: commands that start workers, for an executor that does not start them itself.
     """
 
-    def __init__(self, home: Path, environment: Mapping[str, str]) -> None:
+    def __init__(self, home: Path, environment: Mapping[str, str], workers: Sequence[str] = ()) -> None:
         self.home = home
+        self._components = (*COMPONENTS, *workers)
         self.files = home / "files"
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
         dags = home / "dags"
@@ -101,7 +105,7 @@ class Airflow:
     def __enter__(self) -> Self:
         self.cli("db", "migrate")
         try:
-            for component in COMPONENTS:
+            for component in self._components:
                 self.start(component)
             wait_for("the API server", self._log_in)
             wait_for("all components", self.is_healthy)
@@ -134,14 +138,15 @@ class Airflow:
                 start_new_session=True,
             )
 
-    def kill(self, component: str, *, whole_group: bool = False) -> None:
-        """Kill a component with SIGKILL, and with ``whole_group`` the tasks and helpers that it started."""
+    def kill(self, component: str, *, with_children: bool = False) -> None:
+        """Kill a component with SIGKILL, and ``with_children`` the tasks and helpers that it started."""
         process = self._processes[component]
-        if whole_group:
-            self._signal(component, signal.SIGKILL)
-        else:
-            process.kill()
+        children = psutil.Process(process.pid).children(recursive=True) if with_children else []
+        process.kill()
         process.wait()
+        for child in children:
+            with suppress(psutil.NoSuchProcess):
+                child.kill()
 
     def _signal(self, component: str, number: signal.Signals) -> None:
         with suppress(ProcessLookupError):
@@ -200,6 +205,22 @@ class Airflow:
         response = self.http.post(f"/api/v2/dags/{dag_id}/dagRuns", json={"logical_date": None} | body)
         assert response.is_success, response.text
         return str(response.json()["dag_run_id"])
+
+    def start_backfill(self, dag_id: str, first: date, last: date, max_active_runs: int = 4) -> None:
+        """Unpause a Dag and backfill it through the command line."""
+        self.unpause(dag_id)
+        window = ["--from-date", first.isoformat(), "--to-date", last.isoformat()]
+        self.cli("backfill", "create", "--dag-id", dag_id, *window, "--max-active-runs", str(max_active_runs))
+
+    def wait_for_backfill(self, dag_id: str) -> list[dict[str, Any]]:
+        """Return the runs of a Dag's backfill once it has ended."""
+        (backfill,) = self.get("backfills", dag_id=dag_id)["backfills"]
+        wait_for(
+            f"the backfill of {dag_id}",
+            lambda: self.get(f"backfills/{backfill['id']}")["completed_at"],
+            patience=6 * PATIENCE,
+        )
+        return self.runs(dag_id, run_type="backfill")
 
     def runs(self, dag_id: str, **parameters: Any) -> list[dict[str, Any]]:
         """Return the runs of a Dag, at most a hundred."""

@@ -6,6 +6,8 @@ import json
 from collections.abc import Iterator
 
 import pytest
+from google.auth.credentials import AnonymousCredentials
+from google.cloud.bigquery import Client
 
 from airflow_provider_claude_code.sandbox import Sandbox
 from tests.e2e.airflow import Airflow
@@ -48,3 +50,10 @@ def connections(sandbox: Sandbox, bigquery: BigQueryServer) -> dict[str, str]:
 def airflow(connections: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Airflow]:
     with Airflow(tmp_path_factory.mktemp("airflow"), connections) as airflow:
         yield airflow
+
+
+@pytest.fixture(scope="session")
+def client(bigquery: BigQueryServer) -> Client:
+    return Client(
+        project="demo-proj", credentials=AnonymousCredentials(), client_options={"api_endpoint": bigquery.url}
+    )

@@ -7,7 +7,6 @@ from datetime import date, timedelta
 from typing import Any
 
 import pytest
-from google.auth.credentials import AnonymousCredentials
 from google.cloud.bigquery import Client
 
 from airflow_provider_claude_code.sandbox import Sandbox
@@ -74,15 +73,12 @@ def test_the_example_dag_loads_the_day_of_its_partition_key(airflow: Airflow, sa
 
 
 def test_the_bigquery_example_waits_for_its_jobs_in_the_triggerer_and_starts_its_consumer(
-    airflow: Airflow, sandbox: Sandbox, bigquery: BigQueryServer
+    airflow: Airflow, sandbox: Sandbox, bigquery: BigQueryServer, client: Client
 ) -> None:
     run_id = airflow.start_dag("claude_code_to_bigquery", partition_key=DAY.isoformat())
     airflow.unpause("claude_code_usage_is_new")
     assert airflow.wait_for_end("claude_code_to_bigquery", run_id) == "success", airflow.log(
         "claude_code_to_bigquery", run_id, "load_day"
-    )
-    client = Client(
-        project="demo-proj", credentials=AnonymousCredentials(), client_options={"api_endpoint": bigquery.url}
     )
     assert_bigquery_holds(client, sandbox, days(DAY - timedelta(days=3), 4))
     links = airflow.get(f"dags/claude_code_to_bigquery/dagRuns/{run_id}/taskInstances/load_day/links")["extra_links"]

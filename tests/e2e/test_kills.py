@@ -1,0 +1,127 @@
+"""What is killed with SIGKILL leaves no day half-published, and the next try ends exact."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from datetime import date
+from pathlib import Path
+
+import pytest
+from google.cloud.bigquery import Client
+
+from airflow_provider_claude_code.sandbox import Faults, Sandbox
+from tests.e2e.airflow import Airflow, wait_for
+from tests.e2e.truth import assert_bigquery_holds, assert_files_hold, assert_nothing_is_left
+from tests.servers.bigquery import BigQueryServer, SlowJob
+
+FETCHED = date(2025, 11, 3)
+PUBLISHED = date(2025, 11, 4)
+SCHEDULED = date(2025, 11, 5)
+
+
+@pytest.fixture
+def hangs_on_page_two(sandbox: Sandbox) -> Iterator[Callable[[], bool]]:
+    """A task that reads a day now hangs after its first page; says whether one does."""
+    asked = len(sandbox.requests)
+    sandbox.faults = Faults(status=529, page=2, retry_after="1")
+    yield lambda: any(request.status == 529 for request in sandbox.requests[asked:])
+    sandbox.faults = Faults()
+
+
+def task_process(airflow: Airflow, dag_id: str, run_id: str) -> int:
+    """Return the process id of the running task."""
+    instance = airflow.task_instances(dag_id, run_id)["load_day"]
+    assert instance["state"] == "running"
+    return int(instance["pid"])
+
+
+def parent(pid: int) -> int:
+    (line,) = (line for line in Path(f"/proc/{pid}/status").read_text().splitlines() if line.startswith("PPid:"))
+    return int(line.split()[1])
+
+
+def assert_ended_exactly(airflow: Airflow, sandbox: Sandbox, dag_id: str, run_id: str, day: date) -> None:
+    assert airflow.wait_for_end(dag_id, run_id) == "success"
+    assert airflow.task_instances(dag_id, run_id)["load_day"]["try_number"] >= 2
+    assert_files_hold(airflow.files / "kills", sandbox, day)
+    assert_nothing_is_left(airflow.files, airflow.temporary)
+
+
+@pytest.mark.parametrize("victim", ["task", "worker"])
+def test_a_task_killed_while_it_fetches(
+    airflow: Airflow, sandbox: Sandbox, hangs_on_page_two: Callable[[], bool], victim: str
+) -> None:
+    """A worker is a task's supervisor; without it nobody tells the scheduler, who notices by itself."""
+    before = sorted(airflow.files.glob("kills/*/*/*"))
+    run_id = airflow.start_dag("killed_while_fetching", conf={"day": FETCHED.isoformat()})
+    wait_for("the task to hang", hangs_on_page_two)
+    pid = task_process(airflow, "killed_while_fetching", run_id)
+    assert list(airflow.temporary.glob("airflow-provider-claude-code-*/*")), "the first page is spooled"
+    if victim == "worker":
+        os.kill(parent(pid), signal.SIGKILL)
+    os.kill(pid, signal.SIGKILL)
+    assert sorted(airflow.files.glob("kills/*/*/*")) == before, "nothing was published"
+    assert list(airflow.temporary.glob("airflow-provider-claude-code-*/*")), "the kill was too hard for a clean-up"
+    sandbox.faults = Faults()
+    assert_ended_exactly(airflow, sandbox, "killed_while_fetching", run_id, FETCHED)
+
+
+def test_a_task_killed_between_two_files_of_a_day(airflow: Airflow, sandbox: Sandbox) -> None:
+    run_id = airflow.start_dag("killed_while_publishing_files", conf={"day": PUBLISHED.isoformat()})
+    wait_for("the first file to be in its place", (airflow.home / "publishing").exists)
+    pid = task_process(airflow, "killed_while_publishing_files", run_id)
+    folder = airflow.files / "kills"
+    assert len(list(folder.glob(f"*usage/dt={PUBLISHED}/*.parquet"))) == 1, "the day is torn for now"
+    os.kill(pid, signal.SIGKILL)
+    assert_ended_exactly(airflow, sandbox, "killed_while_publishing_files", run_id, PUBLISHED)
+
+
+def test_a_task_killed_while_bigquery_loads_one_table_of_a_day(
+    airflow: Airflow, sandbox: Sandbox, bigquery: BigQueryServer, client: Client
+) -> None:
+    release = threading.Event()
+    # It ends after the task that started it, whether somebody cancels it or not.
+    bigquery.faults = [SlowJob(table="claude_code_model_usage", times=1, release=release, cancellable=False)]
+    try:
+        run_id = airflow.start_dag("killed_while_publishing_to_bigquery", conf={"day": PUBLISHED.isoformat()})
+        wait_for(
+            "the slow job",
+            lambda: any(
+                job.state == "RUNNING" and str(job.destination).startswith("kills.claude_code_model_usage")
+                for job in bigquery.jobs
+            ),
+        )
+        pid = task_process(airflow, "killed_while_publishing_to_bigquery", run_id)
+        os.kill(pid, signal.SIGKILL)
+        wait_for(
+            "the second try",
+            lambda: (
+                airflow.task_instances("killed_while_publishing_to_bigquery", run_id)["load_day"]["try_number"] == 2
+            ),
+        )
+    finally:
+        release.set()
+        bigquery.faults = []
+    assert airflow.wait_for_end("killed_while_publishing_to_bigquery", run_id) == "success"
+    assert_bigquery_holds(client, sandbox, [PUBLISHED], dataset="kills")
+    assert_nothing_is_left(airflow.temporary)
+
+
+def test_a_scheduler_killed_while_a_task_fetches(
+    airflow: Airflow, sandbox: Sandbox, hangs_on_page_two: Callable[[], bool]
+) -> None:
+    """Its worker goes on without it, beside the try that the next scheduler starts."""
+    run_id = airflow.start_dag("killed_while_fetching", conf={"day": SCHEDULED.isoformat()})
+    wait_for("the task to hang", hangs_on_page_two)
+    first = task_process(airflow, "killed_while_fetching", run_id)
+    airflow.kill("scheduler")
+    airflow.start("scheduler")
+    wait_for("the new scheduler", airflow.is_healthy)
+    sandbox.faults = Faults()
+    assert airflow.wait_for_end("killed_while_fetching", run_id) == "success"
+    wait_for("the orphan to end", lambda: not Path(f"/proc/{first}").exists())
+    assert_files_hold(airflow.files / "kills", sandbox, SCHEDULED)
+    assert_nothing_is_left(airflow.files, airflow.temporary)
