@@ -11,7 +11,14 @@ PYTHONS = ["3.11", "3.12", "3.13"]
 AIRFLOWS = {
     # Each with what its newest patch does not yet run with; pip installs that all the same.
     # 3.0 draws the connection form only where Flask-AppBuilder is; 3.1 has stand-ins of its own for it.
-    "3.0": ["apache-airflow==3.0.*", "cadwyn<6", "fastapi<0.118", "flask-appbuilder", "pydantic<2.13"],
+    "3.0": [
+        "apache-airflow==3.0.*",
+        "cadwyn<6",
+        "fastapi<0.118",
+        "flask-appbuilder",
+        "pydantic<2.13",
+        "universal-pathlib<0.3",
+    ],
     "3.1": ["apache-airflow==3.1.*"],
     "3.2": [
         "apache-airflow==3.2.*",

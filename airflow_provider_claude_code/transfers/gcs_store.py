@@ -13,6 +13,7 @@ import google_crc32c
 import requests
 from google.api_core.exceptions import Forbidden, GoogleAPIError, NotFound, PreconditionFailed
 from google.auth.exceptions import GoogleAuthError
+from google.cloud.storage.retry import DEFAULT_RETRY
 
 from airflow_provider_claude_code.exceptions import ClaudeCodeConfigurationError, ClaudeCodePublishError
 from airflow_provider_claude_code.transfers.base import SupersededError
@@ -112,7 +113,8 @@ class GCSStore:
     def delete(self, key: str) -> None:
         """Delete an object, unless another writer has."""
         with self._typed_errors(key):
-            self._bucket.delete_blobs([self._blob(key)], on_error=lambda _: None)
+            # google-cloud-storage 2 does not try again of its own accord.
+            self._bucket.delete_blobs([self._blob(key)], on_error=lambda _: None, retry=DEFAULT_RETRY)
 
     def url(self, key: str) -> str:
         """Return an object's ``gs://`` URL."""

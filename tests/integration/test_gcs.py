@@ -29,6 +29,7 @@ pytest.importorskip("airflow.providers.google")
 import google.cloud.storage
 import google.cloud.storage.blob
 import google.cloud.storage.retry
+import google.resumable_media._helpers
 import pyarrow as pa
 import pyarrow.parquet
 from airflow.providers.common.compat.sdk import (
@@ -152,6 +153,9 @@ def gcs(service: GCSServer, monkeypatch: pytest.MonkeyPatch) -> Iterator[GCSServ
     # The client waits a second at first and gives up after two minutes.
     for name, seconds in {"_initial": 0.001, "_maximum": 0.001, "_timeout": 0.1}.items():
         monkeypatch.setattr(google.cloud.storage.retry.DEFAULT_RETRY, name, seconds)
+    # So does google-cloud-storage 2 with contents, by another library, which adds up to a second by chance.
+    monkeypatch.setattr(google.cloud.storage.retry.DEFAULT_RETRY, "_deadline", 0.1)
+    monkeypatch.setattr(google.resumable_media._helpers, "calculate_retry_wait", lambda *_: (0.001, 0.001))
     yield service
     assert [problem for call in service.requests for problem in DISCOVERY.problems(call)] == []
 
