@@ -109,8 +109,8 @@ class Airflow:
         try:
             for component in self._components:
                 self.start(component)
-            wait_for("the API server", self._log_in)
-            wait_for("all components", self.is_healthy)
+            wait_for("the API server", lambda: self._all_run() and self._log_in())
+            wait_for("all components", lambda: self._all_run() and self.is_healthy())
         except BaseException:
             self.__exit__()
             raise
@@ -129,7 +129,7 @@ class Airflow:
 
     def start(self, component: str) -> None:
         """Start a component, such as ``scheduler``, in a process group of its own."""
-        with (self.home / f"{component.replace(' ', '-').replace('/', '-')}.log").open("ab") as log:
+        with self._output(component).open("ab") as log:
             self._processes[component] = subprocess.Popen(
                 [sys.executable, "-m", "airflow", *component.split()],
                 env=self.environment,
@@ -139,6 +139,9 @@ class Airflow:
                 stderr=log,
                 start_new_session=True,
             )
+
+    def _output(self, component: str) -> Path:
+        return self.home / f"{component.replace(' ', '_')}.log"
 
     def kill(self, component: str, *, with_children: bool = False) -> None:
         """Kill a component with SIGKILL, and ``with_children`` the tasks and helpers that it started."""
@@ -154,8 +157,13 @@ class Airflow:
         with suppress(ProcessLookupError):
             os.killpg(self._processes[component].pid, number)
 
+    def _all_run(self) -> bool:
+        """Fail with its output if a component has ended."""
+        for component, process in self._processes.items():
+            assert process.poll() is None, self._output(component).read_text()
+        return True
+
     def _log_in(self) -> bool:
-        assert self._processes["api-server"].poll() is None, (self.home / "api-server.log").read_text()
         try:
             response = self.http.get("/auth/token")
         except httpx.TransportError:
