@@ -27,10 +27,13 @@ def spool_directory() -> Iterator[Path]:
         _remove_if_abandoned(leftover)
     while True:
         path = Path(tempfile.mkdtemp(prefix=PREFIX))
-        descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+        # Between being made and being locked it may be taken for abandoned, at either step.
+        try:
+            descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+        except FileNotFoundError:
+            continue
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX)
-            # Between being made and being locked it may have been taken for abandoned.
             if path.exists():
                 yield path
                 return

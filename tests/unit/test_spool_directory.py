@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+import pkgutil
 import signal
 import stat
 import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -79,19 +81,21 @@ def test_directories_of_others_stay(temporary: Path) -> None:
         assert all(other.exists() for other in others)
 
 
-def test_one_that_is_swept_before_it_is_locked_is_made_anew(temporary: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    import fcntl
-
-    flock = fcntl.flock
+@pytest.mark.parametrize("step", ["os.open", "fcntl.flock"])
+def test_one_that_is_swept_before_it_is_locked_is_made_anew(
+    temporary: Path, monkeypatch: pytest.MonkeyPatch, step: str
+) -> None:
+    original = pkgutil.resolve_name(step)
     swept: list[Path] = []
 
-    def sweep_first(descriptor: int, operation: int) -> None:
+    def sweep_first(*arguments: Any) -> Any:
         if not swept:
-            swept.extend(temporary.iterdir())
-            swept[0].rmdir()
-        flock(descriptor, operation)
+            swept.extend(path for path in temporary.iterdir() if path.is_dir())
+            for path in swept:
+                path.rmdir()
+        return original(*arguments)
 
-    monkeypatch.setattr("fcntl.flock", sweep_first)
+    monkeypatch.setattr(step, sweep_first)
     with spool_directory() as path:
         assert path.exists()
         assert path not in swept
