@@ -88,12 +88,12 @@ def test_one_that_is_swept_before_it_is_locked_is_made_anew(
     original = pkgutil.resolve_name(step)
     swept: list[Path] = []
 
-    def sweep_first(*arguments: Any) -> Any:
+    def sweep_first(*arguments: Any, **more: Any) -> Any:
         if not swept:
             swept.extend(path for path in temporary.iterdir() if path.is_dir())
             for path in swept:
                 path.rmdir()
-        return original(*arguments)
+        return original(*arguments, **more)
 
     monkeypatch.setattr(step, sweep_first)
     with spool_directory() as path:
