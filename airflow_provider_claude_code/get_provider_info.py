@@ -6,6 +6,7 @@ from typing import Any
 
 _PACKAGE = "airflow_provider_claude_code"
 _INTEGRATION = "Claude Code Analytics"
+_API_DOCS = "https://platform.claude.com/docs/en/build-with-claude/claude-code-analytics-api"
 
 
 def _field(label: str, description: str, **schema: Any) -> dict[str, Any]:
@@ -82,13 +83,14 @@ def get_provider_info() -> dict[str, Any]:
         "package-name": "airflow-provider-claude-code",
         "name": _INTEGRATION,
         "description": (
-            "Loads an organisation's `Claude Code <https://claude.com/product/claude-code>`__ usage from the "
-            "Claude Code Analytics API."
+            # The Providers page drops the space after a link, so that the link stands last.
+            "Loads an organisation's usage of Claude Code into files, Google Cloud Storage and BigQuery from the "
+            f"`Claude Code Analytics API <{_API_DOCS}>`__"
         ),
         "integrations": [
             {
                 "integration-name": _INTEGRATION,
-                "external-doc-url": "https://platform.claude.com/docs/en/build-with-claude/claude-code-analytics-api",
+                "external-doc-url": _API_DOCS,
                 "tags": ["service"],
             }
         ],

@@ -1,0 +1,279 @@
+"""What people see of the provider in Airflow's UI, step by step as they go."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from datetime import date
+from importlib.metadata import version
+
+import pytest
+from playwright.sync_api import Browser, expect
+
+from airflow_provider_claude_code import __version__
+from airflow_provider_claude_code.sandbox import Sandbox
+from tests.e2e.airflow import Airflow, wait_for
+from tests.e2e.browser import CHROMIUM, Person, chromium
+
+AIRFLOW_VERSION = version("apache-airflow-core")
+
+pytestmark = [
+    pytest.mark.skipif(CHROMIUM is None, reason="install Debian's chromium to run the browser tests"),
+    pytest.mark.skipif(
+        not AIRFLOW_VERSION.startswith("3.3."), reason="the browser tests know the UI of Airflow 3.3 only"
+    ),
+]
+
+DAY = date(2025, 9, 17)
+SECRET = "a-secret-that-nobody-is-to-see"
+"""For pseudonyms."""
+
+
+# Not of the session: while Playwright is there, asyncio.run() of other tests would not work.
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with chromium() as browser:
+        yield browser
+
+
+@pytest.fixture
+def person(browser: Browser, airflow: Airflow) -> Iterator[Person]:
+    person = Person(browser, airflow.url)
+    yield person
+    person.leave()
+
+
+@pytest.fixture
+def connection_id(airflow: Airflow) -> Iterator[str]:
+    """Give the id of a Connection to be made, which is deleted again."""
+    connection_id = "claude_code_in_the_browser"
+    yield connection_id
+    airflow.http.delete(f"/api/v2/connections/{connection_id}")
+
+
+def make_testable(airflow: Airflow, connection_id: str) -> None:
+    """
+    Give a Connection the port that the UI says it has.
+
+    Airflow 3.3.1 and 3.3.2 answer each test of a Connection without a port with "Bad Request", because the UI sends 0
+    for none (https://github.com/apache/airflow/pull/73298).
+    """
+    if AIRFLOW_VERSION in ("3.3.1", "3.3.2"):
+        airflow.http.patch(
+            f"/api/v2/connections/{connection_id}",
+            params={"update_mask": "port"},
+            json={"connection_id": connection_id, "conn_type": "claude_code", "port": 0},
+        ).raise_for_status()
+
+
+def pause(airflow: Airflow, dag_id: str) -> None:
+    """Let a Dag be as a person finds it first."""
+    wait_for(f"the Dag {dag_id}", lambda: airflow.http.get(f"/api/v2/dags/{dag_id}").is_success)
+    airflow.http.patch(f"/api/v2/dags/{dag_id}", json={"is_paused": True}).raise_for_status()
+
+
+def test_the_form_names_and_explains_its_fields_and_masks_secrets(person: Person) -> None:
+    person.open_connections()
+    form = person.open_connection_form("claude_code_default")
+
+    expect(form.get_by_label("API base URL")).to_have_attribute("placeholder", "https://api.anthropic.com")
+    key = form.get_by_label("Admin API key")
+    expect(key).to_have_attribute("placeholder", "sk-ant-admin01-...")
+    expect(key).to_have_attribute("type", "password")
+    for hidden in ("Login", "Port", "Schema", "Host", "Password"):
+        expect(form.get_by_label(hidden, exact=True)).to_have_count(0)
+
+    key.fill("sk-ant-admin01-sandbox")
+    person.take_picture("connection-form.png")
+
+    form.get_by_role("button", name="Extra Fields", exact=True).click()
+    for label, says in {
+        "Authentication": "bearer for an OAuth token with the org:admin scope",
+        "Records per page": "1 to 1000",
+        "Request timeout (seconds)": "each part of a response",
+        "Time budget for retries (seconds)": "rate limits, server errors and lost connections",
+        "anthropic-version": "2023-06-01",
+        "User-Agent suffix": "to tell your deployments apart",
+        "Pseudonym secret": "at least 16 random characters",
+    }.items():
+        expect(form.get_by_text(label, exact=True)).to_be_visible()
+        expect(form.get_by_text(says)).to_be_visible()
+    expect(form.locator("[name=element_pseudonym_secret]")).to_have_attribute("type", "password")
+    person.take_picture("connection-extra-fields.png")
+
+    form.get_by_label("Authentication").click()
+    expect(person.page.get_by_role("option")).to_have_text(["api_key", "bearer"])
+
+
+@pytest.mark.parametrize(("typed", "becomes"), [("0", "1"), ("1001", "1000"), ("250", "250")])
+def test_the_form_keeps_the_page_size_within_what_the_api_allows(person: Person, typed: str, becomes: str) -> None:
+    person.open_connections()
+    form = person.open_connection_form("claude_code_default")
+    form.get_by_role("button", name="Extra Fields", exact=True).click()
+    page_size = form.get_by_label("Records per page")
+    expect(page_size).to_have_value("1000")
+    page_size.fill(typed)
+    page_size.blur()
+    expect(page_size).to_have_value(becomes)
+
+
+@pytest.mark.parametrize(
+    ("host", "key", "title", "says"),
+    [
+        (None, "sk-ant-admin01-sandbox-example", "Test Connection Successful", "belongs to the organisation example ("),
+        (None, "sk-ant-api03-standard", "Test Connection Failed", "Use an admin API key (sk-ant-admin01-)"),
+        (None, "sk-ant-admin01-revoked", "Test Connection Failed", "it may have been revoked"),
+        ("http://127.0.0.1:1", "sk-ant-admin01-sandbox", "Test Connection Failed", "Check the base URL, the network"),
+        ("http://example.com", "sk-ant-admin01-sandbox", "Test Connection Failed", "https"),
+    ],
+    ids=["good-key", "standard-key", "unknown-key", "nobody-listens", "plain-http"],
+)
+def test_the_test_button_shows_whose_key_it_is_or_what_to_do(
+    person: Person,
+    airflow: Airflow,
+    sandbox: Sandbox,
+    connection_id: str,
+    host: str | None,
+    key: str,
+    title: str,
+    says: str,
+) -> None:
+    person.open_connections()
+    form = person.open_connection_form(connection_id)
+    form.get_by_label("API base URL").fill(host or sandbox.base_url)
+    form.get_by_label("Admin API key").fill(key)
+    person.save(form)
+    make_testable(airflow, connection_id)
+
+    message = person.test_connection(connection_id)
+    expect(message).to_contain_text(title)
+    expect(message).to_contain_text(says)
+    expect(message).not_to_contain_text(key)
+    if title.endswith("Successful"):
+        person.take_picture("connection-tested.png", height=520)
+    elif "api03" in key:
+        person.take_picture("connection-refused.png", height=660)
+
+
+def test_a_saved_key_is_never_shown_again_and_survives_an_edit(
+    person: Person, airflow: Airflow, sandbox: Sandbox, connection_id: str
+) -> None:
+    key = f"{sandbox.api_key}-example"
+    person.open_connections()
+    form = person.open_connection_form(connection_id)
+    form.get_by_label("API base URL").fill(sandbox.base_url)
+    form.get_by_label("Admin API key").fill(key)
+    form.get_by_role("button", name="Extra Fields", exact=True).click()
+    form.locator("[name=element_pseudonym_secret]").fill(SECRET)
+    # What it looks for would be found, were it there.
+    assert key in person.holds()
+    assert SECRET in person.holds()
+    person.save(form)
+    row = person.connection(connection_id)
+    expect(row).to_contain_text("claude_code")
+    make_testable(airflow, connection_id)
+
+    row.get_by_role("button", name="Edit Connection").click()
+    form = person.page.get_by_role("dialog")
+    expect(form.get_by_label("API base URL")).to_have_value(sandbox.base_url)
+    masked = form.get_by_label("Admin API key")
+    expect(masked).to_have_attribute("type", "password")
+    form.get_by_role("button", name="Show value").first.click()
+    expect(masked).to_have_attribute("type", "text")
+    assert key not in person.holds()
+    form.get_by_role("button", name="Extra Fields", exact=True).click()
+    form.get_by_label("Records per page").fill("100")
+    form.get_by_role("button", name="Extra Fields JSON", exact=True).click()
+    expect(form.get_by_text('"page_limit"')).to_be_visible()
+    assert key not in person.holds()
+    assert SECRET not in person.holds()
+    person.save(form)
+
+    expect(person.test_connection(connection_id)).to_contain_text("belongs to the organisation example (")
+    received = person.received()
+    assert connection_id in received
+    assert key not in received
+    assert SECRET not in received
+    # The pages never got the secrets, and yet saving them did not change the secrets.
+    file = airflow.home / "connections.json"
+    airflow.cli("connections", "export", "--file-format", "json", str(file))
+    saved = json.loads(file.read_text())[connection_id]
+    file.unlink()
+    extra = json.loads(saved["extra"])
+    assert (saved["password"], extra["pseudonym_secret"], extra["page_limit"]) == (key, SECRET, 100)
+
+
+def test_a_day_is_loaded_by_hand_and_its_log_and_event_say_what_arrived_but_not_whose(
+    person: Person, airflow: Airflow, sandbox: Sandbox
+) -> None:
+    pause(airflow, "claude_code_to_object_storage")
+    person.unpause("claude_code_to_object_storage")
+    person.trigger("by_hand", DAY.isoformat())
+    person.expect_success()
+    page = person.page
+    for task in ("wait_until_complete", "load_day"):
+        expect(page.get_by_role("row").filter(has_text=task)).to_contain_text("Success")
+    person.take_picture("dag-run.png", height=560)
+    page.get_by_role("button", name="Show Graph").click()
+    expect(page.get_by_test_id("rf__wrapper").get_by_text("success", exact=True)).to_have_count(2)
+    person.take_picture("dag-graph.png")
+    page.get_by_role("button", name="Show Grid").click()
+
+    person.open_task("load_day")
+    loaded = page.get_by_text(f"Loaded {DAY}: ")
+    expect(loaded).to_be_visible()
+    person.take_picture("task-log.png", height=480)
+    log = page.get_by_test_id("virtualized-list").inner_text()
+    for text in (log, person.received()):
+        assert f"Loaded {DAY}" in text
+        assert sandbox.api_key not in text
+        assert "@example.com" not in text
+
+    page.get_by_role("link", name="Assets", exact=True).click()
+    page.get_by_role("link", name="claude_code_usage_files", exact=True).click()
+    # What an event says has to be unfolded.
+    event = (
+        page.locator("div")
+        .filter(has=page.get_by_text(f"Partition Key: {DAY}", exact=True))
+        .filter(has=page.locator(".monaco-editor"))
+        .last
+    )
+    extra = event.locator(".monaco-editor")
+    for text in ('"days"', '"day"', '"num_sessions"'):
+        while not extra.get_by_text(text).first.is_visible():
+            extra.locator(".codicon-folding-collapsed").last.click()
+    expect(extra).to_contain_text(f'"day": "{DAY}"', use_inner_text=True)
+    expect(extra).to_contain_text('"estimated_cost_cents"')
+    person.take_picture("asset-event.png", height=900)
+    assert "@example.com" not in person.received()
+
+
+def test_the_bigquery_task_links_to_its_table_and_its_job(person: Person, airflow: Airflow) -> None:
+    pause(airflow, "claude_code_to_bigquery")
+    person.unpause("claude_code_to_bigquery")
+    person.trigger("by_hand", DAY.isoformat())
+    person.expect_success()
+    person.open_task("load_day")
+    person.page.get_by_role("link", name="Details", exact=True).click()
+    console = "https://console.cloud.google.com/bigquery?project=demo-proj"
+    expect(person.page.get_by_role("link", name="BigQuery Table")).to_have_attribute(
+        "href", f"{console}&p=demo-proj&d=claude_code&t=claude_code_usage&page=table"
+    )
+    job = person.page.get_by_role("link", name="BigQuery Job").get_attribute("href") or ""
+    assert job.startswith(f"{console}&j=bq:US:claude_code_"), job
+    assert f"_usage_{DAY:%Y%m%d}_" in job, "the job that loaded the last day"
+    person.take_picture("task-links.png")
+
+
+def test_the_providers_page_lists_the_provider_and_leads_to_its_documentation(person: Person) -> None:
+    person.page.goto("/")
+    person.page.get_by_role("button", name="Admin").click()
+    person.page.get_by_role("menuitem", name="Providers").click()
+    row = person.page.get_by_role("row").filter(has_text="airflow-provider-claude-code")
+    expect(row.get_by_role("cell").nth(1)).to_have_text(__version__)
+    # Airflow writes a link as its address, without the space that follows.
+    expect(row).to_contain_text("Claude Code Analytics API https://platform.claude.com/docs/")
+    expect(row.get_by_role("link", name="airflow-provider-claude-code")).to_have_attribute(
+        "href", "https://github.com/airflow-provider-claude-code/airflow-provider-claude-code#readme"
+    )
+    person.take_picture("provider.png")
