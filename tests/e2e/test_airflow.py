@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from datetime import date, timedelta
-from typing import Any
+from importlib.metadata import version
 
 import pytest
 from google.cloud.bigquery import Client
@@ -17,12 +17,45 @@ from tests.servers.bigquery import BigQueryServer
 DAY = date(2025, 9, 10)
 
 
-def test_the_provider_is_listed_with_its_parts(airflow: Airflow) -> None:
-    (provider,) = _json(airflow.cli("providers", "get", "airflow-provider-claude-code", "--output", "json", "--full"))
-    assert provider["package-name"] == "airflow-provider-claude-code"
-    hooks = {hook["connection_type"]: hook for hook in _json(airflow.cli("providers", "hooks", "--output", "json"))}
-    assert hooks["claude_code"]["hook_name"] == "Claude Code Analytics"
-    assert hooks["claude_code"]["conn_id_attribute_name"] == "claude_code_conn_id"
+# One process for several commands, of which each takes ten seconds to begin.
+PRINT_PROVIDERS = """
+import contextlib, io, json, sys
+from airflow.cli.cli_parser import get_parser
+
+parser = get_parser()
+printed = {}
+for command in sys.argv[1:]:
+    with contextlib.redirect_stdout(io.StringIO()) as output:
+        arguments = parser.parse_args(["providers", *command.split(), "--output", "json"])
+        arguments.func(arguments)
+    printed[command] = json.loads(output.getvalue())
+print(json.dumps(printed))
+"""
+
+
+def test_airflow_lists_the_provider_with_all_its_parts(airflow: Airflow) -> None:
+    commands = ["list", "get airflow-provider-claude-code --full", "hooks", "behaviours", "links", "triggers"]
+    printed = airflow.python("-c", PRINT_PROVIDERS, *commands).splitlines()[-1]
+    listed, (full,), hooks, behaviours, links, triggers = json.loads(printed).values()
+    (provider,) = (row for row in listed if row["package_name"] == "airflow-provider-claude-code")
+    assert provider["version"] == version("airflow-provider-claude-code")
+    assert "BigQuery" in provider["description"]
+    assert full["package-name"] == "airflow-provider-claude-code"
+    hook_names = {hook["connection_type"]: hook["hook_name"] for hook in hooks}
+    assert hook_names["claude_code"] == "Claude Code Analytics"
+    assert "claude_code" in {row["field_behaviours"] for row in behaviours}
+    assert {
+        row["extra_link_class_name"].rsplit(".", 1)[1] for row in links if "claude_code" in row["extra_link_class_name"]
+    } == {"BigQueryTableLink", "BigQueryJobLink", "GCSFolderLink"}
+    assert {row["class"] for row in triggers if row["package_name"] == "airflow-provider-claude-code"} == {
+        "airflow_provider_claude_code.triggers.freshness",
+        "airflow_provider_claude_code.triggers.bigquery",
+    }
+
+
+def test_the_installed_wheel_is_what_is_tested(airflow: Airflow) -> None:
+    where = airflow.python("-c", "import airflow_provider_claude_code as package; print(package.__file__)")
+    assert "site-packages" in where
 
 
 def test_the_connection_form_is_drawn_from_the_metadata(airflow: Airflow) -> None:
@@ -151,9 +184,3 @@ def test_a_day_that_is_none_fails_at_once_and_says_what_came(airflow: Airflow) -
         assert instance["state"] == "failed"
         assert instance["try_number"] == 1, "no retry can mend it"
         assert came in airflow.log("is_refused", run_id, task).replace("\\'", "'")
-
-
-def _json(printed: str) -> list[dict[str, Any]]:
-    """Return the table in what the command line printed, after any warnings."""
-    rows: list[dict[str, Any]] = json.loads(printed[printed.index("[{") :])
-    return rows
