@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from playwright.sync_api import Browser, Locator, Page, Response, expect, sync_playwright
+from playwright.sync_api import Browser, Locator, Page, Request, expect, sync_playwright
 
 from tests.e2e.airflow import PATIENCE, PROJECT
 
@@ -56,19 +56,19 @@ class Person:
         self._context.set_default_timeout(_PATIENCE_FOR_A_PAGE)
         expect.set_options(timeout=_PATIENCE_FOR_A_PAGE)
         self.page: Page = self._context.new_page()
-        self._responses: list[Response] = []
-        self.page.on("response", lambda response: self._responses.append(response))
+        self._finished: list[Request] = []
+        # Not those that the page gave up, which have no body to read.
+        self.page.on("requestfinished", lambda request: self._finished.append(request))
 
     def leave(self) -> None:
         self._context.close()
 
     def received(self) -> str:
         """Return the bodies of all answers of Airflow's APIs to the page so far."""
-        return "\n".join(
-            response.text()
-            for response in self._responses
-            if response.request.resource_type in ("fetch", "xhr") and response.status != 204
-        )
+        responses = [
+            request.response() for request in list(self._finished) if request.resource_type in ("fetch", "xhr")
+        ]
+        return "\n".join(response.text() for response in responses if response and response.status != 204)
 
     def holds(self) -> str:
         """Return everything that the page holds: its HTML, the values of its fields, what it stored."""
