@@ -917,7 +917,7 @@ class TestKilledWriters:
             env={**os.environ, "TMPDIR": str(tmp_path / "tmp")},
             capture_output=True,
             text=True,
-            timeout=60,
+            timeout=300,
             check=False,
         )
         assert script.returncode == 0, script.stderr
@@ -990,7 +990,7 @@ class TestReports:
                 "day": str(day),
                 "rows": {"usage": 3, "model_usage": 3, "tool_usage": 12},
                 "num_sessions": 15,
-                "estimated_cost_cents": "3075.000000000",
+                "estimated_cost_cents": "3075",
                 "complete": True,
                 "load_id": place.commit_records(day)["usage"]["load_id"],
                 "published": True,

@@ -554,7 +554,7 @@ class TestLongDays:
         [day] = load(place)["days"]
         assert day["rows"] == {"usage": count, "model_usage": count, "tool_usage": 4 * count}
         assert day["num_sessions"] == 5 * count
-        assert day["estimated_cost_cents"] == f"{1025 * count}.000000000"
+        assert day["estimated_cost_cents"] == str(1025 * count)
         assert [row["actor_id"] for row in place.rows("usage")] == [f"person-{n}@example.com" for n in range(count)]
         assert len({row["record_id"] for row in place.rows("model_usage")}) == count
         assert len(sandbox.requests) == -(-count // limit)
@@ -698,7 +698,7 @@ class TestSummary:
                     "day": "2025-09-01",
                     "rows": {"usage": 3, "model_usage": 3, "tool_usage": 12},
                     "num_sessions": 15,
-                    "estimated_cost_cents": "3075.000000000",
+                    "estimated_cost_cents": "3075",
                     "complete": True,
                     "load_id": rows[0]["load_id"],
                     "published": True,
@@ -995,7 +995,7 @@ class TestKilledWriters:
             env={**os.environ, "AIRFLOW_HOME": str(tmp_path / "airflow"), "TMPDIR": str(tmp_path / "tmp")},
             capture_output=True,
             text=True,
-            timeout=60,
+            timeout=300,
             check=False,
         )
         assert script.returncode == 0, script.stderr
