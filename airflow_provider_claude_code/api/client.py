@@ -330,13 +330,14 @@ def _status_error(response: httpx.Response, settings: ClientSettings, subject: s
     envelope = read_error_envelope(response)
     request_id = response.headers.get("request-id") or (envelope.request_id if envelope else None)
     if envelope is None:
-        said = "without the API's error format, so a proxy or another server may have answered"
+        said = "not in the API's error format, so a proxy or another server may have answered"
     else:
         # A message could echo what was sent.
         said = f"{envelope.error.type}: {envelope.error.message}".replace(settings.api_key, "***")[:400]
     error_class = _ERROR_CLASSES.get(status, ClaudeCodeServerError if status >= 500 else ClaudeCodeBadRequestError)
     return error_class(
-        f"Asking for {subject} was answered {status} ({said}; request-id {request_id}). {_advice(status, settings)}",
+        # The advice before the details: the connection test's message is shown for seconds.
+        f"Asking for {subject} was answered {status}. {_advice(status, settings)} ({said}; request-id {request_id})",
         status=status,
         error_type=envelope.error.type if envelope else None,
         request_id=request_id,

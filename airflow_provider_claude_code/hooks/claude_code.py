@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, date, datetime, timedelta
 from functools import cached_property
@@ -233,7 +233,7 @@ def _client_settings(connection: Connection, extra: Mapping[str, Any]) -> Client
     given = {
         field.name: extra.get(field.name) for field in dataclasses.fields(ClientSettings) if field.name != "api_key"
     } | {"base_url": connection.host}
-    numbers = {"page_limit": int, "request_timeout": float, "retry_budget": float}
+    numbers: dict[str, Callable[[Any], Any]] = {"page_limit": _whole, "request_timeout": float, "retry_budget": float}
     values: dict[str, Any] = {}
     for name, value in given.items():
         if value is None or value == "":
@@ -244,3 +244,8 @@ def _client_settings(connection: Connection, extra: Mapping[str, Any]) -> Client
         except (TypeError, ValueError, OverflowError):
             raise ClaudeCodeConfigurationError(f"The Connection's {name} is not a number: {value!r}.") from None
     return ClientSettings(api_key=connection.password or "", **values)
+
+
+def _whole(value: Any) -> int:
+    # Through text, since int() alone would cut the 12.5 of a form to 12 in silence.
+    return int(str(value))

@@ -1582,7 +1582,7 @@ class TestReport:
             "day": "2025-09-01",
             "rows": {"usage": 3, "model_usage": 3, "tool_usage": 12},
             "num_sessions": 15,
-            "estimated_cost_cents": "3075.000000000",
+            "estimated_cost_cents": "3075",
             "complete": True,
             "load_id": dataset.loads()[0]["load_id"],
             "published": True,

@@ -197,6 +197,7 @@ class TestSettings:
             {"password": KEY, "extra": {"page_limit": 0}},
             {"password": KEY, "extra": {"page_limit": "1001"}},
             {"password": KEY, "extra": {"page_limit": "many"}},
+            {"password": KEY, "extra": {"page_limit": 12.5}},
             {"password": KEY, "extra": {"page_limit": "10.5"}},
             {"password": KEY, "extra": {"page_limit": [10]}},
             {"password": KEY, "extra": {"page_limit": float("inf")}},
