@@ -209,9 +209,22 @@ class Airflow:
         wait_for(f"the Dag {dag_id}", lambda: self.http.get(f"/api/v2/dags/{dag_id}").is_success)
         self.http.patch(f"/api/v2/dags/{dag_id}", json={"is_paused": False}).raise_for_status()
 
+    def end_scheduled_runs(self, dag_id: str) -> None:
+        """
+        End the run that the scheduler starts as soon as a Dag with a schedule is unpaused.
+
+        It is for yesterday, so in the first hour of a UTC day it waits, and keeps others waiting.
+        """
+        if self.get(f"dags/{dag_id}")["timetable_summary"] is None:
+            return
+        for run in wait_for(f"the scheduled run of {dag_id}", lambda: self.runs(dag_id, run_type="scheduled")):
+            url = f"/api/v2/dags/{dag_id}/dagRuns/{run['dag_run_id']}"
+            self.http.patch(url, json={"state": "failed"}).raise_for_status()
+
     def start_dag(self, dag_id: str, **body: Any) -> str:
         """Unpause a Dag, start a run of it and return the run's id."""
         self.unpause(dag_id)
+        self.end_scheduled_runs(dag_id)
         response = self.http.post(f"/api/v2/dags/{dag_id}/dagRuns", json={"logical_date": None} | body)
         assert response.is_success, response.text
         return str(response.json()["dag_run_id"])

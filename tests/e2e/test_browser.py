@@ -208,6 +208,7 @@ def test_a_day_is_loaded_by_hand_and_its_log_and_event_say_what_arrived_but_not_
 ) -> None:
     pause(airflow, "claude_code_to_object_storage")
     person.unpause("claude_code_to_object_storage")
+    airflow.end_scheduled_runs("claude_code_to_object_storage")
     person.trigger("by_hand", DAY.isoformat())
     person.expect_success()
     page = person.page
@@ -251,6 +252,7 @@ def test_a_day_is_loaded_by_hand_and_its_log_and_event_say_what_arrived_but_not_
 def test_the_bigquery_task_links_to_its_table_and_its_job(person: Person, airflow: Airflow) -> None:
     pause(airflow, "claude_code_to_bigquery")
     person.unpause("claude_code_to_bigquery")
+    airflow.end_scheduled_runs("claude_code_to_bigquery")
     person.trigger("by_hand", DAY.isoformat())
     person.expect_success()
     person.open_task("load_day")
