@@ -35,7 +35,7 @@ test: install ## run the unit and integration tests
 
 e2e: install ## run the tests in a real Airflow, with the wheel as users install it
 	@version=$$($(BIN)/python -c 'import sys; print("%d.%d" % sys.version_info[:2])'); \
-	$(BIN)/nox -s "e2e(python='$$version', airflow='3.3')" -- $(E2E)
+	$(BIN)/nox -s "e2e-$$version"
 
 lint: install ## check style and types
 	@$(BIN)/ruff check .
