@@ -26,14 +26,14 @@ class Cents(Decimal):
     """An amount in minor units of its currency ("cents for USD"), exactly as the API's digits say."""
 
 
-class LinesOfCode(msgspec.Struct, frozen=True):
+class LinesOfCode(msgspec.Struct, frozen=True, gc=False):
     """Lines that Claude Code added and removed."""
 
     added: Count
     removed: Count
 
 
-class CoreMetrics(msgspec.Struct, frozen=True):
+class CoreMetrics(msgspec.Struct, frozen=True, gc=False):
     """What was done in the record's sessions."""
 
     num_sessions: Count
@@ -42,14 +42,14 @@ class CoreMetrics(msgspec.Struct, frozen=True):
     pull_requests_by_claude_code: Count
 
 
-class ToolAction(msgspec.Struct, frozen=True):
+class ToolAction(msgspec.Struct, frozen=True, gc=False):
     """How often people accepted and rejected what a tool offered."""
 
     accepted: Count
     rejected: Count
 
 
-class Tokens(msgspec.Struct, frozen=True):
+class Tokens(msgspec.Struct, frozen=True, gc=False):
     """Tokens of one model."""
 
     input: Count
@@ -58,14 +58,14 @@ class Tokens(msgspec.Struct, frozen=True):
     cache_creation: Count
 
 
-class EstimatedCost(msgspec.Struct, frozen=True):
+class EstimatedCost(msgspec.Struct, frozen=True, gc=False):
     """Estimated cost of one model's usage, in minor units of ``currency``."""
 
     currency: str
     amount: Cents
 
 
-class ModelUsage(msgspec.Struct, frozen=True):
+class ModelUsage(msgspec.Struct, frozen=True, gc=False):
     """One entry of ``model_breakdown``."""
 
     model: str
@@ -77,7 +77,7 @@ class ModelUsage(msgspec.Struct, frozen=True):
 ACTOR_ID_FIELDS = {"user_actor": "email_address", "api_actor": "api_key_name"}
 
 
-class Record(msgspec.Struct, frozen=True):
+class Record(msgspec.Struct, frozen=True, gc=False):
     """
     Usage of one actor on one UTC day, in one terminal type, locally or remotely.
 
@@ -105,7 +105,7 @@ class Record(msgspec.Struct, frozen=True):
             raise ValueError(f"`actor.{field}` must be a string or null")
 
 
-class Report(msgspec.Struct, frozen=True):
+class Report(msgspec.Struct, frozen=True, gc=False):
     """The body of one page."""
 
     data: list[Record]
@@ -113,20 +113,20 @@ class Report(msgspec.Struct, frozen=True):
     next_page: str | None
 
 
-class Organization(msgspec.Struct, frozen=True):
+class Organization(msgspec.Struct, frozen=True, gc=False):
     """The answer of ``GET /v1/organizations/me``."""
 
     id: str
     name: str
 
 
-class ErrorDetails(msgspec.Struct, frozen=True):
+class ErrorDetails(msgspec.Struct, frozen=True, gc=False):
     """Machine-readable details that some errors carry."""
 
     error_code: str | None = None
 
 
-class ErrorBody(msgspec.Struct, frozen=True):
+class ErrorBody(msgspec.Struct, frozen=True, gc=False):
     """What went wrong; ``type`` is stable, ``message`` is for people."""
 
     type: str
@@ -134,7 +134,7 @@ class ErrorBody(msgspec.Struct, frozen=True):
     details: ErrorDetails | None = None
 
 
-class ErrorEnvelope(msgspec.Struct, frozen=True):
+class ErrorEnvelope(msgspec.Struct, frozen=True, gc=False):
     """The body of an error response."""
 
     error: ErrorBody

@@ -6,8 +6,8 @@ import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import date
-from decimal import ROUND_HALF_EVEN, Context, Decimal
-from typing import Any
+from decimal import ROUND_HALF_EVEN, Context, Decimal, localcontext
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
@@ -15,6 +15,7 @@ from airflow_provider_claude_code.api.models import (
     ACTOR_ID_FIELDS,
     INT64_MAX,
     MAX_INTEGER_DIGITS,
+    ModelUsage,
     Record,
 )
 from airflow_provider_claude_code.exceptions import ClaudeCodeResponseError
@@ -26,12 +27,25 @@ from airflow_provider_claude_code.tables.contract import (
     USAGE,
 )
 
+if TYPE_CHECKING:
+    from hashlib import _Hash as Hash
+
 Row = tuple[Any, ...]
 
 _NINE_PLACES = Decimal("1E-9")
 _ZERO = Decimal(0)
 # The default context rounds at 28 digits; this one holds any sum of amounts that each fit a NUMERIC.
 _MONEY = Context(prec=60, rounding=ROUND_HALF_EVEN)
+_UNKNOWN = (None,) * 6
+"""Tokens, cents and currency of a record without model entries."""
+
+_OWN = {table.name: [column.name for column in table.own_columns] for table in DATA_TABLES.values()}
+_NUM_SESSIONS = _OWN["usage"].index("num_sessions")
+_USAGE_CENTS = _OWN["usage"].index("estimated_cost_cents")
+_SUMMED_COUNTS = slice(_OWN["usage"].index("tool_actions_accepted"), _USAGE_CENTS)
+_MODEL_CENTS = _OWN["model_usage"].index("estimated_cost_cents")
+_MODEL_CURRENCY = _OWN["model_usage"].index("currency")
+
 _encode = msgspec.json.encode
 _encode_canonically = msgspec.json.Encoder(order="sorted", decimal_format="number").encode
 
@@ -103,31 +117,61 @@ class Flattener:
 
         :raises ClaudeCodeResponseError: a sum does not fit its column.
         """
-        page = FlatPage(
-            shared=[],
-            own={table: [] for table in DATA_TABLES},
-            parents={MODEL_USAGE.name: [], TOOL_USAGE.name: []},
-        )
-        for position, record in enumerate(records):
-            key = self._key(record)
-            ordinal, record_id = self._number(key)
-            page.shared.append((record_id, ordinal, *key))
+        shared: list[Row] = []
+        usage: list[Row] = []
+        models: list[Row] = []
+        tools: list[Row] = []
+        model_parents: list[int] = []
+        tool_parents: list[int] = []
+        with localcontext(_MONEY):
+            for position, record in enumerate(records):
+                key = self._key(record)
+                # Every hash of a record begins with its key, which is thus hashed once.
+                identity = hashlib.sha256(_encode(key)[:-1] + b",")
+                shared.append((*self._number(identity), *key))
 
-            models = self._model_rows(record)
-            tools = [(name, action.accepted, action.rejected) for name, action in record.tool_actions.items()]
-            usage = self._usage_row(record, models, tools)
-            for table, rows in ((USAGE.name, [usage]), (MODEL_USAGE.name, models), (TOOL_USAGE.name, tools)):
-                page.own[table] += rows
-                self.totals.row_counts[table] += len(rows)
-                self.totals.digests[table] += sum(map(_row_hash, ((*key, *row) for row in rows)))
-            page.parents[MODEL_USAGE.name] += [position] * len(models)
-            page.parents[TOOL_USAGE.name] += [position] * len(tools)
+                own_models = [_model_row(entry) for entry in record.model_breakdown]
+                own_tools = [(name, action.accepted, action.rejected) for name, action in record.tool_actions.items()]
+                own_usage = _usage_row(record, own_models, own_tools)
+                usage.append(own_usage)
+                models += own_models
+                tools += own_tools
+                model_parents += [position] * len(own_models)
+                tool_parents += [position] * len(own_tools)
 
-            self.totals.num_sessions += record.core_metrics.num_sessions
-            self.totals.unknown_names.update(record.tool_actions.keys() - KNOWN_TOOLS)
-        self._check_sum(self.totals.num_sessions)
-        self._check_money(self.totals.cents_of_all_currencies)
+                digests = self.totals.digests
+                digests[USAGE.name] += _row_hash(identity, own_usage)
+                for row in own_models:
+                    digests[MODEL_USAGE.name] += _row_hash(identity, row)
+                for row in own_tools:
+                    digests[TOOL_USAGE.name] += _row_hash(identity, row)
+            page = FlatPage(
+                shared=shared,
+                own={USAGE.name: usage, MODEL_USAGE.name: models, TOOL_USAGE.name: tools},
+                parents={MODEL_USAGE.name: model_parents, TOOL_USAGE.name: tool_parents},
+            )
+            self._add_to_totals(page)
         return page
+
+    def _add_to_totals(self, page: FlatPage) -> None:
+        usage, models, tools = (page.own[table.name] for table in (USAGE, MODEL_USAGE, TOOL_USAGE))
+        totals = self.totals
+        for name, rows in page.own.items():
+            totals.row_counts[name] += len(rows)
+        totals.num_sessions += sum(row[_NUM_SESSIONS] for row in usage)
+        cents = [row[_MODEL_CENTS] for row in models]
+        totals.cents_of_all_currencies = sum(cents, totals.cents_of_all_currencies)
+        totals.currencies.update(row[_MODEL_CURRENCY] for row in models)
+        totals.unknown_names.update({row[0] for row in tools}.difference(KNOWN_TOOLS))
+
+        counts = [value for row in usage for value in row[_SUMMED_COUNTS] if value is not None]
+        if max(counts, default=0) > INT64_MAX or totals.num_sessions > INT64_MAX:
+            raise self._out_of_range()
+        cents += [row[_USAGE_CENTS] for row in usage if row[_USAGE_CENTS] is not None]
+        cents.append(totals.cents_of_all_currencies)
+        # Rounding may have given an amount one digit more than the response was allowed to have.
+        if any(amount.adjusted() >= MAX_INTEGER_DIGITS for amount in (min(cents), max(cents)) if amount):
+            raise self._out_of_range()
 
     def _key(self, record: Record) -> Row:
         """Return the values that identify a record on its day, in the order of the shared columns."""
@@ -150,84 +194,16 @@ class Flattener:
             record.is_remote,
         )
 
-    def _number(self, key: Row) -> tuple[int, str]:
-        """Return a record's ``key_ordinal`` and ``record_id``."""
-        record_id = _record_id(key, 0)
+    def _number(self, identity: Hash) -> tuple[str, int]:
+        """Return a record's ``record_id`` and ``key_ordinal``."""
+        record_id = _record_id(identity, 0)
         short = int(record_id[:15], 16)
         if short not in self._keys:
             self._keys.add(short)
-            return 0, record_id
+            return record_id, 0
         ordinal = self._repeats[short] = self._repeats.get(short, 0) + 1
         self.totals.repeated_keys += 1
-        return ordinal, _record_id(key, ordinal)
-
-    def _model_rows(self, record: Record) -> list[Row]:
-        rows = []
-        for entry in record.model_breakdown:
-            tokens, cost = entry.tokens, entry.estimated_cost
-            # Adding zero turns a negative zero into the ordinary one.
-            cents = _MONEY.add(cost.amount.quantize(_NINE_PLACES, context=_MONEY), _ZERO)
-            self._check_money(cents)
-            self.totals.cents_of_all_currencies = _MONEY.add(self.totals.cents_of_all_currencies, cents)
-            self.totals.currencies.add(cost.currency)
-            rows.append(
-                (
-                    entry.model,
-                    tokens.input,
-                    tokens.output,
-                    tokens.cache_read,
-                    tokens.cache_creation,
-                    cents,
-                    cost.currency,
-                )
-            )
-        return rows
-
-    def _usage_row(self, record: Record, models: list[Row], tools: list[Row]) -> Row:
-        metrics = record.core_metrics
-        known_tools: list[int] = []
-        for name in KNOWN_TOOLS:
-            action = record.tool_actions.get(name)
-            known_tools += (action.accepted, action.rejected) if action else (0, 0)
-        accepted = sum(row[1] for row in tools)
-        rejected = sum(row[2] for row in tools)
-        # What no model entry says is unknown, not zero; a cost over several currencies is no number.
-        tokens: tuple[int | None, ...] = (None,) * 4
-        cents = currency = None
-        if models:
-            tokens = tuple(map(sum, zip(*(row[1:5] for row in models), strict=True)))
-            if len({row[6] for row in models}) == 1:
-                cents, currency = self._sum_money(models), models[0][6]
-        self._check_sum(accepted, rejected, *tokens)
-        return (
-            metrics.num_sessions,
-            metrics.lines_of_code.added,
-            metrics.lines_of_code.removed,
-            metrics.commits_by_claude_code,
-            metrics.pull_requests_by_claude_code,
-            *known_tools,
-            accepted,
-            rejected,
-            len(models),
-            *tokens,
-            cents,
-            currency,
-        )
-
-    def _sum_money(self, models: list[Row]) -> Decimal:
-        total = _ZERO
-        for row in models:
-            total = _MONEY.add(total, row[5])
-        self._check_money(total)
-        return total
-
-    def _check_sum(self, *sums: int | None) -> None:
-        if any(value is not None and value > INT64_MAX for value in sums):
-            raise self._out_of_range()
-
-    def _check_money(self, cents: Decimal) -> None:
-        if cents and cents.adjusted() >= MAX_INTEGER_DIGITS:
-            raise self._out_of_range()
+        return _record_id(identity, ordinal), ordinal
 
     def _out_of_range(self) -> ClaudeCodeResponseError:
         return ClaudeCodeResponseError(
@@ -236,10 +212,61 @@ class Flattener:
         )
 
 
-def _record_id(key: Row, ordinal: int) -> str:
-    return hashlib.sha256(_encode((*key, ordinal))).hexdigest()[:32]
+def _model_row(entry: ModelUsage) -> Row:
+    tokens, cost = entry.tokens, entry.estimated_cost
+    return (
+        entry.model,
+        tokens.input,
+        tokens.output,
+        tokens.cache_read,
+        tokens.cache_creation,
+        # Adding zero turns a negative zero into the ordinary one.
+        cost.amount.quantize(_NINE_PLACES) + _ZERO,
+        cost.currency,
+    )
 
 
-def _row_hash(values: Row) -> int:
+def _usage_row(record: Record, models: list[Row], tools: list[Row]) -> Row:
+    metrics = record.core_metrics
+    known_tools: list[int] = []
+    for name in KNOWN_TOOLS:
+        action = record.tool_actions.get(name)
+        known_tools += (action.accepted, action.rejected) if action else (0, 0)
+    accepted = rejected = 0
+    for _, tool_accepted, tool_rejected in tools:
+        accepted += tool_accepted
+        rejected += tool_rejected
+    # What no model entry says is unknown, not zero; a cost over several currencies is no number.
+    sums: Sequence[Any] = _UNKNOWN
+    if len(models) == 1:
+        sums = models[0][1:]
+    elif models:
+        _, *counts_and_cents, currencies = zip(*models, strict=True)
+        one_currency = len(set(currencies)) == 1
+        *tokens, cents = map(sum, counts_and_cents)
+        sums = (*tokens, *((cents, currencies[0]) if one_currency else (None, None)))
+    return (
+        metrics.num_sessions,
+        metrics.lines_of_code.added,
+        metrics.lines_of_code.removed,
+        metrics.commits_by_claude_code,
+        metrics.pull_requests_by_claude_code,
+        *known_tools,
+        accepted,
+        rejected,
+        len(models),
+        *sums,
+    )
+
+
+def _record_id(identity: Hash, ordinal: int) -> str:
+    record = identity.copy()
+    record.update(b"%d]" % ordinal)
+    return record.hexdigest()[:32]
+
+
+def _row_hash(identity: Hash, values: Row) -> int:
     """Hash a row as its canonical JSON array: UTF-8, no spaces, dates in ISO form, money as a string."""
-    return int.from_bytes(hashlib.sha256(_encode(values)).digest()[:16])
+    row = identity.copy()
+    row.update(_encode(values)[1:])
+    return int.from_bytes(row.digest()[:16])

@@ -66,15 +66,17 @@ def arrow_tables(page: FlatPage, names: Iterable[str], loaded_at: datetime) -> d
     :param names: which of the data tables.
     :param loaded_at: aware moment at which the load began.
     """
-    shared = _arrays(SHARED_COLUMNS, page.shared)
+    shared = pa.Table.from_arrays(
+        _arrays(SHARED_COLUMNS, page.shared), names=[column.name for column in SHARED_COLUMNS]
+    )
     tables = {}
     for name in names:
         table, rows = DATA_TABLES[name], page.own[name]
         parents = page.parents.get(name)
-        common = shared if parents is None else [array.take(pa.array(parents, pa.int64())) for array in shared]
+        common = shared if parents is None else shared.take(pa.array(parents, pa.int64()))
         moments = pa.repeat(pa.scalar(loaded_at, _ARROW_TYPES["TIMESTAMP"]), len(rows))
         tables[name] = pa.Table.from_arrays(
-            [*common, *_arrays(table.own_columns, rows), moments], schema=arrow_schema(table)
+            [*common.columns, *_arrays(table.own_columns, rows), moments], schema=arrow_schema(table)
         )
     return tables
 
@@ -217,12 +219,19 @@ def _open_private(path: Path) -> IO[bytes]:
 def _open_writer(file: IO[bytes], schema: pa.Schema, file_format: FileFormat) -> _Writer:
     match file_format:
         case "parquet":
-            writer: _Writer = pa.parquet.ParquetWriter(file, schema, compression="zstd")
+            # Numbers and ids hardly repeat: without a dictionary they take less time and space.
+            repeating = [field.name for field in schema if _repeats(field)]
+            writer: _Writer = pa.parquet.ParquetWriter(file, schema, compression="zstd", use_dictionary=repeating)
             return writer
         case "ndjson":
             return _NdjsonWriter(file)
         case "csv":
             return _CsvWriter(file, schema)
+
+
+def _repeats(field: pa.Field) -> bool:
+    numeric = pa.types.is_integer(field.type) or pa.types.is_decimal(field.type)
+    return not numeric and field.name != "record_id"
 
 
 class _NdjsonWriter:

@@ -203,7 +203,9 @@ def test_start_from_trigger_warns_the_dag_s_author_and_is_off_before_airflow_3_3
     monkeypatch.setattr(freshness, "AIRFLOW_V_3_3_PLUS", False)
     with pytest.warns(UserWarning, match="needs Airflow 3.3") as caught:
         waiting = ClaudeCodeFreshnessSensor(task_id="wait", day=day, start_from_trigger=True)
-    assert [warning.filename for warning in caught] == [__file__]
+    # Python 3.12 warns of forks beside threads, which others may do meanwhile.
+    ours = [warning for warning in caught if warning.category is UserWarning]
+    assert [warning.filename for warning in ours] == [__file__]
     assert not waiting.start_from_trigger
     assert waiting.start_trigger_args is None
 
