@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo demo-bigquery test e2e lint lock docs clean
+.PHONY: help install demo demo-bigquery test e2e bench lint lock docs clean
 
 help: ## show this list
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -37,6 +37,9 @@ e2e: install ## run the tests in a real Airflow, with the wheel as users install
 	@version=$$($(BIN)/python -c 'import sys; print("%d.%d" % sys.version_info[:2])'); \
 	$(BIN)/nox -s "e2e-$$version"
 
+bench: install ## measure speed, memory and waiting, and write benchmarks/RESULTS.md (25 minutes)
+	@$(BIN)/nox -s bench
+
 lint: install ## check style and types
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
@@ -48,7 +51,7 @@ docs: install ## write the table reference into the README
 
 lock: ## pin the development environment anew
 	@uv pip compile --quiet --universal --python-version 3.11 --no-header --no-annotate \
-	  --upgrade --extra google --group dev --group e2e pyproject.toml -o requirements-dev.txt
+	  --upgrade --extra google --group dev --group e2e --group bench pyproject.toml -o requirements-dev.txt
 
 clean: ## remove what the other targets made
 	rm -rf .venv .demo dist

@@ -59,6 +59,13 @@ def e2e(session: nox.Session) -> None:
     session.run("pytest", "tests/e2e", *session.posargs)
 
 
+@nox.session(python="3.11")
+def bench(session: nox.Session) -> None:
+    """Run the benchmarks with the newest Airflow: all of them, or those named after ``--``."""
+    _install(session, NEWEST, "bench")
+    session.run("python", "-m", "benchmarks", *session.posargs)
+
+
 def _install(session: nox.Session, airflow: str, group: str) -> None:
     """Install the wheel, an Airflow and what the tests need."""
     folder = Path(session.create_tmp())

@@ -1,0 +1,1 @@
+"""Speed, memory and waiting, measured beside what people would use instead: ``python -m benchmarks [NAME ...]``."""

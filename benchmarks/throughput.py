@@ -1,0 +1,162 @@
+"""Records per second from pages in memory to finished Parquet files, beside json.loads, pandas and dlt."""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+import uuid
+from datetime import UTC, datetime
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import httpx
+import pandas as pd
+
+from airflow_provider_claude_code.api.paging import MAX_PAGE_LIMIT, DayWalk
+from airflow_provider_claude_code.tables.contract import DATA_TABLES
+from airflow_provider_claude_code.tables.flatten import Flattener
+from airflow_provider_claude_code.tables.spool import DaySpool
+from benchmarks.measuring import Row, Section, cost_of, interleaved, ratios
+from benchmarks.usage import DAY, PAGE_RECORDS, Json, Totals, expected_totals, pages
+
+RECORDS = 20 * PAGE_RECORDS
+
+
+def spool(bodies: list[bytes], directory: Path) -> None:
+    """Write the three tables as the operators do, from checking the answers to the checksums of the files."""
+    walk = DayWalk(DAY, MAX_PAGE_LIMIT)
+    with DaySpool(directory, Flattener(DAY), DATA_TABLES, "parquet", "load", datetime.now(UTC)) as day:
+        for body in bodies:
+            day.write(walk.read(httpx.Response(200, content=body)).records)
+        day.finish()
+
+
+def parse_only(bodies: list[bytes]) -> None:
+    """Parse the pages and do nothing with them."""
+    for body in bodies:
+        json.loads(body)
+
+
+def normalize_with_pandas(bodies: list[bytes], directory: Path) -> None:
+    """Write the records and their model entries with what pandas has for nested JSON."""
+    records = [record for body in bodies for record in json.loads(body)["data"]]
+    usage = pd.json_normalize(records).drop(columns="model_breakdown")
+    usage.to_parquet(directory / "usage.parquet", compression="zstd")
+    identity = ["date", ["actor", "type"], ["actor", "email_address"], ["actor", "api_key_name"], "terminal_type"]
+    models = pd.json_normalize(records, "model_breakdown", identity, errors="ignore")
+    models.to_parquet(directory / "model_usage.parquet", compression="zstd")
+
+
+def load_with_dlt(bodies: list[bytes], directory: Path) -> None:
+    """Write the same three tables with dlt, which makes child tables of nested lists."""
+    import dlt
+
+    def records() -> Any:
+        for body in bodies:
+            yield [_with_tools_as_list(record) for record in json.loads(body)["data"]]
+
+    pipeline = dlt.pipeline(
+        uuid.uuid4().hex,
+        pipelines_dir=str(directory / "pipelines"),
+        destination=dlt.destinations.filesystem(f"file://{directory}"),
+        dataset_name="dlt",
+    )
+    resource = dlt.resource(records(), name="usage", write_disposition="append")
+    pipeline.run(resource, loader_file_format="parquet").raise_on_failed_jobs()
+
+
+def _with_tools_as_list(record: Json) -> Json:
+    # As it is, a dict of tools would become two columns per tool and no table.
+    tools = [{"tool_name": name, **action} for name, action in record["tool_actions"].items()]
+    return record | {"tool_actions": tools}
+
+
+def _check_ours(directory: Path, expected: Totals) -> None:
+    assert _totals(
+        "SELECT count(*), sum(num_sessions) FROM '{0}/usage.parquet'",
+        "SELECT count(*), sum(output_tokens), sum(estimated_cost_cents) FROM '{0}/model_usage.parquet'",
+        "SELECT count(*), sum(accepted) FROM '{0}/tool_usage.parquet'",
+        directory=directory,
+    ) == _comparable(expected)
+
+
+def _check_pandas(directory: Path, expected: Totals) -> None:
+    assert (
+        _totals(
+            """SELECT count(*), sum("core_metrics.num_sessions") FROM '{0}/usage.parquet'""",
+            """SELECT count(*), sum("tokens.output"), sum("estimated_cost.amount") FROM '{0}/model_usage.parquet'""",
+            directory=directory,
+        )
+        == _comparable(expected)[:5]
+    )
+
+
+def _check_dlt(directory: Path, expected: Totals) -> None:
+    assert _totals(
+        "SELECT count(*), sum(core_metrics__num_sessions) FROM '{0}/dlt/usage/*.parquet'",
+        # dlt keeps whole and broken amounts in columns of their own.
+        "SELECT count(*), sum(tokens__output), sum(coalesce(estimated_cost__amount, 0)) + "
+        "sum(coalesce(estimated_cost__amount__v_double, 0)) FROM '{0}/dlt/usage__model_breakdown/*.parquet'",
+        "SELECT count(*), sum(accepted) FROM '{0}/dlt/usage__tool_actions/*.parquet'",
+        directory=directory,
+    ) == _comparable(expected)
+
+
+def _totals(*queries: str, directory: Path) -> list[int]:
+    database = duckdb.connect()
+    values = [value for query in queries for value in database.execute(query.format(directory)).fetchone() or ()]
+    return [round(Decimal(value)) for value in values]
+
+
+def _comparable(expected: Totals) -> list[int]:
+    """Return the totals in the order of the queries; to whole cents, since the peers add up floats."""
+    return [
+        *(expected.usage, expected.sessions),
+        *(expected.model_usage, expected.output_tokens, round(expected.cents)),
+        *(expected.tool_usage, expected.accepted),
+    ]
+
+
+def run() -> Section:
+    """Measure all sides on the same pages."""
+    os.environ["RUNTIME__DLTHUB_TELEMETRY"] = "false"
+    bodies = pages(DAY, RECORDS)
+    expected = expected_totals(RECORDS)
+    writers = {
+        "ours": (spool, _check_ours),
+        "pandas": (normalize_with_pandas, _check_pandas),
+        "dlt": (load_with_dlt, _check_dlt),
+    }
+
+    def write(name: str) -> Any:
+        writer, check = writers[name]
+        with tempfile.TemporaryDirectory() as folder:
+            cost = cost_of(lambda: writer(bodies, Path(folder)))
+            check(Path(folder), expected)
+        return cost
+
+    costs = interleaved(
+        {"json": lambda: cost_of(lambda: parse_only(bodies))}
+        | {name: lambda name=name: write(name) for name in writers}
+    )
+    rows = []
+    for kind, label in (("wall", "wall time"), ("cpu", "processor time")):
+        seconds = {name: [getattr(cost, kind) for cost in measured] for name, measured in costs.items()}
+        for name in ("json", "ours", "pandas", "dlt"):
+            described = {"json": "json.loads alone", "ours": "ours, three tables"}.get(name, name)
+            rows.append(Row(f"{label}: {described}", [RECORDS / value for value in seconds[name]], "records/s"))
+        rows += [
+            Row(f"{label}: ours / json.loads alone", ratios(seconds["ours"], seconds["json"]), "times", at_most=2.5),
+            Row(f"{label}: pandas / ours", ratios(seconds["pandas"], seconds["ours"]), "times", at_least=5),
+            Row(f"{label}: dlt / ours", ratios(seconds["dlt"], seconds["ours"]), "times", at_least=10),
+        ]
+    return Section(
+        "2. Records per second",
+        f"{RECORDS:,} records in pages of {PAGE_RECORDS:,} in memory become finished Parquet files: ours three tables "
+        "with checked records, record ids, exact money and checksums; with `pandas.json_normalize` and `to_parquet` "
+        "the records and their model entries; with dlt three tables. Row counts and sums of all outputs are the same.",
+        rows,
+    )
