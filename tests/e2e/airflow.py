@@ -24,6 +24,7 @@ PATIENCE = 240.0
 """Seconds that anything may take on a slow machine."""
 
 COMPONENTS = ("api-server", "scheduler", "dag-processor", "triggerer")
+DAG_FOLDERS = (PROJECT / "example_dags", PROJECT / "tests/e2e/dags")
 
 
 def wait_for(what: str, condition: Callable[[], Any], patience: float = PATIENCE) -> Any:
@@ -43,22 +44,30 @@ def free_port() -> int:
 
 class Airflow:
     """
-    An Airflow with the example Dags and those of these tests; a context manager.
+    An Airflow; a context manager.
 
     :param home: an empty folder for its configuration, logs and Dags.
     :param environment: more settings, Connections among them.
     :param workers: commands that start workers, for an executor that does not start them itself.
+    :param dag_folders: where its Dags are copied from: the example Dags and those of these tests by default.
     """
 
-    def __init__(self, home: Path, environment: Mapping[str, str], workers: Sequence[str] = ()) -> None:
+    def __init__(
+        self,
+        home: Path,
+        environment: Mapping[str, str],
+        workers: Sequence[str] = (),
+        dag_folders: Sequence[Path] = DAG_FOLDERS,
+    ) -> None:
         self.home = home
         self._components = (*COMPONENTS, *workers)
         self.files = home / "files"
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
         dags = home / "dags"
         dags.mkdir(parents=True)
-        for file in (*(PROJECT / "example_dags").glob("*.py"), *(PROJECT / "tests/e2e/dags").glob("*.py")):
-            shutil.copy(file, dags)
+        for folder in dag_folders:
+            for file in folder.glob("*.py"):
+                shutil.copy(file, dags)
         # Where killed tasks leave their spools, and nobody else anything.
         self.temporary = home / "tmp"
         self.temporary.mkdir()
