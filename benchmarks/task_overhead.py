@@ -34,8 +34,8 @@ def run() -> Section:
     nothing, loading = seconds["nothing"], seconds["load"]
     return Section(
         "8. Task overhead",
-        f"In a real Airflow with LocalExecutor, from start to end of the task instance: an empty PythonOperator, and a "
-        f"load of a day of {RECORDS:,} records into Parquet files, whose first import of pyarrow is part of it.",
+        "In a real Airflow with LocalExecutor, from start to end of the task instance: an empty PythonOperator, and a "
+        f"load of a day of {RECORDS:,} records into Parquet files, which imports its libraries anew in every task.",
         [
             Row("empty PythonOperator", nothing, "s"),
             Row("load of the day", loading, "s"),
