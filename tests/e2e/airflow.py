@@ -215,8 +215,15 @@ class Airflow:
 
     def unpause(self, dag_id: str) -> None:
         """Unpause a Dag once it has been parsed."""
+        self._set_paused(dag_id, False)
+
+    def pause(self, dag_id: str) -> None:
+        """Pause a Dag once it has been parsed."""
+        self._set_paused(dag_id, True)
+
+    def _set_paused(self, dag_id: str, is_paused: bool) -> None:
         wait_for(f"the Dag {dag_id}", lambda: self.http.get(f"/api/v2/dags/{dag_id}").is_success)
-        self.http.patch(f"/api/v2/dags/{dag_id}", json={"is_paused": False}).raise_for_status()
+        self.http.patch(f"/api/v2/dags/{dag_id}", json={"is_paused": is_paused}).raise_for_status()
 
     def end_scheduled_runs(self, dag_id: str) -> None:
         """

@@ -66,12 +66,6 @@ def make_testable(airflow: Airflow, connection_id: str) -> None:
         ).raise_for_status()
 
 
-def pause(airflow: Airflow, dag_id: str) -> None:
-    """Let a Dag be as a person finds it first."""
-    wait_for(f"the Dag {dag_id}", lambda: airflow.http.get(f"/api/v2/dags/{dag_id}").is_success)
-    airflow.http.patch(f"/api/v2/dags/{dag_id}", json={"is_paused": True}).raise_for_status()
-
-
 def test_the_form_names_and_explains_its_fields_and_masks_secrets(person: Person) -> None:
     person.open_connections()
     form = person.open_connection_form("claude_code_default")
@@ -206,7 +200,8 @@ def test_a_saved_key_is_never_shown_again_and_survives_an_edit(
 def test_a_day_is_loaded_by_hand_and_its_log_and_event_say_what_arrived_but_not_whose(
     person: Person, airflow: Airflow, sandbox: Sandbox
 ) -> None:
-    pause(airflow, "claude_code_to_object_storage")
+    # A person finds it paused.
+    airflow.pause("claude_code_to_object_storage")
     person.unpause("claude_code_to_object_storage")
     airflow.end_scheduled_runs("claude_code_to_object_storage")
     person.trigger("by_hand", DAY.isoformat())
@@ -250,7 +245,7 @@ def test_a_day_is_loaded_by_hand_and_its_log_and_event_say_what_arrived_but_not_
 
 
 def test_the_bigquery_task_links_to_its_table_and_its_job(person: Person, airflow: Airflow) -> None:
-    pause(airflow, "claude_code_to_bigquery")
+    airflow.pause("claude_code_to_bigquery")
     person.unpause("claude_code_to_bigquery")
     airflow.end_scheduled_runs("claude_code_to_bigquery")
     person.trigger("by_hand", DAY.isoformat())
