@@ -12,7 +12,7 @@ from playwright.sync_api import Browser, expect
 
 from airflow_provider_claude_code import __version__
 from airflow_provider_claude_code.sandbox import Sandbox
-from tests.e2e.airflow import Airflow, wait_for
+from tests.e2e.airflow import Airflow
 from tests.e2e.browser import CHROMIUM, Person, chromium
 
 AIRFLOW_VERSION = version("apache-airflow-core")
