@@ -150,14 +150,19 @@ def gcs(service: GCSServer, monkeypatch: pytest.MonkeyPatch) -> Iterator[GCSServ
     service.reset(BUCKET)
     monkeypatch.setenv("STORAGE_EMULATOR_HOST", service.url)
     monkeypatch.setenv("AIRFLOW_CONN_GOOGLE_CLOUD_DEFAULT", json.dumps(GCP_CONNECTION))
-    # The client waits a second at first and gives up after two minutes.
-    for name, seconds in {"_initial": 0.001, "_maximum": 0.001, "_timeout": 0.1}.items():
-        monkeypatch.setattr(google.cloud.storage.retry.DEFAULT_RETRY, name, seconds)
-    # So does google-cloud-storage 2 with contents, by another library, which adds up to a second by chance.
-    monkeypatch.setattr(google.cloud.storage.retry.DEFAULT_RETRY, "_deadline", 0.1)
+    # The client waits a second at first, and so does google-cloud-storage 2 with contents, by another library, which
+    # adds up to a second by chance.
+    for name in ("_initial", "_maximum"):
+        monkeypatch.setattr(google.cloud.storage.retry.DEFAULT_RETRY, name, 0.001)
     monkeypatch.setattr(google.resumable_media._helpers, "calculate_retry_wait", lambda *_: (0.001, 0.001))
     yield service
     assert [problem for call in service.requests for problem in DISCOVERY.problems(call)] == []
+
+
+def give_up_soon(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the client try for a tenth of a second, and not for two minutes."""
+    for name in ("_timeout", "_deadline"):
+        monkeypatch.setattr(google.cloud.storage.retry.DEFAULT_RETRY, name, 0.1)
 
 
 @pytest.fixture
@@ -604,8 +609,9 @@ class TestFailures:
     @pytest.mark.parametrize("operation", OPERATIONS)
     @pytest.mark.parametrize("kind", [{"status": 503}, {"drop": True}], ids=["503", "drop"])
     def test_an_outage_that_lasts_is_an_error_that_a_retry_may_mend(
-        self, sandbox: Sandbox, place: Bucket, operation: str, kind: dict[str, Any]
+        self, sandbox: Sandbox, place: Bucket, operation: str, kind: dict[str, Any], monkeypatch: pytest.MonkeyPatch
     ) -> None:
+        give_up_soon(monkeypatch)
         place.gcs.faults = [Fault(operation, times=None, **kind)]
         try:
             with pytest.raises(ClaudeCodePublishError, match=f"gs://{BUCKET}/{place.prefix}.*again"):
@@ -619,6 +625,7 @@ class TestFailures:
     def test_a_service_that_cannot_be_reached_is_an_error_that_a_retry_may_mend(
         self, sandbox: Sandbox, place: Bucket, monkeypatch: pytest.MonkeyPatch
     ) -> None:
+        give_up_soon(monkeypatch)
         monkeypatch.setenv("STORAGE_EMULATOR_HOST", "http://127.0.0.1:9")
         with pytest.raises(ClaudeCodePublishError):
             load(place)
