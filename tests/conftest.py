@@ -3,6 +3,8 @@
 import os
 import tempfile
 
+import hypothesis
+
 os.environ.update(
     AIRFLOW_HOME=tempfile.mkdtemp(prefix="claude-code-tests-"),
     AIRFLOW__CORE__LOAD_EXAMPLES="False",
@@ -12,3 +14,7 @@ os.environ.update(
 )
 for name in [name for name in os.environ if name.startswith("AIRFLOW_CONN_")]:
     del os.environ[name]
+
+# How long an example takes says something about the machine only.
+hypothesis.settings.register_profile("without deadline", deadline=None)
+hypothesis.settings.load_profile("without deadline")
