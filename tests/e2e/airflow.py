@@ -63,6 +63,7 @@ class Airflow:
         self._components = (*COMPONENTS, *workers)
         self.files = home / "files"
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
+        self._groups: list[int] = []
         dags = home / "dags"
         dags.mkdir(parents=True)
         for folder in dag_folders:
@@ -126,13 +127,15 @@ class Airflow:
         return self
 
     def __exit__(self, *_: object) -> None:
-        for component in self._processes:
-            self._signal(component, signal.SIGTERM)
-        for component, process in self._processes.items():
+        for process in self._processes.values():
+            _signal(process.pid, signal.SIGTERM)
+        for process in self._processes.values():
             with suppress(subprocess.TimeoutExpired):
                 process.wait(20)
-            # Also what a killed one left running.
-            self._signal(component, signal.SIGKILL)
+        # Also what killed ones left running.
+        for group in self._groups:
+            _signal(group, signal.SIGKILL)
+        for process in self._processes.values():
             process.wait()
         self.http.close()
 
@@ -148,6 +151,7 @@ class Airflow:
                 stderr=log,
                 start_new_session=True,
             )
+        self._groups.append(self._processes[component].pid)
 
     def _output(self, component: str) -> Path:
         return self.home / f"{component.replace(' ', '_')}.log"
@@ -161,10 +165,6 @@ class Airflow:
         for child in children:
             with suppress(psutil.NoSuchProcess):
                 child.kill()
-
-    def _signal(self, component: str, number: signal.Signals) -> None:
-        with suppress(ProcessLookupError):
-            os.killpg(self._processes[component].pid, number)
 
     def _all_run(self) -> bool:
         """Fail with its output if a component has ended."""
