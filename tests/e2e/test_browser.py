@@ -237,7 +237,10 @@ def test_a_day_is_loaded_by_hand_and_its_log_and_event_say_what_arrived_but_not_
     extra = event.locator(".monaco-editor")
     for text in ('"days"', '"day"', '"num_sessions"'):
         while not extra.get_by_text(text).first.is_visible():
+            folded = extra.inner_text()
             extra.locator(".codicon-folding-collapsed").last.click()
+            # A look too early would unfold what comes after it as well, and push it out of sight.
+            expect(extra).not_to_have_text(folded, use_inner_text=True)
     expect(extra).to_contain_text(f'"day": "{DAY}"', use_inner_text=True)
     expect(extra).to_contain_text('"estimated_cost_cents"')
     person.take_picture("asset-event.png", height=900)
