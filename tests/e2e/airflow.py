@@ -239,8 +239,11 @@ class Airflow:
         if self.get(f"dags/{dag_id}")["timetable_summary"] is None:
             return
         for run in wait_for(f"the scheduled run of {dag_id}", lambda: self.runs(dag_id, run_type="scheduled")):
-            url = f"/api/v2/dags/{dag_id}/dagRuns/{run['dag_run_id']}"
-            self.http.patch(url, json={"state": "failed"}).raise_for_status()
+            self._end_run(f"/api/v2/dags/{dag_id}/dagRuns/{run['dag_run_id']}")
+
+    def _end_run(self, url: str) -> None:
+        # The API server answers 500 when the scheduler changes the run at the same moment.
+        wait_for(f"the end of {url}", lambda: self.http.patch(url, json={"state": "failed"}).is_success)
 
     def start_dag(self, dag_id: str, **body: Any) -> str:
         """Unpause a Dag, start a run of it and return the run's id."""
