@@ -1,11 +1,18 @@
-"""Records per second from pages in memory to finished Parquet files, beside json.loads, pandas and dlt."""
+"""
+Records per second from pages in memory to finished Parquet files, beside json.loads, pandas and dlt.
+
+``python -m benchmarks.throughput SIDE`` prints what one of them takes.
+"""
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
+import sys
 import tempfile
 import uuid
+from collections.abc import Callable
 from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
@@ -19,7 +26,7 @@ from airflow_provider_claude_code.api.paging import MAX_PAGE_LIMIT, DayWalk
 from airflow_provider_claude_code.tables.contract import DATA_TABLES
 from airflow_provider_claude_code.tables.flatten import Flattener
 from airflow_provider_claude_code.tables.spool import DaySpool
-from benchmarks.measuring import Row, Section, cost_of, interleaved, ratios
+from benchmarks.measuring import Cost, Row, Section, cost_of, interleaved, ratios, run_python
 from benchmarks.usage import DAY, PAGE_RECORDS, Json, Totals, expected_totals, pages
 
 RECORDS = 20 * PAGE_RECORDS
@@ -34,7 +41,7 @@ def spool(bodies: list[bytes], directory: Path) -> None:
         day.finish()
 
 
-def parse_only(bodies: list[bytes]) -> None:
+def parse_only(bodies: list[bytes], directory: Path) -> None:
     """Parse the pages and do nothing with them."""
     for body in bodies:
         json.loads(body)
@@ -120,28 +127,36 @@ def _comparable(expected: Totals) -> list[int]:
     ]
 
 
-def run() -> Section:
-    """Measure all sides on the same pages."""
+SIDES: dict[str, tuple[Callable[[list[bytes], Path], None], Callable[[Path, Totals], None]]] = {
+    "json": (parse_only, lambda directory, expected: None),
+    "ours": (spool, _check_ours),
+    "pandas": (normalize_with_pandas, _check_pandas),
+    "dlt": (load_with_dlt, _check_dlt),
+}
+
+
+def main() -> None:
+    """Run one side twice, check what it wrote, and print what it took the second time, as JSON."""
+    # As much as a task's process holds: what Python's garbage collector looks through depends on it.
+    import airflow.sdk  # noqa: F401
+
     os.environ["RUNTIME__DLTHUB_TELEMETRY"] = "false"
-    bodies = pages(DAY, RECORDS)
-    expected = expected_totals(RECORDS)
-    writers = {
-        "ours": (spool, _check_ours),
-        "pandas": (normalize_with_pandas, _check_pandas),
-        "dlt": (load_with_dlt, _check_dlt),
-    }
-
-    def write(name: str) -> Any:
-        writer, check = writers[name]
+    write, check = SIDES[sys.argv[1]]
+    bodies, expected = pages(DAY, RECORDS), expected_totals(RECORDS)
+    for _ in range(2):
         with tempfile.TemporaryDirectory() as folder:
-            cost = cost_of(lambda: writer(bodies, Path(folder)))
+            cost = cost_of(lambda folder=Path(folder): write(bodies, folder))
             check(Path(folder), expected)
-        return cost
+    print(json.dumps(dataclasses.asdict(cost)))
 
-    costs = interleaved(
-        {"json": lambda: cost_of(lambda: parse_only(bodies))}
-        | {name: lambda name=name: write(name) for name in writers}
-    )
+
+def run() -> Section:
+    """Measure all sides on the same pages, each in processes of its own."""
+
+    def measure(side: str) -> Cost:
+        return Cost(**json.loads(run_python("-m", "benchmarks.throughput", side).splitlines()[-1]))
+
+    costs = interleaved({side: lambda side=side: measure(side) for side in SIDES}, warm_ups=0)
     rows = []
     for kind, label in (("wall", "wall time"), ("cpu", "processor time")):
         seconds = {name: [getattr(cost, kind) for cost in measured] for name, measured in costs.items()}
@@ -160,3 +175,7 @@ def run() -> Section:
         "the records and their model entries; with dlt three tables. Row counts and sums of all outputs are the same.",
         rows,
     )
+
+
+if __name__ == "__main__":
+    main()

@@ -19,11 +19,8 @@ MAX_INTEGER_DIGITS = 29
 
 Count = Annotated[int, msgspec.Meta(ge=0, le=INT64_MAX)]
 
+_AMOUNT_LIMIT = 10**MAX_INTEGER_DIGITS
 _PLAIN_NUMBER = re.compile(r"-?[0-9]{1,40}(\.[0-9]{1,80})?([eE][+-]?[0-9]{1,2})?", re.ASCII)
-
-
-class Cents(Decimal):
-    """An amount in minor units of its currency ("cents for USD"), exactly as the API's digits say."""
 
 
 class LinesOfCode(msgspec.Struct, frozen=True, gc=False):
@@ -59,10 +56,23 @@ class Tokens(msgspec.Struct, frozen=True, gc=False):
 
 
 class EstimatedCost(msgspec.Struct, frozen=True, gc=False):
-    """Estimated cost of one model's usage, in minor units of ``currency``."""
+    """
+    Estimated cost of one model's usage, in minor units of ``currency`` ("cents for USD").
+
+    ``amount`` is exactly what the API's digits say, whether they came as a number or as a string of one.
+    """
 
     currency: str
-    amount: Cents
+    # Not declared as a number, since no type of msgspec's takes both exactly what is allowed and each digit.
+    amount: Any
+
+    def __post_init__(self) -> None:
+        """Read the amount; msgspec adds the cost's path to the message."""
+        if type(self.amount) is not int:
+            msgspec.structs.force_setattr(self, "amount", _to_decimal(self.amount))
+        # Not abs(), which would round a decimal to the context's digits.
+        if not -_AMOUNT_LIMIT < self.amount < _AMOUNT_LIMIT:
+            raise ValueError(f"`amount` must have at most {MAX_INTEGER_DIGITS} integer digits")
 
 
 class ModelUsage(msgspec.Struct, frozen=True, gc=False):
@@ -141,15 +151,11 @@ class ErrorEnvelope(msgspec.Struct, frozen=True, gc=False):
     request_id: str | None = None
 
 
-def _to_cents(type_: type, value: object) -> Cents:
-    """Read an amount that came as an integer, a decimal number or a string of one, to the last digit."""
+def _to_decimal(value: object) -> Decimal:
     text = value if isinstance(value, str) else str(value)
     if not _PLAIN_NUMBER.fullmatch(text):
-        raise ValueError("Expected a plain decimal number or a string of one")
-    amount = Cents(text)
-    if amount and amount.adjusted() >= MAX_INTEGER_DIGITS:
-        raise ValueError(f"Expected an amount of at most {MAX_INTEGER_DIGITS} integer digits")
-    return amount
+        raise ValueError("`amount` must be a plain decimal number or a string of one")
+    return Decimal(text)
 
 
 def _integral_if_possible(literal: str) -> int | Decimal:
@@ -158,7 +164,7 @@ def _integral_if_possible(literal: str) -> int | Decimal:
 
 
 # Untyped numbers become int or Decimal, never float: an amount keeps its digits.
-_report_decoder = msgspec.json.Decoder(Report, dec_hook=_to_cents, float_hook=_integral_if_possible)
+_report_decoder = msgspec.json.Decoder(Report, float_hook=_integral_if_possible)
 _integral_decoder = msgspec.json.Decoder(float_hook=_integral_if_possible)
 _number_encoder = msgspec.json.Encoder(decimal_format="number")
 

@@ -8,7 +8,7 @@ added at the end of a table, nullable, together with a new ``SCHEMA_VERSION``.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Final, Literal
 
 SCHEMA_VERSION = 1
 
@@ -101,6 +101,9 @@ _LOADED_AT = Column(
 
 KNOWN_TOOLS = ("edit_tool", "multi_edit_tool", "write_tool", "notebook_edit_tool")
 """The tools that the API reference lists; others are carried in ``tool_usage``."""
+
+MONEY_PLACES: Final = 9
+"""Decimal places of a NUMERIC, as BigQuery has it."""
 
 TOKEN_KINDS = ("input", "output", "cache_read", "cache_creation")
 

@@ -3,65 +3,52 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import date
-from decimal import ROUND_HALF_EVEN, Context, Decimal, localcontext
-from typing import TYPE_CHECKING, Any
+from decimal import ROUND_HALF_EVEN, Context, Decimal
+from itertools import accumulate, pairwise
+from operator import attrgetter
+from typing import Any
 
 import msgspec
 
-from airflow_provider_claude_code.api.models import (
-    ACTOR_ID_FIELDS,
-    INT64_MAX,
-    MAX_INTEGER_DIGITS,
-    ModelUsage,
-    Record,
-)
+from airflow_provider_claude_code.api.models import ACTOR_ID_FIELDS, INT64_MAX, MAX_INTEGER_DIGITS, Record
 from airflow_provider_claude_code.exceptions import ClaudeCodeResponseError
 from airflow_provider_claude_code.tables.contract import (
     DATA_TABLES,
     KNOWN_TOOLS,
     MODEL_USAGE,
+    MONEY_PLACES,
+    TOKEN_KINDS,
     TOOL_USAGE,
     USAGE,
 )
 
-if TYPE_CHECKING:
-    from hashlib import _Hash as Hash
+Values = list[Any]
+"""A column: text, integers, truth values, days; money as whole billionths of a cent; ``None`` where it is null."""
 
-Row = tuple[Any, ...]
+_SUMMED = slice([column.name for column in USAGE.own_columns].index("tool_actions_accepted"), None)
+_MONEY_LIMIT = 10 ** (MAX_INTEGER_DIGITS + MONEY_PLACES)
+# The default context rounds at 28 digits; this one holds any amount that a response may have, with all its places.
+_EXACT = Context(prec=150)
 
-_NINE_PLACES = Decimal("1E-9")
-_ZERO = Decimal(0)
-# The default context rounds at 28 digits; this one holds any sum of amounts that each fit a NUMERIC.
-_MONEY = Context(prec=60, rounding=ROUND_HALF_EVEN)
-_UNKNOWN = (None,) * 6
-"""Tokens, cents and currency of a record without model entries."""
-
-_OWN = {table.name: [column.name for column in table.own_columns] for table in DATA_TABLES.values()}
-_NUM_SESSIONS = _OWN["usage"].index("num_sessions")
-_USAGE_CENTS = _OWN["usage"].index("estimated_cost_cents")
-_SUMMED_COUNTS = slice(_OWN["usage"].index("tool_actions_accepted"), _USAGE_CENTS)
-_MODEL_CENTS = _OWN["model_usage"].index("estimated_cost_cents")
-_MODEL_CURRENCY = _OWN["model_usage"].index("currency")
-
-_encode = msgspec.json.encode
+_encode_lines = msgspec.json.Encoder().encode_lines
 _encode_canonically = msgspec.json.Encoder(order="sorted", decimal_format="number").encode
 
 
 @dataclass(frozen=True)
 class FlatPage:
     """
-    The rows of one page.
+    The rows of one page, column by column.
 
-    :param shared: per record, the values of ``SHARED_COLUMNS``.
-    :param own: per table, the values of its own columns, row by row.
+    :param shared: the columns of ``SHARED_COLUMNS``, with a value per record.
+    :param own: per table, its own columns.
     :param parents: per child table, the position in ``shared`` of each row's record.
     """
 
-    shared: list[Row]
-    own: dict[str, list[Row]]
+    shared: list[Values]
+    own: dict[str, list[Values]]
     parents: dict[str, list[int]]
 
 
@@ -72,13 +59,14 @@ class DayTotals:
 
     :param row_counts: rows by table.
     :param digests: by table, the sum of its rows' hashes.
-    :param cents_of_all_currencies: sum over all model entries, whatever their currency.
+    :param billionths_of_all_currencies: sum over all model entries in billionths of a cent, whatever their
+        currency.
     """
 
     row_counts: dict[str, int] = field(default_factory=lambda: dict.fromkeys(DATA_TABLES, 0))
     digests: dict[str, int] = field(default_factory=lambda: dict.fromkeys(DATA_TABLES, 0))
     num_sessions: int = 0
-    cents_of_all_currencies: Decimal = _ZERO
+    billionths_of_all_currencies: int = 0
     currencies: set[str] = field(default_factory=set)
     repeated_keys: int = 0
     unknown_names: set[str] = field(default_factory=set)
@@ -86,7 +74,9 @@ class DayTotals:
     @property
     def estimated_cost_cents(self) -> Decimal | None:
         """The day's cost in cents; ``None`` when its currencies differ, so that there is no sum."""
-        return None if len(self.currencies) > 1 else self.cents_of_all_currencies
+        if len(self.currencies) > 1:
+            return None
+        return Decimal(self.billionths_of_all_currencies).scaleb(-MONEY_PLACES, _EXACT)
 
     def content_digest(self, table: str) -> str:
         """Return a table's digest, 32 hex digits: the sum of its rows' hashes, so their order is no matter."""
@@ -117,93 +107,83 @@ class Flattener:
 
         :raises ClaudeCodeResponseError: a sum does not fit its column.
         """
-        shared: list[Row] = []
-        usage: list[Row] = []
-        models: list[Row] = []
-        tools: list[Row] = []
-        model_parents: list[int] = []
-        tool_parents: list[int] = []
-        with localcontext(_MONEY):
-            for position, record in enumerate(records):
-                key = self._key(record)
-                # Every hash of a record begins with its key, which is thus hashed once.
-                identity = hashlib.sha256(_encode(key)[:-1] + b",")
-                shared.append((*self._number(identity), *key))
-
-                own_models = [_model_row(entry) for entry in record.model_breakdown]
-                own_tools = [(name, action.accepted, action.rejected) for name, action in record.tool_actions.items()]
-                own_usage = _usage_row(record, own_models, own_tools)
-                usage.append(own_usage)
-                models += own_models
-                tools += own_tools
-                model_parents += [position] * len(own_models)
-                tool_parents += [position] * len(own_tools)
-
-                digests = self.totals.digests
-                digests[USAGE.name] += _row_hash(identity, own_usage)
-                for row in own_models:
-                    digests[MODEL_USAGE.name] += _row_hash(identity, row)
-                for row in own_tools:
-                    digests[TOOL_USAGE.name] += _row_hash(identity, row)
-            page = FlatPage(
-                shared=shared,
-                own={USAGE.name: usage, MODEL_USAGE.name: models, TOOL_USAGE.name: tools},
-                parents={MODEL_USAGE.name: model_parents, TOOL_USAGE.name: tool_parents},
-            )
-            self._add_to_totals(page)
+        key = self._key(records)
+        key_hashes = [hashlib.sha256(line).digest() for line in _lines([*key, [0] * len(records)])]
+        model_counts = [len(record.model_breakdown) for record in records]
+        tool_counts = [len(record.tool_actions) for record in records]
+        models, tools = _models(records), _tools(records)
+        page = FlatPage(
+            shared=[*self._number(key, key_hashes), *key],
+            own={
+                USAGE.name: _usage(records, models, model_counts, tools, tool_counts),
+                MODEL_USAGE.name: models,
+                TOOL_USAGE.name: tools,
+            },
+            parents={MODEL_USAGE.name: _parents(model_counts), TOOL_USAGE.name: _parents(tool_counts)},
+        )
+        self._add_to_totals(page, key_hashes)
         return page
 
-    def _add_to_totals(self, page: FlatPage) -> None:
-        usage, models, tools = (page.own[table.name] for table in (USAGE, MODEL_USAGE, TOOL_USAGE))
-        totals = self.totals
-        for name, rows in page.own.items():
-            totals.row_counts[name] += len(rows)
-        totals.num_sessions += sum(row[_NUM_SESSIONS] for row in usage)
-        cents = [row[_MODEL_CENTS] for row in models]
-        totals.cents_of_all_currencies = sum(cents, totals.cents_of_all_currencies)
-        totals.currencies.update(row[_MODEL_CURRENCY] for row in models)
-        totals.unknown_names.update({row[0] for row in tools}.difference(KNOWN_TOOLS))
+    def _key(self, records: Sequence[Record]) -> list[Values]:
+        """Return the columns that identify a record on its day, in the order of the shared columns."""
+        actor_types = [record.actor["type"] for record in records]
+        return [
+            [self._day] * len(records),
+            [record.organization_id for record in records],
+            actor_types,
+            [self._actor_id(kind, record.actor) for kind, record in zip(actor_types, records, strict=True)],
+            [record.customer_type for record in records],
+            [record.subscription_type for record in records],
+            [record.terminal_type for record in records],
+            [record.is_remote for record in records],
+        ]
 
-        counts = [value for row in usage for value in row[_SUMMED_COUNTS] if value is not None]
-        if max(counts, default=0) > INT64_MAX or totals.num_sessions > INT64_MAX:
-            raise self._out_of_range()
-        cents += [row[_USAGE_CENTS] for row in usage if row[_USAGE_CENTS] is not None]
-        cents.append(totals.cents_of_all_currencies)
-        # Rounding may have given an amount one digit more than the response was allowed to have.
-        if any(amount.adjusted() >= MAX_INTEGER_DIGITS for amount in (min(cents), max(cents)) if amount):
-            raise self._out_of_range()
-
-    def _key(self, record: Record) -> Row:
-        """Return the values that identify a record on its day, in the order of the shared columns."""
-        actor_type = record.actor["type"]
-        if id_field := ACTOR_ID_FIELDS.get(actor_type):
-            actor_id = record.actor[id_field]
+    def _actor_id(self, kind: str, actor: dict[str, Any]) -> str | None:
+        actor_id: str | None
+        if id_field := ACTOR_ID_FIELDS.get(kind):
+            actor_id = actor[id_field]
         else:
-            self.totals.unknown_names.add(actor_type)
-            actor_id = _encode_canonically({k: v for k, v in record.actor.items() if k != "type"}).decode()
-        if self._pseudonym:
-            actor_id = self._pseudonym(actor_type, actor_id)
-        return (
-            self._day,
-            record.organization_id,
-            actor_type,
-            actor_id,
-            record.customer_type,
-            record.subscription_type,
-            record.terminal_type,
-            record.is_remote,
-        )
+            self.totals.unknown_names.add(kind)
+            actor_id = _encode_canonically({k: v for k, v in actor.items() if k != "type"}).decode()
+        return self._pseudonym(kind, actor_id) if self._pseudonym else actor_id
 
-    def _number(self, identity: Hash) -> tuple[str, int]:
-        """Return a record's ``record_id`` and ``key_ordinal``."""
-        record_id = _record_id(identity, 0)
-        short = int(record_id[:15], 16)
-        if short not in self._keys:
-            self._keys.add(short)
-            return record_id, 0
-        ordinal = self._repeats[short] = self._repeats.get(short, 0) + 1
-        self.totals.repeated_keys += 1
-        return _record_id(identity, ordinal), ordinal
+    def _number(self, key: list[Values], key_hashes: list[bytes]) -> tuple[list[str], list[int]]:
+        """Return the records' ``record_id`` and ``key_ordinal``."""
+        ordinals = [0] * len(key_hashes)
+        for position, key_hash in enumerate(key_hashes):
+            short = int.from_bytes(key_hash[:8]) >> 4
+            if short in self._keys:
+                ordinals[position] = self._repeats[short] = self._repeats.get(short, 0) + 1
+            else:
+                self._keys.add(short)
+        record_ids = [key_hash.hex()[:32] for key_hash in key_hashes]
+        if any(ordinals):
+            self.totals.repeated_keys += sum(map(bool, ordinals))
+            record_ids = [hashlib.sha256(line).hexdigest()[:32] for line in _lines([*key, ordinals])]
+        return record_ids, ordinals
+
+    def _add_to_totals(self, page: FlatPage, key_hashes: list[bytes]) -> None:
+        totals = self.totals
+        for name, columns in page.own.items():
+            parents = page.parents.get(name)
+            keys = key_hashes if parents is None else [key_hashes[parent] for parent in parents]
+            totals.row_counts[name] += len(keys)
+            totals.digests[name] += _sum_of_hashes(keys, columns)
+        usage, models, tools = (page.own[table.name] for table in (USAGE, MODEL_USAGE, TOOL_USAGE))
+        *_, cents, currencies = models
+        totals.num_sessions += sum(usage[0])
+        totals.billionths_of_all_currencies += sum(cents)
+        totals.currencies.update(currencies)
+        totals.unknown_names.update(set(tools[0]).difference(KNOWN_TOOLS))
+
+        *sums, record_cents, _ = usage[_SUMMED]
+        largest = max(max(filter(None, column), default=0) for column in sums)
+        if max(largest, totals.num_sessions) > INT64_MAX:
+            raise self._out_of_range()
+        amounts = [*cents, *filter(None, record_cents), totals.billionths_of_all_currencies]
+        # Rounding may have given an amount one digit more than the response was allowed to have.
+        if max(amounts) >= _MONEY_LIMIT or min(amounts) <= -_MONEY_LIMIT:
+            raise self._out_of_range()
 
     def _out_of_range(self) -> ClaudeCodeResponseError:
         return ClaudeCodeResponseError(
@@ -212,61 +192,92 @@ class Flattener:
         )
 
 
-def _model_row(entry: ModelUsage) -> Row:
-    tokens, cost = entry.tokens, entry.estimated_cost
-    return (
-        entry.model,
-        tokens.input,
-        tokens.output,
-        tokens.cache_read,
-        tokens.cache_creation,
-        # Adding zero turns a negative zero into the ordinary one.
-        cost.amount.quantize(_NINE_PLACES) + _ZERO,
-        cost.currency,
-    )
+def _models(records: Sequence[Record]) -> list[Values]:
+    entries = [entry for record in records for entry in record.model_breakdown]
+    tokens = [entry.tokens for entry in entries]
+    costs = [entry.estimated_cost for entry in entries]
+    return [
+        [entry.model for entry in entries],
+        *(list(map(attrgetter(kind), tokens)) for kind in TOKEN_KINDS),
+        [billionths(cost.amount) for cost in costs],
+        [cost.currency for cost in costs],
+    ]
 
 
-def _usage_row(record: Record, models: list[Row], tools: list[Row]) -> Row:
-    metrics = record.core_metrics
-    known_tools: list[int] = []
+def _tools(records: Sequence[Record]) -> list[Values]:
+    actions = [action for record in records for action in record.tool_actions.values()]
+    return [
+        [name for record in records for name in record.tool_actions],
+        [action.accepted for action in actions],
+        [action.rejected for action in actions],
+    ]
+
+
+def _usage(
+    records: Sequence[Record],
+    models: list[Values],
+    model_counts: list[int],
+    tools: list[Values],
+    tool_counts: list[int],
+) -> list[Values]:
+    metrics = [record.core_metrics for record in records]
+    lines = [metric.lines_of_code for metric in metrics]
+    known_tools: list[Values] = []
     for name in KNOWN_TOOLS:
-        action = record.tool_actions.get(name)
-        known_tools += (action.accepted, action.rejected) if action else (0, 0)
-    accepted = rejected = 0
-    for _, tool_accepted, tool_rejected in tools:
-        accepted += tool_accepted
-        rejected += tool_rejected
-    # What no model entry says is unknown, not zero; a cost over several currencies is no number.
-    sums: Sequence[Any] = _UNKNOWN
-    if len(models) == 1:
-        sums = models[0][1:]
-    elif models:
-        _, *counts_and_cents, currencies = zip(*models, strict=True)
-        one_currency = len(set(currencies)) == 1
-        *tokens, cents = map(sum, counts_and_cents)
-        sums = (*tokens, *((cents, currencies[0]) if one_currency else (None, None)))
-    return (
-        metrics.num_sessions,
-        metrics.lines_of_code.added,
-        metrics.lines_of_code.removed,
-        metrics.commits_by_claude_code,
-        metrics.pull_requests_by_claude_code,
+        actions = [record.tool_actions.get(name) for record in records]
+        known_tools.append([0 if action is None else action.accepted for action in actions])
+        known_tools.append([0 if action is None else action.rejected for action in actions])
+    _, *tokens, cents, currencies = models
+    currency = _only_ones(currencies, model_counts)
+    return [
+        [metric.num_sessions for metric in metrics],
+        [line.added for line in lines],
+        [line.removed for line in lines],
+        [metric.commits_by_claude_code for metric in metrics],
+        [metric.pull_requests_by_claude_code for metric in metrics],
         *known_tools,
-        accepted,
-        rejected,
-        len(models),
-        *sums,
-    )
+        *(_sums(column, tool_counts) for column in tools[1:]),
+        model_counts,
+        # What no model entry says is unknown, not zero; a cost over several currencies is no number.
+        *(_unless(_sums(column, model_counts), model_counts) for column in tokens),
+        _unless(_sums(cents, model_counts), currency),
+        currency,
+    ]
 
 
-def _record_id(identity: Hash, ordinal: int) -> str:
-    record = identity.copy()
-    record.update(b"%d]" % ordinal)
-    return record.hexdigest()[:32]
+def _sums(values: Values, counts: list[int]) -> list[int]:
+    """Add up the values of each record, which has so many of them."""
+    running = list(accumulate(values, initial=0))
+    return [running[end] - running[start] for start, end in pairwise(accumulate(counts, initial=0))]
 
 
-def _row_hash(identity: Hash, values: Row) -> int:
-    """Hash a row as its canonical JSON array: UTF-8, no spaces, dates in ISO form, money as a string."""
-    row = identity.copy()
-    row.update(_encode(values)[1:])
-    return int.from_bytes(row.digest()[:16])
+def _unless(values: Values, known: Values) -> Values:
+    """Return the values, and null where nothing is known."""
+    return [value if there else None for value, there in zip(values, known, strict=True)]
+
+
+def _only_ones(values: Values, counts: list[int]) -> Values:
+    """Return for each record the one value that all of its own are equal to, else null."""
+    found = (set(values[start:end]) for start, end in pairwise(accumulate(counts, initial=0)))
+    return [one.pop() if len(one) == 1 else None for one in found]
+
+
+def _parents(counts: list[int]) -> list[int]:
+    return [position for position, count in enumerate(counts) for _ in range(count)]
+
+
+def billionths(amount: int | Decimal) -> int:
+    """Return a number of cents in billionths of a cent, rounded half to even."""
+    if isinstance(amount, int):
+        return amount * 10**MONEY_PLACES
+    return int(amount.scaleb(MONEY_PLACES, _EXACT).to_integral_value(ROUND_HALF_EVEN))
+
+
+def _lines(columns: Iterable[Values]) -> list[bytes]:
+    """Return each row as a canonical JSON array: UTF-8, no spaces, dates in ISO form, money in billionths."""
+    return _encode_lines(list(zip(*columns, strict=True))).splitlines()
+
+
+def _sum_of_hashes(key_hashes: list[bytes], columns: list[Values]) -> int:
+    hashes = [hashlib.sha256(key + row).digest() for key, row in zip(key_hashes, _lines(columns), strict=True)]
+    return sum(map(int.from_bytes, hashes))

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from types import TracebackType
-from typing import IO, Any, Protocol
+from typing import IO, Protocol
 
 import msgspec
 import pyarrow as pa
@@ -23,29 +23,20 @@ import pyarrow.parquet
 
 from airflow_provider_claude_code import __version__
 from airflow_provider_claude_code.api.models import Record
+from airflow_provider_claude_code.tables.arrays import ARROW_TYPES, arrow_array
 from airflow_provider_claude_code.tables.contract import (
     DATA_TABLES,
     EXTENSIONS,
     SCHEMA_VERSION,
     SHARED_COLUMNS,
     Column,
-    ColumnType,
     FileFormat,
     Table,
 )
-from airflow_provider_claude_code.tables.flatten import FlatPage, Flattener, Row
+from airflow_provider_claude_code.tables.flatten import FlatPage, Flattener, Values
 
 ROW_GROUP_ROWS = 50_000
 """Rows of a Parquet row group: enough to compress and scan well, few enough to hold in memory."""
-
-_ARROW_TYPES: dict[ColumnType, pa.DataType] = {
-    "STRING": pa.string(),
-    "INT64": pa.int64(),
-    "BOOL": pa.bool_(),
-    "DATE": pa.date32(),
-    "TIMESTAMP": pa.timestamp("us", tz="UTC"),
-    "NUMERIC": pa.decimal128(38, 9),
-}
 
 
 def arrow_schema(table: Table) -> pa.Schema:
@@ -55,7 +46,7 @@ def arrow_schema(table: Table) -> pa.Schema:
     Every field is nullable, because BigQuery refuses a REQUIRED Parquet column where the table has a NULLABLE
     one. That the contract's required columns hold no null is what decoding into typed records ensures.
     """
-    return pa.schema([pa.field(column.name, _ARROW_TYPES[column.type]) for column in table.columns])
+    return pa.schema([pa.field(column.name, ARROW_TYPES[column.type]) for column in table.columns])
 
 
 def arrow_tables(page: FlatPage, names: Iterable[str], loaded_at: datetime) -> dict[str, pa.Table]:
@@ -69,24 +60,19 @@ def arrow_tables(page: FlatPage, names: Iterable[str], loaded_at: datetime) -> d
     shared = pa.Table.from_arrays(
         _arrays(SHARED_COLUMNS, page.shared), names=[column.name for column in SHARED_COLUMNS]
     )
+    moment = arrow_array("TIMESTAMP", [loaded_at])[0]
     tables = {}
     for name in names:
-        table, rows = DATA_TABLES[name], page.own[name]
-        parents = page.parents.get(name)
-        common = shared if parents is None else shared.take(pa.array(parents, pa.int64()))
-        moments = pa.repeat(pa.scalar(loaded_at, _ARROW_TYPES["TIMESTAMP"]), len(rows))
-        tables[name] = pa.Table.from_arrays(
-            [*common.columns, *_arrays(table.own_columns, rows), moments], schema=arrow_schema(table)
-        )
+        table, parents = DATA_TABLES[name], page.parents.get(name)
+        common = shared if parents is None else shared.take(arrow_array("INT64", parents))
+        own = _arrays(table.own_columns, page.own[name])
+        moments = pa.repeat(moment, len(common))
+        tables[name] = pa.Table.from_arrays([*common.columns, *own, moments], schema=arrow_schema(table))
     return tables
 
 
-def _arrays(columns: Sequence[Column], rows: Sequence[Row]) -> list[pa.Array]:
-    values: Iterable[Sequence[Any]] = zip(*rows, strict=True) if rows else [()] * len(columns)
-    return [
-        pa.array(column_values, _ARROW_TYPES[column.type])
-        for column, column_values in zip(columns, values, strict=True)
-    ]
+def _arrays(columns: Sequence[Column], values: Sequence[Values]) -> list[pa.Array]:
+    return [arrow_array(column.type, values) for column, values in zip(columns, values, strict=True)]
 
 
 @dataclass(frozen=True)
@@ -268,5 +254,5 @@ def _with_plain_money(table: pa.Table) -> pa.Table:
     for index, field in enumerate(table.schema):
         if pa.types.is_decimal(field.type):
             text = [None if amount is None else f"{amount:f}" for amount in table[index].to_pylist()]
-            table = table.set_column(index, field.name, pa.array(text, pa.string()))
+            table = table.set_column(index, field.name, arrow_array("STRING", text))
     return table

@@ -429,26 +429,27 @@ class TestDigest:
     def test_the_fixed_digests_hold_for_ever(self) -> None:
         key = (
             '["2025-09-01","dc9f6c26-b22c-4831-8d01-0446bada88f1","user_actor","developer@company.com",'
-            '"api",null,"vscode",null,'
+            '"api",null,"vscode",null,0]'
         )
+        key_hash = hashlib.sha256(key.encode()).digest()
         rows = {
-            "usage": ['5,1543,892,12,2,45,5,12,2,8,1,3,0,68,8,1,100000,35000,10000,5000,"1025.000000000","USD"]'],
-            "model_usage": ['"claude-sonnet-4-5-20250929",100000,35000,10000,5000,"1025.000000000","USD"]'],
+            "usage": ['[5,1543,892,12,2,45,5,12,2,8,1,3,0,68,8,1,100000,35000,10000,5000,1025000000000,"USD"]'],
+            "model_usage": ['["claude-sonnet-4-5-20250929",100000,35000,10000,5000,1025000000000,"USD"]'],
             "tool_usage": [
-                '"edit_tool",45,5]',
-                '"multi_edit_tool",12,2]',
-                '"write_tool",8,1]',
-                '"notebook_edit_tool",3,0]',
+                '["edit_tool",45,5]',
+                '["multi_edit_tool",12,2]',
+                '["write_tool",8,1]',
+                '["notebook_edit_tool",3,0]',
             ],
         }
         computed = {
-            table: f"{sum(int(hashlib.sha256((key + row).encode()).hexdigest()[:32], 16) for row in own) % 2**128:032x}"
+            table: f"{sum(int(hashlib.sha256(key_hash + row.encode()).hexdigest(), 16) for row in own) % 2**128:032x}"
             for table, own in rows.items()
         }
         assert computed == {
-            "usage": "5c2f086267c050bdc66a1b5bdceaf562",
-            "model_usage": "19bc963552a0a76dacc6056053972178",
-            "tool_usage": "73f205f9225e5505688c36096c6f4098",
+            "usage": "65b407b6c315e4e7d033e02bcedfc8b7",
+            "model_usage": "6e9512cf1c70ecde99cd3589c4c180e0",
+            "tool_usage": "0b377042b7e06c25f51b745eb34d37f3",
         }
         assert digests([official_example()]) == list(computed.values())
 

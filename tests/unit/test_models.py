@@ -253,7 +253,7 @@ def test_an_amount_is_read_exactly(literal: str, amount: str, sessions: str) -> 
 
     read = value_at(decode_report(body), AMOUNT)
 
-    assert isinstance(read, Decimal)
+    assert type(read) in (int, Decimal)
     assert read == Decimal(amount)
 
 
@@ -299,7 +299,8 @@ def test_an_amount_that_is_none_is_refused_by_its_path(literal: str, sessions: s
 
     # Integers of thousands of digits are refused before the second way knows the fields' names.
     if len(literal) < 1000 or sessions == "5":
-        assert f"`{json_path(AMOUNT)}`" in str(caught.value)
+        assert "amount" in str(caught.value)
+        assert f"`{json_path(AMOUNT[:-1])}" in str(caught.value)
 
 
 @pytest.mark.parametrize(
