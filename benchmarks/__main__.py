@@ -23,6 +23,7 @@ NAMES = (
     "task_overhead",
 )
 RESULTS = Path(__file__).with_name("RESULTS.md")
+NOTES = Path(__file__).with_name("NOTES.md")
 INTRODUCTION = """# Benchmarks
 
 Written by `make bench`; `.venv/bin/nox -s bench -- {names}` prints single ones.
@@ -46,7 +47,7 @@ def main() -> None:
         introduction = INTRODUCTION.format(names=" ".join(NAMES[:2]), machine=machine())
         sections = [_run(name) for name in names]
     if set(names) == set(NAMES):
-        RESULTS.write_text("\n".join([introduction, *map(str, sections)]))
+        RESULTS.write_text("\n".join([introduction, *map(str, sections), NOTES.read_text()]))
         print(f"Written: {RESULTS.relative_to(Path.cwd())}")
 
 

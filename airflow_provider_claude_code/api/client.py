@@ -200,7 +200,7 @@ class ClaudeCodeClient:
 
     def iter_pages(self, day: date, *, limit: int | None = None) -> Iterator[Page]:
         """
-        Yield the checked pages of one UTC day, in the API's order.
+        Yield the pages of one UTC day, in the API's order. Looking at their records checks them.
 
         :param day: the UTC day.
         :param limit: records per page; defaults to the settings' ``page_limit``.
@@ -253,7 +253,7 @@ class AsyncClaudeCodeClient:
         await self._http.aclose()
 
     async def iter_pages(self, day: date, *, limit: int | None = None) -> AsyncIterator[Page]:
-        """Yield the checked pages of one UTC day; see :meth:`ClaudeCodeClient.iter_pages`."""
+        """Yield the pages of one UTC day; see :meth:`ClaudeCodeClient.iter_pages`."""
         walk = DayWalk(day, limit or self._settings.page_limit)
         while walk.query is not None:
             yield walk.read(await self._get(REPORT_PATH, f"the Claude Code usage of {day}", walk.query))

@@ -8,6 +8,8 @@ come at any time. What breaks the contract is refused, and the error names the o
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from decimal import Decimal, InvalidOperation
 from typing import Annotated, Any
 
@@ -123,6 +125,13 @@ class Report(msgspec.Struct, frozen=True, gc=False):
     next_page: str | None
 
 
+class Continuation(msgspec.Struct, frozen=True, gc=False):
+    """Of a page, what tells how the day goes on."""
+
+    has_more: bool
+    next_page: str | None
+
+
 class Organization(msgspec.Struct, frozen=True, gc=False):
     """The answer of ``GET /v1/organizations/me``."""
 
@@ -164,9 +173,20 @@ def _integral_if_possible(literal: str) -> int | Decimal:
 
 
 # Untyped numbers become int or Decimal, never float: an amount keeps its digits.
+_continuation_decoder = msgspec.json.Decoder(Continuation)
 _report_decoder = msgspec.json.Decoder(Report, float_hook=_integral_if_possible)
 _integral_decoder = msgspec.json.Decoder(float_hook=_integral_if_possible)
 _number_encoder = msgspec.json.Encoder(decimal_format="number")
+
+
+def decode_continuation(body: bytes) -> Continuation:
+    """
+    Decode how the day goes on after a page, and look at nothing else of it: a small part of decoding it whole.
+
+    :raises ValueError: as :func:`decode_report`.
+    """
+    with _explained():
+        return _continuation_decoder.decode(body)
 
 
 def decode_report(body: bytes) -> Report:
@@ -176,7 +196,7 @@ def decode_report(body: bytes) -> Report:
     :raises ValueError: the body is not JSON, or not of the report's shape; the message gives the JSON path of
         the offending field and never its value.
     """
-    try:
+    with _explained():
         try:
             return _report_decoder.decode(body)
         except msgspec.ValidationError as error:
@@ -185,6 +205,12 @@ def decode_report(body: bytes) -> Report:
             # 5.0 is the integer 5 to JSON, but not to msgspec, whose message this looks for. It is rare, so it
             # costs a second pass instead of making every count slower; 5.5 still fails, with its path.
             return _report_decoder.decode(_number_encoder.encode(_integral_decoder.decode(body)))
+
+
+@contextmanager
+def _explained() -> Iterator[None]:
+    try:
+        yield
     except msgspec.DecodeError as error:
         raise ValueError(str(error)) from None
     except UnicodeDecodeError:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date
+from functools import cached_property
 
 import httpx
 
-from airflow_provider_claude_code.api.models import Record, decode_report
+from airflow_provider_claude_code.api.models import Continuation, Record, decode_continuation, decode_report
 from airflow_provider_claude_code.exceptions import ClaudeCodeResponseError
 
 REPORT_PATH = "/v1/organizations/usage_report/claude_code"
@@ -19,15 +20,64 @@ MAX_PAGE_LIMIT = 1000
 @dataclass(frozen=True)
 class Page:
     """
-    One checked page.
+    One page of a day.
 
-    :param records: its records, all of the day that was asked for.
-    :param organization_id: the organisation of the key, from the ``anthropic-organization-id`` header;
-        ``None`` when the response has none.
+    :param day: the UTC day that was asked for.
+    :param number: counts the day's pages from 1.
+    :param response: the successful response.
     """
 
-    records: list[Record]
-    organization_id: str | None
+    day: date
+    number: int
+    response: httpx.Response = field(repr=False)
+
+    @property
+    def organization_id(self) -> str | None:
+        """The organisation of the key, from the ``anthropic-organization-id`` header, if there is one."""
+        organization_id: str | None = self.response.headers.get("anthropic-organization-id")
+        return organization_id
+
+    @cached_property
+    def records(self) -> list[Record]:
+        """
+        The records, all of the day that was asked for.
+
+        They are decoded and checked when they are first looked at, so that the next page can be on its way.
+
+        :raises ClaudeCodeResponseError: the page breaks the API's contract.
+        """
+        try:
+            records = decode_report(self.response.content).data
+        except ValueError as error:
+            raise self.refusal(f"the page is not a usage report: {error}") from None
+        # The reference documents RFC 3339 at UTC midnight; older versions of it a plain date.
+        midnight = rf"{self.day.isoformat()}(T00:00:00(\.0+)?(Z|[+-]00:00))?"
+        # Few distinct strings stand for many records.
+        if not all(re.fullmatch(midnight, text, re.ASCII | re.IGNORECASE) for text in {r.date for r in records}):
+            raise self.refusal("the page holds a record of another day")
+        return records
+
+    def continuation(self) -> Continuation:
+        """
+        Return how the day goes on after this page.
+
+        :raises ClaudeCodeResponseError: the page does not tell.
+        """
+        try:
+            return decode_continuation(self.response.content)
+        except ValueError as error:
+            raise self.refusal(f"the page is not a usage report: {error}") from None
+
+    def refusal(self, problem: str) -> ClaudeCodeResponseError:
+        """Return the error that says what is wrong with this page, so that nothing of its day may be used."""
+        request_id = self.response.headers.get("request-id")
+        return ClaudeCodeResponseError(
+            f"The Claude Code usage report for {self.day} cannot be trusted, so nothing of it is published: "
+            f"{problem} (page {self.number}, request-id {request_id}). Try again; if it stays, "
+            "check that no proxy rewrites the answers, and report the request-id to Anthropic's support.",
+            status=self.response.status_code,
+            request_id=request_id,
+        )
 
 
 class DayWalk:
@@ -38,7 +88,8 @@ class DayWalk:
     sends it and hands the response to :meth:`read`, until there is nothing more to ask.
 
     Each of these loses or repeats data without anybody noticing, so each ends the walk with an error:
-    ``has_more`` without a ``next_page``, a cursor that was followed before, a record of another day.
+    ``has_more`` without a ``next_page``, a cursor that was followed before. A record of another day does so when
+    the page's records are looked at.
     """
 
     def __init__(self, day: date, limit: int) -> None:
@@ -46,40 +97,23 @@ class DayWalk:
         self.query: dict[str, str | int] | None = {"starting_at": day.isoformat(), "limit": limit}
         self._first_query = self.query
         self._cursors: set[str] = set()
-        # The reference documents RFC 3339 at UTC midnight; older versions of it a plain date.
-        self._date = re.compile(rf"{day.isoformat()}(T00:00:00(\.0+)?(Z|[+-]00:00))?", re.ASCII | re.IGNORECASE)
 
     def read(self, response: httpx.Response) -> Page:
         """
-        Check a page and set ``query`` to what is to be asked next.
+        Return a page and set ``query`` to what is to be asked next.
 
         :param response: the successful response to the request described by ``query``.
-        :raises ClaudeCodeResponseError: the page breaks the API's contract.
+        :raises ClaudeCodeResponseError: the page does not tell how to go on.
         """
-        try:
-            report = decode_report(response.content)
-        except ValueError as error:
-            raise self._refusal(response, f"the page is not a usage report: {error}") from None
-        # Few distinct strings stand for many records.
-        if not all(self._date.fullmatch(text) for text in {record.date for record in report.data}):
-            raise self._refusal(response, "the page holds a record of another day")
-        if report.has_more:
-            if not report.next_page:
-                raise self._refusal(response, "has_more is true but there is no next_page")
-            if report.next_page in self._cursors:
-                raise self._refusal(response, "next_page repeats an earlier cursor")
-            self._cursors.add(report.next_page)
-            self.query = {**self._first_query, "page": report.next_page}
+        page = Page(self.day, len(self._cursors) + 1, response)
+        continuation = page.continuation()
+        if continuation.has_more:
+            if not continuation.next_page:
+                raise page.refusal("has_more is true but there is no next_page")
+            if continuation.next_page in self._cursors:
+                raise page.refusal("next_page repeats an earlier cursor")
+            self._cursors.add(continuation.next_page)
+            self.query = {**self._first_query, "page": continuation.next_page}
         else:
             self.query = None
-        return Page(report.data, response.headers.get("anthropic-organization-id"))
-
-    def _refusal(self, response: httpx.Response, problem: str) -> ClaudeCodeResponseError:
-        request_id = response.headers.get("request-id")
-        return ClaudeCodeResponseError(
-            f"The Claude Code usage report for {self.day} cannot be trusted, so nothing of it is published: "
-            f"{problem} (page {len(self._cursors) + 1}, request-id {request_id}). Try again; if it stays, "
-            "check that no proxy rewrites the answers, and report the request-id to Anthropic's support.",
-            status=response.status_code,
-            request_id=request_id,
-        )
+        return page

@@ -132,7 +132,7 @@ class ClaudeCodeHook(BaseHook):
 
     def iter_pages(self, day: str | date) -> Iterator[Page]:
         """
-        Yield the checked pages of one UTC day.
+        Yield the pages of one UTC day. Looking at their records checks them.
 
         :param day: ``YYYY-MM-DD`` or a date.
         :raises ClaudeCodeAPIError: the day cannot be read whole; what came before must not be used then.
@@ -195,7 +195,7 @@ class ClaudeCodeHook(BaseHook):
             )
             with ClaudeCodeClient(settings) as client:
                 organization = client.get_organization()
-                next(client.iter_pages(day, limit=1))
+                client.has_records(day)
         except ClaudeCodeError as error:
             return False, str(error)
         except Exception as error:

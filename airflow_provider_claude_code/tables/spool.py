@@ -35,7 +35,7 @@ from airflow_provider_claude_code.tables.contract import (
 )
 from airflow_provider_claude_code.tables.flatten import FlatPage, Flattener, Values
 
-ROW_GROUP_ROWS = 50_000
+ROW_GROUP_ROWS = 20_000
 """Rows of a Parquet row group: enough to compress and scan well, few enough to hold in memory."""
 
 

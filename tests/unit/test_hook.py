@@ -273,9 +273,9 @@ class TestReading:
     def test_the_async_client(self, hook: ClaudeCodeHook) -> None:
         async def read() -> list[Any]:
             async with await hook.get_async_conn() as client:
-                return [page async for page in client.iter_pages(DAY)]
+                return [page.records async for page in client.iter_pages(DAY)]
 
-        assert asyncio.run(read()) == list(hook.iter_pages(DAY))
+        assert asyncio.run(read()) == [page.records for page in hook.iter_pages(DAY)]
 
     @pytest.mark.parametrize("day", ["20250901", "None", datetime(2025, 9, 1, tzinfo=UTC)])
     def test_no_day_is_refused_before_anything_is_asked(self, hook: ClaudeCodeHook, sandbox: Sandbox, day: Any) -> None:

@@ -47,6 +47,7 @@ def walk_through(*responses: httpx.Response, limit: int = 1000) -> tuple[list[Pa
     while walk.query is not None:
         queries.append(walk.query)
         pages.append(walk.read(next(answers)))
+        _ = pages[-1].records
     assert next(answers, None) is None, "the walk ended early"
     return pages, queries
 
@@ -220,6 +221,6 @@ def test_a_walk_that_was_refused_does_not_go_on() -> None:
     walk.read(response([record()], "1"))
 
     with pytest.raises(ClaudeCodeResponseError):
-        walk.read(response([record("2025-08-31")]))
+        walk.read(response([record()], has_more=True))
 
     assert walk.query == {"starting_at": "2025-09-01", "limit": 1000, "page": "1"}

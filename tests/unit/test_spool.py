@@ -276,7 +276,7 @@ def test_many_small_pages_become_few_large_row_groups(tmp_path: Path) -> None:
         assert sum(group.num_rows for group in groups) == metadata.num_rows == files[table].row_count == rows
         assert all(10_000 <= group.num_rows <= 100_000 for group in groups)
         assert {group.column(0).compression for group in groups} == {"ZSTD"}
-        assert len(groups) <= math.ceil(rows / 40_000)
+        assert len(groups) <= math.ceil(rows / 15_000)
     assert duckdb.sql(
         f"SELECT count(*), count(DISTINCT record_id), max(key_ordinal), sum(estimated_cost_cents) "
         f"FROM read_parquet('{files['usage'].path}')"
