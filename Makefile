@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo demo-bigquery test e2e bench lint lock docs clean
+.PHONY: help install demo demo-bigquery test e2e bench audit lint lock docs clean
 
 help: ## show this list
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -39,6 +39,9 @@ e2e: install ## run the tests in a real Airflow, with the wheel as users install
 
 bench: install ## measure speed, memory and waiting, and write benchmarks/RESULTS.md (25 minutes)
 	@$(BIN)/nox -s bench
+
+audit: install ## look for known vulnerabilities in the pinned packages
+	@$(BIN)/nox -s audit
 
 lint: install ## check style and types
 	@$(BIN)/ruff check .

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import os
+import sys
 from pathlib import Path
 
 import nox
@@ -64,6 +66,31 @@ def bench(session: nox.Session) -> None:
     """Run the benchmarks with the newest Airflow: all of them, or those named after ``--``."""
     _install(session, NEWEST, "bench")
     session.run("python", "-m", "benchmarks", *session.posargs)
+
+
+@nox.session(python=False)
+def audit(session: nox.Session) -> None:
+    """Look for known vulnerabilities in the pinned packages, where the database of them can be reached."""
+    report = Path(session.create_tmp(), "audit.json")
+    report.unlink(missing_ok=True)
+    pip_audit = ["--requirement=requirements-dev.txt", "--no-deps", "--disable-pip", "--progress-spinner=off"]
+    session.run(
+        *[sys.executable, "-m", "pip_audit", *pip_audit, "--format=json", f"--output={report}"],
+        success_codes=[0, 1],
+        silent=True,
+        external=True,
+    )
+    packages = json.loads(report.read_text())["dependencies"] if report.exists() else []
+    # A package that could not be looked up is no failure to pip-audit.
+    audited = [package for package in packages if "vulns" in package]
+    if not audited:
+        session.skip("the database of vulnerabilities cannot be reached")
+    session.log(f"{len(audited)} of {len(packages)} packages were looked up")
+    for package in audited:
+        for vulnerability in package["vulns"]:
+            session.warn(f"{package['name']} {package['version']}: {vulnerability['id']}")
+    if any(package["vulns"] for package in audited):
+        session.error("known vulnerabilities in the pinned packages")
 
 
 def _install(session: nox.Session, airflow: str, group: str) -> None:

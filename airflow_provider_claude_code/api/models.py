@@ -1,8 +1,8 @@
 """
 The report's JSON as types. Read it beside the API reference.
 
-Unknown fields, tools, actor kinds and enum values are accepted, since the API's versioning promise lets them
-come at any time. What breaks the contract is refused, and the error names the offending field's path.
+Unknown fields, tools, actor kinds and enum values are accepted and noted, since the API's versioning promise lets
+them come at any time. What breaks the contract is refused, and the error names the offending field's path.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from decimal import Decimal, InvalidOperation
-from typing import Annotated, Any
+from typing import Annotated, Any, get_args, get_origin
 
 import msgspec
 
@@ -25,14 +25,18 @@ _AMOUNT_LIMIT = 10**MAX_INTEGER_DIGITS
 _PLAIN_NUMBER = re.compile(r"-?[0-9]{1,40}(\.[0-9]{1,80})?([eE][+-]?[0-9]{1,2})?", re.ASCII)
 
 
-class LinesOfCode(msgspec.Struct, frozen=True, gc=False):
+class _Documented(msgspec.Struct, frozen=True, gc=False, forbid_unknown_fields=True):
+    """A part of the report. Fields that the reference does not have are noted, removed and passed over."""
+
+
+class LinesOfCode(_Documented, frozen=True):
     """Lines that Claude Code added and removed."""
 
     added: Count
     removed: Count
 
 
-class CoreMetrics(msgspec.Struct, frozen=True, gc=False):
+class CoreMetrics(_Documented, frozen=True):
     """What was done in the record's sessions."""
 
     num_sessions: Count
@@ -41,14 +45,14 @@ class CoreMetrics(msgspec.Struct, frozen=True, gc=False):
     pull_requests_by_claude_code: Count
 
 
-class ToolAction(msgspec.Struct, frozen=True, gc=False):
+class ToolAction(_Documented, frozen=True):
     """How often people accepted and rejected what a tool offered."""
 
     accepted: Count
     rejected: Count
 
 
-class Tokens(msgspec.Struct, frozen=True, gc=False):
+class Tokens(_Documented, frozen=True):
     """Tokens of one model."""
 
     input: Count
@@ -57,7 +61,7 @@ class Tokens(msgspec.Struct, frozen=True, gc=False):
     cache_creation: Count
 
 
-class EstimatedCost(msgspec.Struct, frozen=True, gc=False):
+class EstimatedCost(_Documented, frozen=True):
     """
     Estimated cost of one model's usage, in minor units of ``currency`` ("cents for USD").
 
@@ -77,7 +81,7 @@ class EstimatedCost(msgspec.Struct, frozen=True, gc=False):
             raise ValueError(f"`amount` must have at most {MAX_INTEGER_DIGITS} integer digits")
 
 
-class ModelUsage(msgspec.Struct, frozen=True, gc=False):
+class ModelUsage(_Documented, frozen=True):
     """One entry of ``model_breakdown``."""
 
     model: str
@@ -85,11 +89,17 @@ class ModelUsage(msgspec.Struct, frozen=True, gc=False):
     estimated_cost: EstimatedCost
 
 
-# The two kinds of actor that the reference documents, and the field that identifies one.
+# The two kinds of actor that the reference documents, and the field that identifies one. It has no other field.
 ACTOR_ID_FIELDS = {"user_actor": "email_address", "api_actor": "api_key_name"}
 
 
-class Record(msgspec.Struct, frozen=True, gc=False):
+# The values that the reference lists; others are kept all the same.
+KNOWN_CUSTOMER_TYPES = {"api", "subscription"}
+KNOWN_SUBSCRIPTION_TYPES = {"enterprise", "team", None}
+KNOWN_CURRENCIES = {"USD"}
+
+
+class Record(_Documented, frozen=True):
     """
     Usage of one actor on one UTC day, in one terminal type, locally or remotely.
 
@@ -117,7 +127,7 @@ class Record(msgspec.Struct, frozen=True, gc=False):
             raise ValueError(f"`actor.{field}` must be a string or null")
 
 
-class Report(msgspec.Struct, frozen=True, gc=False):
+class Report(_Documented, frozen=True):
     """The body of one page."""
 
     data: list[Record]
@@ -189,22 +199,43 @@ def decode_continuation(body: bytes) -> Continuation:
         return _continuation_decoder.decode(body)
 
 
-def decode_report(body: bytes) -> Report:
+def decode_report(body: bytes) -> tuple[Report, set[str]]:
     """
     Decode one page.
 
+    :return: the page, and the paths of the fields that the reference does not have, such as ``data[].new_field``.
     :raises ValueError: the body is not JSON, or not of the report's shape; the message gives the JSON path of
         the offending field and never its value.
     """
     with _explained():
         try:
-            return _report_decoder.decode(body)
+            return _report_decoder.decode(body), set()
         except msgspec.ValidationError as error:
-            if "Expected `int`, got `float`" not in str(error):
+            # 5.0 is the integer 5 to JSON, but not to msgspec, whose messages these are. Both are rare, so they cost
+            # a second pass instead of making every page slower; 5.5 still fails, with its path.
+            if not re.search("Expected `int`, got `float`|unknown field", str(error)):
                 raise
-            # 5.0 is the integer 5 to JSON, but not to msgspec, whose message this looks for. It is rare, so it
-            # costs a second pass instead of making every count slower; 5.5 still fails, with its path.
-            return _report_decoder.decode(_number_encoder.encode(_integral_decoder.decode(body)))
+            content = _integral_decoder.decode(body)
+            unknown: set[str] = set()
+            _remove_unknown_fields(content, Report, "", unknown)
+            return _report_decoder.decode(_number_encoder.encode(content)), unknown
+
+
+def _remove_unknown_fields(content: Any, type_: Any, path: str, unknown: set[str]) -> None:
+    """Remove what the type does not name, and note its path."""
+    if isinstance(content, list) and get_origin(type_) is list:
+        for item in content:
+            _remove_unknown_fields(item, get_args(type_)[0], f"{path}[]", unknown)
+    elif isinstance(content, dict) and get_origin(type_) is dict:
+        for value in content.values():
+            _remove_unknown_fields(value, get_args(type_)[1], f"{path}{{}}", unknown)
+    elif isinstance(content, dict) and isinstance(type_, type) and issubclass(type_, _Documented):
+        types = {field.encode_name: field.type for field in msgspec.structs.fields(type_)}
+        for name in content.keys() - types.keys():
+            del content[name]
+            unknown.add(f"{path}.{name}".removeprefix("."))
+        for name, value in content.items():
+            _remove_unknown_fields(value, types[name], f"{path}.{name}".removeprefix("."), unknown)
 
 
 @contextmanager

@@ -37,7 +37,7 @@ class Page:
         organization_id: str | None = self.response.headers.get("anthropic-organization-id")
         return organization_id
 
-    @cached_property
+    @property
     def records(self) -> list[Record]:
         """
         The records, all of the day that was asked for.
@@ -46,16 +46,29 @@ class Page:
 
         :raises ClaudeCodeResponseError: the page breaks the API's contract.
         """
+        return self._content[0]
+
+    @property
+    def unknown_fields(self) -> set[str]:
+        """
+        The paths of fields that the API reference does not have.
+
+        :raises ClaudeCodeResponseError: the page breaks the API's contract.
+        """
+        return self._content[1]
+
+    @cached_property
+    def _content(self) -> tuple[list[Record], set[str]]:
         try:
-            records = decode_report(self.response.content).data
+            report, unknown_fields = decode_report(self.response.content)
         except ValueError as error:
             raise self.refusal(f"the page is not a usage report: {error}") from None
         # The reference documents RFC 3339 at UTC midnight; older versions of it a plain date.
         midnight = rf"{self.day.isoformat()}(T00:00:00(\.0+)?(Z|[+-]00:00))?"
         # Few distinct strings stand for many records.
-        if not all(re.fullmatch(midnight, text, re.ASCII | re.IGNORECASE) for text in {r.date for r in records}):
+        if not all(re.fullmatch(midnight, text, re.ASCII | re.IGNORECASE) for text in {r.date for r in report.data}):
             raise self.refusal("the page holds a record of another day")
-        return records
+        return report.data, unknown_fields
 
     def continuation(self) -> Continuation:
         """

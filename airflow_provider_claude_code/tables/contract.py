@@ -219,7 +219,8 @@ LOADS = Table(
         Column(
             "unknown_names",
             "STRING",
-            "JSON array of tools and actor kinds that the API reference did not list when this version was made.",
+            "JSON array of what the API reference did not list when this version was made: names of tools and actor "
+            "kinds, paths of fields, such as data[].new_field, and of fields with an unlisted value.",
         ),
         Column("actor_identity", "STRING", "plain, or hmac when actor_id holds pseudonyms."),
         Column(

@@ -13,7 +13,15 @@ from typing import Any
 
 import msgspec
 
-from airflow_provider_claude_code.api.models import ACTOR_ID_FIELDS, INT64_MAX, MAX_INTEGER_DIGITS, Record
+from airflow_provider_claude_code.api.models import (
+    ACTOR_ID_FIELDS,
+    INT64_MAX,
+    KNOWN_CURRENCIES,
+    KNOWN_CUSTOMER_TYPES,
+    KNOWN_SUBSCRIPTION_TYPES,
+    MAX_INTEGER_DIGITS,
+    Record,
+)
 from airflow_provider_claude_code.exceptions import ClaudeCodeResponseError
 from airflow_provider_claude_code.tables.contract import (
     DATA_TABLES,
@@ -107,6 +115,7 @@ class Flattener:
 
         :raises ClaudeCodeResponseError: a sum does not fit its column.
         """
+        self._note_unknown_values(records)
         key = self._key(records)
         key_hashes = [hashlib.sha256(line).digest() for line in _lines([*key, [0] * len(records)])]
         model_counts = [len(record.model_breakdown) for record in records]
@@ -123,6 +132,13 @@ class Flattener:
         )
         self._add_to_totals(page, key_hashes)
         return page
+
+    def _note_unknown_values(self, records: Sequence[Record]) -> None:
+        """Note the fields that bear a value which the reference does not list, for whoever looks into the tables."""
+        if not KNOWN_CUSTOMER_TYPES.issuperset(record.customer_type for record in records):
+            self.totals.unknown_names.add("data[].customer_type")
+        if not KNOWN_SUBSCRIPTION_TYPES.issuperset(record.subscription_type for record in records):
+            self.totals.unknown_names.add("data[].subscription_type")
 
     def _key(self, records: Sequence[Record]) -> list[Values]:
         """Return the columns that identify a record on its day, in the order of the shared columns."""
@@ -142,6 +158,7 @@ class Flattener:
         actor_id: str | None
         if id_field := ACTOR_ID_FIELDS.get(kind):
             actor_id = actor[id_field]
+            self.totals.unknown_names.update(f"data[].actor.{name}" for name in actor.keys() - {"type", id_field})
         else:
             self.totals.unknown_names.add(kind)
             actor_id = _encode_canonically({k: v for k, v in actor.items() if k != "type"}).decode()
@@ -175,6 +192,8 @@ class Flattener:
         totals.billionths_of_all_currencies += sum(cents)
         totals.currencies.update(currencies)
         totals.unknown_names.update(set(tools[0]).difference(KNOWN_TOOLS))
+        if not KNOWN_CURRENCIES.issuperset(currencies):
+            totals.unknown_names.add("data[].model_breakdown[].estimated_cost.currency")
 
         *sums, record_cents, _ = usage[_SUMMED]
         largest = max(max(filter(None, column), default=0) for column in sums)

@@ -98,6 +98,7 @@ class Load:
             # A string, since XCom would carry a Decimal through a float.
             "estimated_cost_cents": None if cost is None else _plain(cost),
             "complete": self.complete,
+            "unknown_names": sorted(self.totals.unknown_names),
             "load_id": self.load_id,
         }
 

@@ -241,6 +241,15 @@ class ClaudeCodeTransferOperator(BaseOperator):
         """Tell Airflow what was loaded: XCom, assets, lineage."""
         if not any(day["published"] for day in loaded):
             raise AirflowSkipException(f"The API has no records of {', '.join(day['day'] for day in loaded)}.")
+        unknown_names = {name for day in loaded for name in day["unknown_names"]}
+        if unknown_names:
+            self.log.warning(
+                "The API reports what its reference did not list when this version was made: %s. Nothing is lost of "
+                "tools, actor kinds and values; of fields only the name is kept. A newer version of the provider may "
+                "know them.",
+                ", ".join(sorted(unknown_names)),
+            )
+        loaded = [day | {"unknown_names": len(day["unknown_names"])} for day in loaded]
         self.loaded = loaded
         summary: dict[str, Any] = {"days": loaded}
         for outlet in self.outlets:
@@ -298,6 +307,7 @@ class ClaudeCodeTransferOperator(BaseOperator):
         with DaySpool(directory, flattener, self.tables, self.file_format, load_id, loaded_at) as spool:
             for number, page in enumerate(read_ahead(self.hook.iter_pages(day)), start=1):
                 spool.write(page.records)
+                spool.totals.unknown_names |= page.unknown_fields
                 organization_id = organization_id or page.organization_id
                 self.log.log(
                     logging.DEBUG if number % PROGRESS_PAGES else logging.INFO,

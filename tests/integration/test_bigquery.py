@@ -1584,6 +1584,7 @@ class TestReport:
             "num_sessions": 15,
             "estimated_cost_cents": "3075",
             "complete": True,
+            "unknown_names": 0,
             "load_id": dataset.loads()[0]["load_id"],
             "published": True,
             "tables": {table: dataset.table_id(table) for table in TABLES},

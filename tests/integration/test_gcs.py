@@ -999,6 +999,7 @@ class TestReports:
                 "num_sessions": 15,
                 "estimated_cost_cents": "3075",
                 "complete": True,
+                "unknown_names": 0,
                 "load_id": place.commit_records(day)["usage"]["load_id"],
                 "published": True,
                 "files": {table: f"{root}/{table}/dt={day}/{table}.parquet" for table in TABLES},

@@ -51,6 +51,7 @@ from tests.records import DAY, Json, model, official_example, people
 
 ROOT = Path(__file__).parents[2]
 TABLES = ("usage", "model_usage", "tool_usage")
+ACTION = {"accepted": 1, "rejected": 0}
 SECRET = "correct horse battery staple"
 Tree = dict[str, bytes]
 
@@ -200,6 +201,15 @@ def serve(sandbox: Sandbox, count: int, **changes: Any) -> None:
     sandbox.records = lambda day, _: people(count, day, **changes)
 
 
+Log = Callable[[], str]
+
+
+@pytest.fixture
+def log(caplog: pytest.LogCaptureFixture, capsys: pytest.CaptureFixture[str]) -> Log:
+    """What was logged so far; some versions of Airflow print it, others hand it to the standard library."""
+    return lambda: caplog.text + capsys.readouterr().out
+
+
 def serve_differently_each_time(sandbox: Sandbox) -> None:
     """Let every walk through a day find one person more."""
     walks = itertools.count(2)
@@ -288,6 +298,28 @@ class TestLayout:
             assert row["repeated_keys"] == 2
             assert json.loads(row["unknown_names"]) == ["service_actor", "zap_tool"]
         assert [row["key_ordinal"] for row in place.rows("usage")] == [0, 0, 1, 2]
+
+    def test_what_is_new_in_the_api_is_loaded_counted_and_named_once_a_run(
+        self, sandbox: Sandbox, place: Place, log: Log
+    ) -> None:
+        new = {"customer_type": "canary-value", "team": "canary-value", "tool_actions": {"zap_tool": ACTION}}
+        sandbox.records = lambda day, _: [*people(2, day), *people(1, day, terminal_type="tmux", **new)]
+
+        days = load(place, lookback_days=2)["days"]
+
+        assert [day["rows"]["usage"] for day in days] == [3, 3, 3]
+        assert [day["unknown_names"] for day in days] == [3, 3, 3]
+        for row in place.commit_records().values():
+            assert json.loads(row["unknown_names"]) == ["data[].customer_type", "data[].team", "zap_tool"]
+        text = log()
+        assert text.count("data[].customer_type, data[].team, zap_tool") == text.count("zap_tool") == 1
+        assert "canary-value" not in text
+
+    def test_what_the_reference_lists_is_no_news(self, sandbox: Sandbox, place: Place, log: Log) -> None:
+        [day] = load(place)["days"]
+
+        assert day["unknown_names"] == 0
+        assert "its reference did not list" not in log()
 
     def test_costs_in_two_currencies_have_no_sum_in_loads_and_summary(self, sandbox: Sandbox, place: Place) -> None:
         serve(sandbox, 2, model_breakdown=[model(1), model(1, currency="EUR")])
@@ -700,6 +732,7 @@ class TestSummary:
                     "num_sessions": 15,
                     "estimated_cost_cents": "3075",
                     "complete": True,
+                    "unknown_names": 0,
                     "load_id": rows[0]["load_id"],
                     "published": True,
                 }

@@ -57,7 +57,7 @@ def flatten(*pages: Sequence[Json], pseudonym: Pseudonyms | None = None) -> tupl
     flattener = Flattener(DAY, pseudonym)
     tables: dict[str, Rows] = {"usage": [], "model_usage": [], "tool_usage": []}
     for page in pages:
-        flat = flattener.flatten(decode_report(body(page)).data)
+        flat = flattener.flatten(decode_report(body(page))[0].data)
         for name, table in arrow_tables(flat, tables, LOADED_AT).items():
             tables[name] += table.to_pylist()
     return tables, flattener
@@ -423,6 +423,36 @@ class TestIdentity:
         assert {row["record_id"] for rows in tables.values() for row in rows} == {
             record_id("2025-09-01", ORGANIZATION_ID, "user_actor", pseudonym, "api", None, "vscode", None, 0)
         }
+
+
+class TestDrift:
+    """What the reference does not list is named by its field, never by its value, and lost nowhere."""
+
+    @pytest.mark.parametrize(
+        ("change", "name"),
+        [
+            ({"customer_type": "marketplace"}, "data[].customer_type"),
+            ({"subscription_type": "of tomorrow"}, "data[].subscription_type"),
+            ({"model_breakdown": [model(1, currency="EUR")]}, "data[].model_breakdown[].estimated_cost.currency"),
+            (
+                {"actor": {"type": "user_actor", "email_address": "x", "display_name": "X"}},
+                "data[].actor.display_name",
+            ),
+            ({"actor": {"type": "service_actor", "id": "x"}}, "service_actor"),
+            ({"tool_actions": {"zap_tool": {"accepted": 1, "rejected": 0}}}, "zap_tool"),
+        ],
+        ids=lambda value: value if isinstance(value, str) else "",
+    )
+    def test_a_new_value_is_noted(self, change: Json, name: str) -> None:
+        tables, flattener = flatten([official_example(), official_example(terminal_type="tmux", **change)])
+        assert flattener.totals.unknown_names == {name}
+        assert len(tables["usage"]) == 2
+
+    @pytest.mark.parametrize("subscription_type", ["enterprise", "team", None])
+    @pytest.mark.parametrize("customer_type", ["api", "subscription"])
+    def test_listed_values_are_not(self, customer_type: str, subscription_type: str | None) -> None:
+        record = official_example(customer_type=customer_type, subscription_type=subscription_type)
+        assert flatten([record])[1].totals.unknown_names == set()
 
 
 class TestDigest:

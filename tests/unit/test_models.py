@@ -11,7 +11,8 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from airflow_provider_claude_code.api.models import INT64_MAX, Report, decode_report
+from airflow_provider_claude_code.api import models
+from airflow_provider_claude_code.api.models import INT64_MAX, Report
 from tests.records import official_example
 
 # The guide's example, and a second record in the form of the reference.
@@ -90,6 +91,10 @@ def json_path(path: tuple[str | int, ...]) -> str:
     return text
 
 
+def decode_report(body: bytes) -> Report:
+    return models.decode_report(body)[0]
+
+
 def test_the_guide_example_is_read_field_by_field() -> None:
     report = decode_report(json.dumps(GUIDE_PAGE).encode())
 
@@ -120,14 +125,46 @@ def test_an_empty_page_is_a_page() -> None:
     ids=json_path,
 )
 @pytest.mark.parametrize("value", [None, 1.5, -3, 2**70, "text", {"nested": [1, 2.5, None]}], ids=str)
-def test_a_new_field_changes_nothing(path: tuple[str | int, ...], value: Any) -> None:
-    assert decode_report(body_with(path, value)) == decode_report(json.dumps(GUIDE_PAGE).encode())
+def test_a_new_field_is_noted_by_its_path_and_changes_nothing(path: tuple[str | int, ...], value: Any) -> None:
+    report, unknown_fields = models.decode_report(body_with(path, value))
+
+    assert report == decode_report(json.dumps(GUIDE_PAGE).encode())
+    noted = "".join("[]" if isinstance(step, int) else f".{step}" for step in path).removeprefix(".")
+    assert unknown_fields == {noted.replace("tool_actions.edit_tool", "tool_actions{}")}
 
 
-def test_a_new_field_of_the_envelope_changes_nothing() -> None:
+def test_a_new_field_of_the_envelope_is_noted_and_changes_nothing() -> None:
     body = json.dumps({"request_id": "req_1", **GUIDE_PAGE}).encode()
 
-    assert decode_report(body) == decode_report(json.dumps(GUIDE_PAGE).encode())
+    assert models.decode_report(body) == (decode_report(json.dumps(GUIDE_PAGE).encode()), {"request_id"})
+
+
+def test_several_new_fields_are_noted_together() -> None:
+    page = copy.deepcopy(GUIDE_PAGE)
+    for record in page["data"]:
+        record["team"] = "x"
+        record["core_metrics"]["num_prompts"] = 7.5
+    body = json.dumps(page).encode()
+
+    assert models.decode_report(body) == (
+        decode_report(json.dumps(GUIDE_PAGE).encode()),
+        {"data[].team", "data[].core_metrics.num_prompts"},
+    )
+
+
+def test_no_new_field_is_noted_where_there_is_none() -> None:
+    assert models.decode_report(json.dumps(GUIDE_PAGE).encode())[1] == set()
+
+
+def test_a_new_field_hides_no_mistake_and_shifts_no_path() -> None:
+    page = json.loads(json.dumps(GUIDE_PAGE))
+    page["data"][0]["team"] = "canary"
+    page["data"][1]["core_metrics"]["num_sessions"] = -1
+
+    with pytest.raises(ValueError, match=r"`\$\.data\[1\]\.core_metrics\.num_sessions`") as caught:
+        models.decode_report(json.dumps(page).encode())
+    assert "canary" not in str(caught.value)
+    assert "team" not in str(caught.value)
 
 
 @pytest.mark.parametrize(

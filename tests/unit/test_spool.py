@@ -136,7 +136,7 @@ def spool(
     directory.mkdir(exist_ok=True)
     with DaySpool(directory, Flattener(DAY), tables, file_format, "load-1", LOADED_AT) as day_spool:
         for page in pages:
-            day_spool.write(decode_report(body(page)).data)
+            day_spool.write(decode_report(body(page))[0].data)
         return day_spool.finish()
 
 
@@ -265,7 +265,7 @@ def test_money_is_plain_decimal_text(tmp_path: Path, file_format: FileFormat) ->
 
 
 def test_many_small_pages_become_few_large_row_groups(tmp_path: Path) -> None:
-    page = decode_report(body(people(1000))).data
+    page = decode_report(body(people(1000)))[0].data
     with DaySpool(tmp_path, Flattener(DAY), TABLES, "parquet", "load-1", LOADED_AT) as day_spool:
         for _ in range(120):
             day_spool.write(page)
@@ -343,7 +343,7 @@ def test_a_file_that_exists_is_never_overwritten(tmp_path: Path) -> None:
 
 
 def test_an_error_on_the_way_is_the_one_that_is_seen(tmp_path: Path) -> None:
-    page = decode_report(body(people(1))).data
+    page = decode_report(body(people(1)))[0].data
 
     def fail_after_a_page() -> None:
         with DaySpool(tmp_path, Flattener(DAY), TABLES, "csv", "load-1", LOADED_AT) as day_spool:
