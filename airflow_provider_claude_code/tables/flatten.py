@@ -248,6 +248,7 @@ def _usage(
         known_tools.append([0 if action is None else action.rejected for action in actions])
     _, *tokens, cents, currencies = models
     currency = _only_ones(currencies, model_counts)
+    any_models = [count or None for count in model_counts]
     return [
         [metric.num_sessions for metric in metrics],
         [line.added for line in lines],
@@ -258,8 +259,8 @@ def _usage(
         *(_sums(column, tool_counts) for column in tools[1:]),
         model_counts,
         # What no model entry says is unknown, not zero; a cost over several currencies is no number.
-        *(_unless(_sums(column, model_counts), model_counts) for column in tokens),
-        _unless(_sums(cents, model_counts), currency),
+        *(_where_known(any_models, _sums(column, model_counts)) for column in tokens),
+        _where_known(currency, _sums(cents, model_counts)),
         currency,
     ]
 
@@ -270,9 +271,9 @@ def _sums(values: Values, counts: list[int]) -> list[int]:
     return [running[end] - running[start] for start, end in pairwise(accumulate(counts, initial=0))]
 
 
-def _unless(values: Values, known: Values) -> Values:
-    """Return the values, and null where nothing is known."""
-    return [value if there else None for value, there in zip(values, known, strict=True)]
+def _where_known(known: Values, values: Values) -> Values:
+    """Return the values, and null where the other column is null."""
+    return [None if there is None else value for there, value in zip(known, values, strict=True)]
 
 
 def _only_ones(values: Values, counts: list[int]) -> Values:

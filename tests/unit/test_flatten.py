@@ -425,6 +425,11 @@ class TestIdentity:
         }
 
 
+def test_a_currency_without_a_name_is_one_currency_all_the_same() -> None:
+    row = usage_of(model_breakdown=[model(1, currency=""), model(2, currency="")])
+    assert (row["estimated_cost_cents"], row["currency"]) == (3, "")
+
+
 class TestDrift:
     """What the reference does not list is named by its field, never by its value, and lost nowhere."""
 
