@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 
 CREATE_ONLY = 0
 """The generation that says: there must be no such object yet."""
+UPLOAD_CHUNK = 8 * 2**20
+"""Bytes of a file that are in memory at a time; the client's own choice is 100 MiB. A multiple of 256 KiB."""
 
 
 class GCSStore:
@@ -89,6 +91,7 @@ class GCSStore:
             with source.open("rb") as file:
                 sha256 = hashlib.file_digest(file, "sha256").hexdigest()
             blob = self._blob(key)
+            blob.chunk_size = UPLOAD_CHUNK
             blob.metadata = {"sha256": sha256}
             try:
                 with self._typed_errors(key):

@@ -52,7 +52,7 @@ from airflow_provider_claude_code.exceptions import (
 )
 from airflow_provider_claude_code.sandbox import Faults, Sandbox
 from airflow_provider_claude_code.tables.contract import DATA_TABLES, EXTENSIONS
-from airflow_provider_claude_code.transfers import base
+from airflow_provider_claude_code.transfers import base, gcs_store
 from airflow_provider_claude_code.transfers.base import SupersededError
 from airflow_provider_claude_code.transfers.claude_code_to_gcs import ClaudeCodeToGCSOperator
 from airflow_provider_claude_code.transfers.files import FileTarget
@@ -678,6 +678,21 @@ class TestFailures:
         assert walks(sandbox) == 1
         assert len(place.loads()) == 1
         assert len(place.rows("usage")) == 3
+        place.assert_whole()
+
+    def test_a_large_file_goes_up_in_chunks_and_survives_a_lost_answer_to_one(
+        self, sandbox: Sandbox, gcs: GCSServer, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(google.cloud.storage.blob, "_MAX_MULTIPART_SIZE", 16)
+        monkeypatch.setattr(gcs_store, "UPLOAD_CHUNK", 256 * 1024)
+        serve(sandbox, 20_000)
+        place = Bucket(gcs)
+        gcs.faults = [Fault("objects.upload", name=f"{place.prefix}/usage/*", drop=True)]
+        load(place)
+        assert any(call.status is None for call in gcs.requests)
+        assert [call.status for call in gcs.requests if call.operation == "objects.upload"].count(308) >= 1
+        assert walks(sandbox) == 1
+        assert len(place.rows("usage")) == 20_000
         place.assert_whole()
 
     def test_a_lost_answer_to_a_delete_is_no_error(self, sandbox: Sandbox, place: Bucket) -> None:
