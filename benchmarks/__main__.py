@@ -1,13 +1,14 @@
-"""Run all benchmarks and write RESULTS.md, or run those that are named and print what they say."""
+"""Run all benchmarks, or those that are named, and write what they say into RESULTS.md."""
 
 from __future__ import annotations
 
 import argparse
 import importlib
 import os
+import re
 import sys
 import tempfile
-import time
+from datetime import UTC, datetime
 from pathlib import Path
 
 from benchmarks.measuring import Section, machine
@@ -26,10 +27,10 @@ RESULTS = Path(__file__).with_name("RESULTS.md")
 NOTES = Path(__file__).with_name("NOTES.md")
 INTRODUCTION = """# Benchmarks
 
-Written by `make bench`; `.venv/bin/nox -s bench -- {names}` prints single ones.
+Written by `make bench`; `.venv/bin/nox -s bench -- {names}` measures single ones anew.
 
-Numbers hold for one run on one machine; what is promised are the ratios within it. Compared sides take turns
-(A B A B ...) after a round that does not count. A ratio is the median of the ratios of all rounds.
+Numbers hold for one machine and one run of a section; what is promised are the ratios within it. Compared sides take
+turns (A B A B ...) after a round that does not count. A ratio is the median of the ratios of all rounds.
 
 {machine}"""
 
@@ -45,18 +46,27 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as home:
         os.environ.update(AIRFLOW_HOME=home, AIRFLOW__LOGGING__LOGGING_LEVEL="ERROR")
         introduction = INTRODUCTION.format(names=" ".join(NAMES[:2]), machine=machine())
-        sections = [_run(name) for name in names]
-    if set(names) == set(NAMES):
-        RESULTS.write_text("\n".join([introduction, *map(str, sections), NOTES.read_text()]))
-        print(f"Written: {RESULTS.relative_to(Path.cwd())}")
+        sections = _sections(RESULTS.read_text() if RESULTS.exists() else "")
+        for name in names:
+            section = _run(name)
+            sections |= _sections(section)
+            print(section, flush=True)
+    numbered = sorted(text for title, text in sections.items() if title[0].isdigit())
+    RESULTS.write_text("\n".join([introduction, *numbered, NOTES.read_text()]))
+    print(f"Written: {RESULTS.relative_to(Path.cwd())}")
 
 
-def _run(name: str) -> Section:
-    begun = time.monotonic()
+def _sections(text: str) -> dict[str, str]:
+    """Return the sections of a Markdown text by their titles."""
+    _, *sections = re.split(r"^(?=## )", text, flags=re.MULTILINE)
+    return {section.splitlines()[0].removeprefix("## "): f"{section.rstrip()}\n" for section in sections}
+
+
+def _run(name: str) -> str:
+    begun = f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC, load average {os.getloadavg()[0]:.1f}"
     print(f"{name} ...", file=sys.stderr, flush=True)
     section: Section = importlib.import_module(f"benchmarks.{name}").run()
-    print(f"{section}\n({name}: {time.monotonic() - begun:.0f} s)\n", flush=True)
-    return section
+    return f"{section}\nBegun {begun}.\n"
 
 
 if __name__ == "__main__":

@@ -11,7 +11,6 @@ import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 from typing import TypeVar
@@ -24,7 +23,17 @@ PROJECT = Path(__file__).parents[1]
 REPEATS = 5
 
 LIBRARIES = (
-    *("apache-airflow", "apache-airflow-providers-google", "httpx", "msgspec", "pyarrow", "pandas", "dlt", "duckdb"),
+    *(
+        "airflow-provider-claude-code",
+        "apache-airflow",
+        "apache-airflow-providers-google",
+        "httpx",
+        "msgspec",
+        "pyarrow",
+        "pandas",
+        "dlt",
+        "duckdb",
+    ),
     *("google-cloud-bigquery", "google-cloud-storage"),
 )
 
@@ -157,9 +166,6 @@ def machine() -> str:
     memory = psutil.virtual_memory().total / 2**30
     libraries = ", ".join(f"{name} {version(name)}" for name in LIBRARIES)
     return (
-        f"- {datetime.now(UTC):%Y-%m-%d %H:%M} UTC, airflow-provider-claude-code "
-        f"{version('airflow-provider-claude-code')}\n"
-        f"- {model}, {psutil.cpu_count()} cores, {memory:.0f} GiB, {platform.system()}; "
-        f"load average at the start {os.getloadavg()[0]:.1f}\n"
+        f"- {model}, {psutil.cpu_count()} cores, {memory:.0f} GiB, {platform.system()}\n"
         f"- Python {platform.python_version()}, {libraries}\n"
     )
