@@ -54,6 +54,13 @@ def tests(session: nox.Session, airflow: str) -> None:
     session.run("pytest", *session.posargs)
 
 
+@nox.session(python="3.11")
+def lowest(session: nox.Session) -> None:
+    """Run the unit and integration tests with the lowest versions that pyproject.toml allows."""
+    _install(session, "3.0", "test", "--resolution=lowest-direct")
+    session.run("pytest", *session.posargs)
+
+
 @nox.session(python=PYTHONS)
 def e2e(session: nox.Session) -> None:
     """Run the tests in a real Airflow, the newest."""
@@ -93,7 +100,7 @@ def audit(session: nox.Session) -> None:
         session.error("known vulnerabilities in the pinned packages")
 
 
-def _install(session: nox.Session, airflow: str, group: str) -> None:
+def _install(session: nox.Session, airflow: str, group: str, *options: str) -> None:
     """Install the wheel, an Airflow and what the tests need."""
     folder = Path(session.create_tmp())
     session.run_install("uv", "build", "--quiet", "--wheel", "--out-dir", str(folder), external=True)
@@ -101,6 +108,6 @@ def _install(session: nox.Session, airflow: str, group: str) -> None:
     groups = nox.project.dependency_groups(nox.project.load_toml("pyproject.toml"), group)
     # The newest is pinned as for development; the others get what today's index has.
     pins = ["--constraint", "requirements-dev.txt"] if airflow == NEWEST else []
-    session.install("--quiet", *AIRFLOWS[airflow], f"{wheel}[google]", *groups, *pins)
+    session.install("--quiet", *options, *AIRFLOWS[airflow], f"{wheel}[google]", *groups, *pins)
     # The same version with another content is not installed again otherwise.
     session.install("--quiet", "--no-deps", "--force-reinstall", str(wheel))

@@ -179,7 +179,9 @@ class _BufferedFile:
         self._writer = _open_writer(self._file, schema, file_format)
 
     def write(self, table: pa.Table) -> None:
-        self._buffer.append(table)
+        # Before its version 23 pyarrow's CSV writer writes what came before an empty portion twice: apache/arrow#36889.
+        if table.num_rows:
+            self._buffer.append(table)
         self._buffered_rows += table.num_rows
         if self._buffered_rows >= ROW_GROUP_ROWS:
             self.flush()
