@@ -105,9 +105,11 @@ def _install(session: nox.Session, airflow: str, group: str, *options: str) -> N
     folder = Path(session.create_tmp())
     session.run_install("uv", "build", "--quiet", "--wheel", "--out-dir", str(folder), external=True)
     (wheel,) = folder.glob("*.whl")
-    groups = nox.project.dependency_groups(nox.project.load_toml("pyproject.toml"), group)
+    pyproject = nox.project.load_toml("pyproject.toml")
+    dependencies = [*pyproject["project"]["dependencies"], *pyproject["project"]["optional-dependencies"]["google"]]
     # The newest is pinned as for development; the others get what today's index has.
     pins = ["--constraint", "requirements-dev.txt"] if airflow == NEWEST else []
-    session.install("--quiet", *options, *AIRFLOWS[airflow], f"{wheel}[google]", *groups, *pins)
+    session.install("--quiet", *options, *AIRFLOWS[airflow], *dependencies, *pins)
+    session.install("--quiet", *nox.project.dependency_groups(pyproject, group), *pins)
     # The same version with another content is not installed again otherwise.
     session.install("--quiet", "--no-deps", "--force-reinstall", str(wheel))
