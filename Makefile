@@ -37,7 +37,7 @@ e2e: install ## run the tests in a real Airflow, with the wheel as users install
 	@version=$$($(BIN)/python -c 'import sys; print("%d.%d" % sys.version_info[:2])'); \
 	$(BIN)/nox -s "e2e-$$version"
 
-bench: install ## measure speed, memory and waiting, and write benchmarks/RESULTS.md (25 minutes)
+bench: install ## measure speed, memory and waiting, and write benchmarks/RESULTS.md (half an hour)
 	@$(BIN)/nox -s bench
 
 audit: install ## look for known vulnerabilities in the pinned packages

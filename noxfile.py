@@ -14,7 +14,7 @@ AIRFLOWS = {
     # Each with what its newest patch does not yet run with; pip installs that all the same.
     # 3.0 draws the connection form only where Flask-AppBuilder is; 3.1 has stand-ins of its own for it.
     "3.0": [
-        "apache-airflow==3.0.*",
+        "apache-airflow==3.0.6",
         "cadwyn<6",
         "fastapi<0.118",
         "flask-appbuilder",

@@ -106,7 +106,10 @@ class _Cursor(msgspec.Struct, frozen=True, array_like=True):
     @classmethod
     def parse(cls, text: str) -> "_Cursor":
         """Read a cursor, or raise ValueError."""
-        cursor = msgspec.json.decode(base64.urlsafe_b64decode(text)[9:], type=cls)
+        try:
+            cursor = msgspec.json.decode(base64.urlsafe_b64decode(text)[9:], type=cls)
+        except msgspec.DecodeError as error:  # a ValueError in newer versions of msgspec only
+            raise ValueError(str(error)) from None
         if str(cursor) != text:
             raise ValueError("not a cursor of this server")
         return cursor
