@@ -185,4 +185,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
 if __name__ == "__main__":
     # Airflow's own commands say so to be given the Connections of its database too.
     os.environ.setdefault("_AIRFLOW_PROCESS_CONTEXT", "server")
-    main()
+    try:
+        main()
+    finally:
+        # Airflow 3.0 may log when the process ends, too.
+        sys.stdout = sys.stderr
