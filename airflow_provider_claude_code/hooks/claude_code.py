@@ -96,10 +96,12 @@ class ClaudeCodeHook(BaseHook):
 
         :raises ClaudeCodeConfigurationError: the Connection has none, or one that could be guessed.
         """
-        secret = self.get_connection(self.claude_code_conn_id).extra_dejson.get("pseudonym_secret")
-        if secret:
-            mask_secret(secret)
-        return Pseudonyms(secret)
+        secret = _mapping(self.get_connection(self.claude_code_conn_id).extra_dejson).get("pseudonym_secret")
+        if not secret:
+            return Pseudonyms(None)
+        # A Connection in JSON may hold a number.
+        mask_secret(str(secret))
+        return Pseudonyms(str(secret))
 
     def get_conn(self) -> ClaudeCodeClient:
         """
@@ -222,10 +224,9 @@ def fail_without_retry() -> Iterator[None]:
         raise AirflowFailException(str(error)) from error
 
 
-def _client_settings(connection: Connection, extra: Mapping[str, Any]) -> ClientSettings:
+def _client_settings(connection: Connection, extra: Any) -> ClientSettings:
     """Read the Connection's fields; an empty one, which forms store too, means its default."""
-    if not isinstance(extra, Mapping):
-        raise ClaudeCodeConfigurationError("The Connection's extra is not a JSON object.")
+    extra = _mapping(extra)
     if connection.port:
         raise ClaudeCodeConfigurationError(
             "The Connection has a port of its own: write it into the API base URL instead, as https://host:port."
@@ -244,6 +245,12 @@ def _client_settings(connection: Connection, extra: Mapping[str, Any]) -> Client
         except (TypeError, ValueError, OverflowError):
             raise ClaudeCodeConfigurationError(f"The Connection's {name} is not a number: {value!r}.") from None
     return ClientSettings(api_key=connection.password or "", **values)
+
+
+def _mapping(extra: Any) -> Mapping[str, Any]:
+    if not isinstance(extra, Mapping):
+        raise ClaudeCodeConfigurationError("The Connection's extra is not a JSON object.")
+    return extra
 
 
 def _whole(value: Any) -> int:

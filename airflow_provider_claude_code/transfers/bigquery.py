@@ -203,11 +203,11 @@ class BigQueryTarget:
         with _typed_errors(self._dataset):
             self._wait(started)
             for table, rows in started.row_counts.items():
+                if rows == 0:
+                    self._delete_older_rows(table, day, started)
+            # After all deletions: another writer may have loaded again between a look and what it led to.
+            for table, rows in started.row_counts.items():
                 moment = self._loaded_at(table, day)
-                if rows == 0 and moment is not None and _microseconds(moment) < started.loaded_at:
-                    # Loading no rows did not empty the partition; newer rows are another writer's.
-                    self._client.delete_table(_partition(self.table_id(table), day), not_found_ok=True)
-                    moment = None
                 if (None if moment is None else _microseconds(moment)) != (started.loaded_at if rows else None):
                     raise SupersededError(f"another writer replaced {self.table_id(table)} of {day}")
             self._append_loads(started, day)
@@ -228,20 +228,15 @@ class BigQueryTarget:
         """Create what is missing and return the tables; refuse what does not fit before anything is changed."""
         dataset = self._get_or_create_dataset()
         self._location = dataset.location
-        contracts = [DATA_TABLES[table] for table in self._tables] + [LOADS]
+        # Every load has loads, so of two organisations that find nothing yet, its creator is the one that may go on.
+        contracts = [LOADS] + [DATA_TABLES[table] for table in self._tables]
         existing = {contract.name: self._find_table(contract.name) for contract in contracts}
         label = _label_value(load.organization_id)
         problems = []
         for contract in contracts:
             if (table := existing[contract.name]) is not None:
                 problems += [f"{self.table_id(contract.name)}: {text}" for text in differences(table, contract)]
-                owner = table.labels.get(ORGANIZATION_LABEL)
-                if owner not in (None, label):
-                    raise ClaudeCodeConfigurationError(
-                        f"{self.table_id(contract.name)} holds the usage of organisation {owner}, but the key belongs "
-                        f"to {load.organization_id}. Replacing a day would delete the other's: give each organisation "
-                        "a dataset or a table_prefix of its own."
-                    )
+                self._refuse_another_owner(table, load)
         if problems:
             raise ClaudeCodeConfigurationError(
                 "Tables that exist do not fit, and nothing was loaded. " + "; ".join(problems) + ". Choose another "
@@ -253,8 +248,19 @@ class BigQueryTarget:
             tables[contract.name] = (
                 self._create_table(contract, label) if table is None else self._complete_table(table, contract, label)
             )
+            # One that was missing may have been created by another organisation's load since.
+            self._refuse_another_owner(tables[contract.name], load)
             self._warn_of_expiration(tables[contract.name], dataset, load.day)
         return tables
+
+    def _refuse_another_owner(self, table: bigquery.Table, load: Load) -> None:
+        owner = table.labels.get(ORGANIZATION_LABEL)
+        if owner not in (None, _label_value(load.organization_id)):
+            raise ClaudeCodeConfigurationError(
+                f"{table.project}.{table.dataset_id}.{table.table_id} holds the usage of organisation {owner}, but the "
+                f"key belongs to {load.organization_id}. Replacing a day would delete the other's: give each "
+                "organisation a dataset or a table_prefix of its own."
+            )
 
     def _get_or_create_dataset(self) -> bigquery.Dataset:
         try:
@@ -335,6 +341,12 @@ class BigQueryTarget:
             # A view, or not partitioned by day: the check of the tables says so.
             return None
         return rows[0]["loaded_at"] if rows else None
+
+    def _delete_older_rows(self, table: str, day: date, started: StartedLoad) -> None:
+        """Delete what a load of no rows has left in a partition; newer rows are another writer's."""
+        moment = self._loaded_at(table, day)
+        if moment is not None and _microseconds(moment) < started.loaded_at:
+            self._client.delete_table(_partition(self.table_id(table), day), not_found_ok=True)
 
     def _row_count(self, table: str, day: date) -> int:
         try:

@@ -1327,38 +1327,6 @@ class TestKilledWriters:
 
 
 class TestTwoWriters:
-    @pytest.mark.parametrize("loaded_before", [False, True])
-    def test_one_that_runs_between_any_two_requests_of_another_leaves_the_day_whole(
-        self, sandbox: Sandbox, dataset: Dataset, loaded_before: bool
-    ) -> None:
-        overtaken = 0
-        for number in itertools.count():
-            fresh = dataset if loaded_before else Dataset(dataset.server)
-            walks = itertools.count(2)
-            sandbox.records = lambda day, _, walks=walks: people(next(walks), day)
-            if loaded_before and number == 0:
-                load(fresh)
-            with pytest.MonkeyPatch.context() as patch:
-                run_id = uuid.uuid4().hex
-                steps = Steps(patch, number, lambda fresh=fresh: load(fresh))
-                [day] = load(fresh, run_id=run_id)["days"]
-            try:
-                count = len(fresh.rows("usage"))
-                fresh.assert_holds(people(count))
-                assert count in range(2, next(walks))
-            except AssertionError as error:
-                error.add_note(f"The other writer came before request {number} of {steps.log}")
-                raise
-            if len(steps.log) <= number:
-                break
-            if not loaded_before and _starts_a_job(steps.log[number]):
-                # From here on it is as with tables that were there before.
-                break
-            overtaken += day["jobs"]["usage"].endswith("_2")
-        assert number > 12
-        # Mostly the first has to load again.
-        assert overtaken > 5
-
     def start(self, dataset: Dataset, **arguments: Any) -> Any:
         """Start a load whose day the second half of the test finishes."""
         started: list[Any] = []

@@ -41,8 +41,6 @@ from airflow.providers.common.compat.sdk import (
 )
 from airflow.providers.google.cloud.hooks.gcs import GCSHook
 from google.auth.credentials import AnonymousCredentials
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
 
 from airflow_provider_claude_code.exceptions import (
     ClaudeCodeEmptyDayError,
@@ -65,7 +63,6 @@ from tests.integration.test_object_storage import (
     SteppedStore,
     Tree,
     assert_shown_when_torn,
-    finish_in_turns,
     serve,
     serve_differently_each_time,
 )
@@ -443,85 +440,6 @@ class TestOrganizations:
                 load(place, day, on_empty="replace", claude_code_conn_id="rivals")
         assert place.generations() == before
 
-    def test_of_two_that_claim_an_empty_prefix_exactly_one_wins(self, sandbox: Sandbox, gcs: GCSServer) -> None:
-        serve_differently_each_time(sandbox)
-        for number in range(1, 14):
-            place = Bucket(gcs)
-            ids = iter(["claude_code_default", "rivals"])
-            winners: list[str] = []
-            refused: list[str] = []
-
-            def write(
-                step: Callable[[str], None], place: Bucket = place, ids: Iterator[str] = ids, winners: Any = winners
-            ) -> None:
-                conn_id = next(ids)
-                try:
-                    load_in_steps(place, step, claude_code_conn_id=conn_id)
-                except AirflowFailException as error:
-                    assert "organisation" in str(error)  # noqa: PT017
-                    refused.append(conn_id)  # noqa: B023
-                else:
-                    winners.append(conn_id)
-
-            finish_in_turns([False, *[True] * number], write)
-            assert (len(winners), len(refused)) == (1, 1), f"the other one went first by {number} steps"
-            assert_one_organizations(place, sandbox, winners[0])
-
-    @pytest.mark.parametrize("number", range(1, 6))
-    def test_one_that_loads_before_an_object_of_another_is_stored_wins_or_is_refused(
-        self, sandbox: Sandbox, place: Bucket, number: int
-    ) -> None:
-        serve_differently_each_time(sandbox)
-        outcomes: dict[str, bool] = {}
-
-        def attempt(conn_id: str) -> None:
-            try:
-                load(place, claude_code_conn_id=conn_id)
-            except AirflowFailException:
-                outcomes[conn_id] = False
-            else:
-                outcomes[conn_id] = True
-
-        before_the_store(place.gcs, number, lambda: attempt("rivals"))
-        attempt("claude_code_default")
-        [winner] = [conn_id for conn_id, won in outcomes.items() if won]
-        assert len(outcomes) == 2
-        assert winner == ("rivals" if number == 1 else "claude_code_default")
-        assert_one_organizations(place, sandbox, winner)
-
-
-def assert_one_organizations(place: Bucket, sandbox: Sandbox, conn_id: str) -> None:
-    """Check that an organisation's marker, loads and data are all that is there."""
-    place.assert_whole()
-    owner = json.loads(place.tree()["_organization.json"])["organization_id"]
-    assert (owner == sandbox.organization.id) == (conn_id == "claude_code_default")
-    assert {row["organization_id"] for rows in place.loads() for row in rows} == {owner}
-
-
-def before_the_store(gcs: GCSServer, number: int, action: Callable[[], object]) -> list[str]:
-    """
-    Let something happen once an object has arrived, before it is stored.
-
-    :param number: which object to be stored it is, counted from 1.
-    :return: the names of the objects so far, without those that the action stores.
-    """
-    names: list[str] = []
-    acting = threading.Event()
-
-    def hook(_: str, name: str) -> None:
-        if acting.is_set():
-            return
-        names.append(name)
-        if len(names) == number:
-            acting.set()
-            try:
-                action()
-            finally:
-                acting.clear()
-
-    gcs.before_store = hook
-    return names
-
 
 class TestEmptyDays:
     def test_an_empty_answer_does_not_erase_a_day_with_rows_and_names_the_counts(
@@ -784,81 +702,6 @@ class TestFailures:
 
 
 class TestTwoWriters:
-    @pytest.mark.parametrize(
-        ("first", "second", "loaded_before"),
-        [("parquet", "parquet", False), ("parquet", "parquet", True), ("parquet", "csv", True)],
-    )
-    def test_one_that_runs_before_any_object_of_another_is_stored_leaves_the_day_whole(
-        self, sandbox: Sandbox, gcs: GCSServer, first: str, second: str, loaded_before: bool
-    ) -> None:
-        serve_differently_each_time(sandbox)
-        for number in range(1, 10):
-            place = Bucket(gcs)
-            if loaded_before:
-                load(place, file_format="ndjson")
-            names = before_the_store(gcs, number, lambda place=place: load(place, file_format=second))
-            load(place, file_format=first)
-            gcs.before_store = None
-            try:
-                place.assert_whole()
-                assert len(place.rows("usage", DAY)) == place.commit_records()["usage"]["row_count"]
-            except (AssertionError, KeyError) as error:
-                error.add_note(f"The other writer came before store {number} of {names}")
-                raise
-            if len(names) < number:
-                break
-        assert number >= 5
-
-    def test_one_that_runs_between_any_two_steps_of_another_leaves_the_day_whole(
-        self, sandbox: Sandbox, gcs: GCSServer
-    ) -> None:
-        serve_differently_each_time(sandbox)
-        for number in itertools.count():
-            place, steps = Bucket(gcs), []
-            load(place, file_format="ndjson")
-
-            def step(name: str, number: int = number, place: Bucket = place, steps: list[str] = steps) -> None:
-                steps.append(name)
-                if len(steps) == number + 1:
-                    load(place, file_format="csv")
-
-            load_in_steps(place, step)
-            try:
-                place.assert_whole()
-            except AssertionError as error:
-                error.add_note(f"The other writer came before step {number} of {steps}")
-                raise
-            if len(steps) <= number:
-                break
-        assert number > 10
-
-    def test_an_older_load_that_is_published_between_any_two_steps_of_a_newer_one_leaves_the_day_whole(
-        self, sandbox: Sandbox, gcs: GCSServer
-    ) -> None:
-        serve_differently_each_time(sandbox)
-        for number in range(1, 20):
-            place = Bucket(gcs)
-            finish_in_turns([False, *[True] * number], lambda step, place=place: load_in_steps(place, step))
-            try:
-                place.assert_whole()
-            except AssertionError as error:
-                error.add_note(f"The older load came after step {number}")
-                raise
-
-    @given(st.lists(st.integers(1, 20), max_size=6), st.booleans(), st.booleans())
-    @settings(max_examples=6, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-    def test_in_any_interleaving_the_day_ends_as_one_writers(
-        self, sandbox: Sandbox, gcs: GCSServer, bursts: list[int], loaded_before: bool, two_formats: bool
-    ) -> None:
-        place = Bucket(gcs)
-        serve_differently_each_time(sandbox)
-        if loaded_before:
-            load(place)
-        formats = iter(["parquet", "csv" if two_formats else "parquet"])
-        turns = [number % 2 == 0 for number, length in enumerate(bursts) for _ in range(length)]
-        finish_in_turns(turns, lambda step: load_in_steps(place, step, file_format=next(formats)))
-        place.assert_whole()
-
     def test_many_at_once_leave_one_whole_day(self, sandbox: Sandbox, place: Bucket) -> None:
         serve_differently_each_time(sandbox)
         errors: list[BaseException] = []

@@ -14,7 +14,7 @@ import sys
 import tempfile
 import threading
 import uuid
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
@@ -30,8 +30,6 @@ from airflow.providers.common.compat.sdk import AirflowFailException, AirflowSki
 from airflow.sdk import ObjectStoragePath
 from airflow.sdk.io import attach
 from fsspec.implementations.memory import MemoryFileSystem
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
 
 from airflow_provider_claude_code.exceptions import (
     ClaudeCodeConnectionError,
@@ -823,93 +821,6 @@ class Killed(BaseException):
 
 
 class TestTwoWriters:
-    @pytest.mark.parametrize(
-        ("first", "second", "loaded_before"), [("parquet", "parquet", False), ("parquet", "csv", True)]
-    )
-    def test_one_that_runs_between_any_two_steps_of_another_leaves_the_day_whole(
-        self, sandbox: Sandbox, first: str, second: str, loaded_before: bool
-    ) -> None:
-        serve_differently_each_time(sandbox)
-        for number in itertools.count():
-            place, steps = Place(None), []
-            if loaded_before:
-                load(place, file_format="ndjson")
-
-            def step(name: str, number: int = number, place: Place = place, steps: list[str] = steps) -> None:
-                steps.append(name)
-                if len(steps) == number + 1:
-                    load(place, file_format=second)
-
-            load_in_steps(place, step, file_format=first)
-            try:
-                place.assert_whole()
-            except AssertionError as error:
-                error.add_note(f"The other writer came before step {number} of {steps}")
-                raise
-            if len(steps) <= number:
-                break
-        assert number > 10
-
-    def test_an_older_load_that_is_published_between_any_two_steps_of_a_newer_one_leaves_the_day_whole(
-        self, sandbox: Sandbox
-    ) -> None:
-        serve_differently_each_time(sandbox)
-        for number in range(1, 20):
-            place = Place(None)
-            # The first one reads the day; the second does, and goes some steps; then the first goes to its end.
-            finish_in_turns([False, *[True] * number], lambda step, place=place: load_in_steps(place, step))
-            try:
-                place.assert_whole()
-            except AssertionError as error:
-                error.add_note(f"The older load came after step {number}")
-                raise
-
-    @given(st.lists(st.integers(1, 20), max_size=6), st.booleans())
-    @settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-    def test_in_any_interleaving_the_day_ends_as_one_writers(
-        self, sandbox: Sandbox, bursts: list[int], loaded_before: bool
-    ) -> None:
-        place = Place(None)
-        serve_differently_each_time(sandbox)
-        if loaded_before:
-            load(place)
-        turns = [number % 2 == 0 for number, length in enumerate(bursts) for _ in range(length)]
-        finish_in_turns(turns, lambda step: load_in_steps(place, step))
-        place.assert_whole()
-
-    def test_in_a_local_directory_the_second_waits_until_the_first_is_through(
-        self, sandbox: Sandbox, local: Place
-    ) -> None:
-        serve_differently_each_time(sandbox)
-        load(local)
-        log: list[str] = []
-        waiting = threading.Event()
-        second = threading.Thread(target=lambda: load_in_steps(local, second_step))
-
-        def second_step(name: str) -> None:
-            log.append(f"second: {name}")
-            if name == "exclusive":
-                waiting.set()
-
-        def first_step(name: str) -> None:
-            log.append(f"first: {name}")
-            if name.startswith("write loads") and not waiting.is_set():
-                second.start()
-                assert waiting.wait(20)
-                # Were there no lock, the second would be through at once.
-                second.join(0.3)
-                local_is_locked.append(second.is_alive())
-
-        local_is_locked: list[bool] = []
-        load_in_steps(local, first_step)
-        second.join(20)
-        assert local_is_locked == [True]
-        local.assert_whole()
-        assert len(local.loads()) == 3
-        entered = log.index("second: exclusive")
-        last_of_the_first = max(number for number, name in enumerate(log) if name.startswith("first"))
-        assert not any(name.startswith("second") for name in log[entered + 1 : last_of_the_first])
-
     def test_many_at_once_in_a_local_directory_leave_one_whole_day(self, sandbox: Sandbox, local: Place) -> None:
         serve_differently_each_time(sandbox)
         errors: list[BaseException] = []
@@ -935,55 +846,6 @@ class TestTwoWriters:
 
         with pytest.raises(ClaudeCodeError, match="max_active_runs"):
             load_in_steps(remote, overtake)
-
-
-def finish_in_turns(turns: Sequence[bool], write: Callable[[Callable[[str], None]], object]) -> None:
-    """
-    Run two writers in threads, of which only one moves at a time.
-
-    :param turns: whose step is next; once they are used up, or one has ended, the first goes before the second.
-    :param write: runs a writer that calls its argument before each step.
-    """
-    condition = threading.Condition()
-    remaining = list(turns)
-    running = {False, True}
-    # Nobody takes a step before both stand at one, so that the turns alone decide.
-    standing: set[bool] = set()
-    errors: list[BaseException] = []
-
-    def may_move(me: bool) -> bool:
-        if not running <= standing:
-            return False
-        if me not in running or len(running) == 1:
-            return True
-        return me is (remaining[0] if remaining else False)
-
-    def writer(me: bool) -> None:
-        def step(_: str) -> None:
-            with condition:
-                standing.add(me)
-                condition.notify_all()
-                assert condition.wait_for(lambda: may_move(me), 60)
-                standing.discard(me)
-                if remaining and len(running) == 2:
-                    remaining.pop(0)
-
-        try:
-            write(step)
-        except BaseException as error:
-            errors.append(error)
-        finally:
-            with condition:
-                running.discard(me)
-                standing.discard(me)
-                condition.notify_all()
-
-    threads = [threading.Thread(target=writer, args=(me,)) for me in (False, True)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert errors == []
 
 
 class TestKilledWriters:

@@ -1,0 +1,544 @@
+"""
+Two tasks load the same day at the same time: in any order of their steps it ends as one of the two loads, whole.
+
+A step is whatever other writers can see or undo: an operation on a store of files, the moments at which a local file
+is flushed, and each request to a Google service. One writer moves at a time, and a schedule says which.
+"""
+
+import csv
+import fcntl
+import gzip
+import io
+import itertools
+import json
+import math
+import random
+import tempfile
+import threading
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from datetime import datetime
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pyarrow.parquet
+import pytest
+from airflow.providers.common.compat.sdk import AirflowFailException
+
+from airflow_provider_claude_code.exceptions import ClaudeCodePublishError
+from airflow_provider_claude_code.sandbox import Organization, Sandbox
+from airflow_provider_claude_code.transfers import base, stores
+from tests.integration import test_object_storage
+from tests.integration.test_object_storage import TABLES, Place
+from tests.records import Json, people
+
+WRITERS = ("first", "second")
+CONNECTIONS = ("claude_code_default", "rivals")
+KEEPS_GOING = math.inf
+Schedule = Sequence[float | str]
+
+
+class Race:
+    """
+    Two writers in threads, of which one moves at a time.
+
+    :param schedule: how many steps the first one takes, how many the second takes then, and so on; or a text, to go
+        until a step whose name contains it. After that, who moves goes to the end, and then the other one does.
+    """
+
+    def __init__(self, schedule: Iterable[float | str] = ()) -> None:
+        self.steps: list[tuple[int, str]] = []
+        self.moving = 0
+        self._schedule = iter(schedule)
+        self._burst = next(self._schedule, KEEPS_GOING)
+        self._running: set[int] = set()
+        self._numbers: dict[int, int] = {}
+        self._condition = threading.Condition()
+
+    def run(self, *writers: Callable[[], Json]) -> list[Json | Exception]:
+        """Return what each writer returned, or how it gave up."""
+        outcomes: list[Any] = [None] * len(writers)
+        self._running = set(range(len(writers)))
+
+        def run(number: int) -> None:
+            self._numbers[threading.get_ident()] = number
+            try:
+                with self._condition:
+                    self._await_turn(number)
+                outcomes[number] = writers[number]()
+            except BaseException as error:
+                outcomes[number] = error
+            finally:
+                with self._condition:
+                    self._running.discard(number)
+                    self._hand_over()
+
+        threads = [threading.Thread(target=run, args=(number,)) for number in self._running]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        for outcome in outcomes:
+            if isinstance(outcome, BaseException) and not isinstance(
+                outcome, ClaudeCodePublishError | AirflowFailException
+            ):
+                raise outcome
+        return outcomes
+
+    def step(self, name: str) -> None:
+        """Stand before a step until it may be taken. What is not a writer's goes on."""
+        number = self._numbers.get(threading.get_ident())
+        if number is None:
+            return
+        with self._condition:
+            while self._burst in name if isinstance(self._burst, str) else self._burst <= 0:
+                self._give_way(number)
+            if not isinstance(self._burst, str):
+                self._burst -= 1
+            self.steps.append((number, name))
+
+    def give_way(self) -> None:
+        """Let the other one move, since this one cannot."""
+        with self._condition:
+            self._give_way(self.moving)
+
+    def _give_way(self, number: int) -> None:
+        self._hand_over()
+        self._await_turn(number)
+
+    def _hand_over(self) -> None:
+        self.moving = next((number for number in self._running if number != self.moving), self.moving)
+        self._burst = next(self._schedule, KEEPS_GOING)
+        self._condition.notify_all()
+
+    def _await_turn(self, number: int) -> None:
+        assert self._condition.wait_for(lambda: self.moving == number, 60), "It was never this writer's turn"
+
+
+class Target:
+    """Where the day goes."""
+
+    race = Race()
+
+    def make(self) -> None:
+        """Make an empty place, which is used from now on."""
+        raise NotImplementedError
+
+    def load(self, number: int, *, unlike: bool = False, **arguments: Any) -> Json:
+        """Load the day; of loads that are not alike, each is as different as the target allows."""
+        raise NotImplementedError
+
+    def rows(self, table: str) -> list[Json]:
+        """The rows of a table."""
+        raise NotImplementedError
+
+    def loads(self) -> list[Json]:
+        """The rows of loads."""
+        raise NotImplementedError
+
+    def assert_whole(self, expected: list[Json]) -> None:
+        """Check what the target has and promises beyond the tables' content."""
+        raise NotImplementedError
+
+    def assert_one_organizations(self, organization_id: str) -> None:
+        """Check that all there is belongs to an organisation."""
+        assert {row["organization_id"] for row in self.loads()} == {organization_id}
+
+
+class FilesTarget(Target):
+    place: Place
+
+    def format(self, number: int, unlike: bool) -> str:
+        return ("parquet", "csv", "ndjson")[number] if unlike else "parquet"
+
+    def rows(self, table: str) -> list[Json]:
+        [(path, content)] = [item for item in self.place.tree().items() if item[0].startswith(f"{table}/")]
+        if path.endswith(".parquet"):
+            return list(pyarrow.parquet.read_table(io.BytesIO(content)).to_pylist())
+        return list(csv.DictReader(io.StringIO(gzip.decompress(content).decode())))
+
+    def loads(self) -> list[Json]:
+        return list(itertools.chain(*self.place.loads()))
+
+    def assert_whole(self, expected: list[Json]) -> None:
+        # The newest commit record, too, is true of what is stored.
+        self.place.assert_whole()
+        others = {key for key in self.place.tree() if not key.startswith("loads/")}
+        paths = {row["path"] for row in self.place.commit_records().values()}
+        assert others == {"_organization.json", *paths}
+
+    def assert_one_organizations(self, organization_id: str) -> None:
+        super().assert_one_organizations(organization_id)
+        assert json.loads(self.place.tree()["_organization.json"]) == {"organization_id": organization_id}
+
+
+class SteppedTarget(FilesTarget):
+    """A store of files whose steps are its operations."""
+
+    def load(self, number: int, *, unlike: bool = False, **arguments: Any) -> Json:
+        arguments["file_format"] = self.format(number, unlike)
+        return test_object_storage.load_in_steps(self.place, lambda name: self.race.step(name), **arguments)
+
+
+class LocalTarget(SteppedTarget):
+    def __init__(self, folder: Path, patch: pytest.MonkeyPatch) -> None:
+        self._folders = (folder / str(number) for number in itertools.count())
+        fsync = stores.os.fsync
+
+        def stepped_fsync(descriptor: int) -> None:
+            self.race.step("fsync")
+            fsync(descriptor)
+
+        def patient_flock(file: Any, operation: int) -> None:
+            while True:
+                try:
+                    return fcntl.flock(file, operation | fcntl.LOCK_NB)
+                except BlockingIOError:
+                    self.race.give_way()
+
+        patch.setattr(stores.os, "fsync", stepped_fsync)
+        patch.setattr(stores, "fcntl", SimpleNamespace(LOCK_EX=fcntl.LOCK_EX, flock=patient_flock))
+
+    def make(self) -> None:
+        self.place = Place(next(self._folders))
+
+
+class RemoteTarget(SteppedTarget):
+    def make(self) -> None:
+        self.place = Place(None)
+
+
+def step_before_requests(target: Target, patch: pytest.MonkeyPatch) -> None:
+    from google.auth.transport.requests import AuthorizedSession
+
+    request = AuthorizedSession.request
+
+    def stepped_request(self: Any, method: str, url: str, *arguments: Any, **options: Any) -> Any:
+        target.race.step(f"{method} {url.split('?')[0]}")
+        return request(self, method, url, *arguments, **options)
+
+    patch.setattr(AuthorizedSession, "request", stepped_request)
+
+
+class GCSTarget(FilesTarget):
+    def __init__(self, patch: pytest.MonkeyPatch, server: Any) -> None:
+        from tests.integration import test_gcs
+
+        self._server = server
+        self._module = test_gcs
+        server.reset(test_gcs.BUCKET)
+        patch.setenv("STORAGE_EMULATOR_HOST", server.url)
+        patch.setenv("AIRFLOW_CONN_GOOGLE_CLOUD_DEFAULT", json.dumps(test_gcs.GCP_CONNECTION))
+        step_before_requests(self, patch)
+
+    def make(self) -> None:
+        self.place = self._module.Bucket(self._server)
+
+    def load(self, number: int, *, unlike: bool = False, **arguments: Any) -> Json:
+        return self._module.load(self.place, file_format=self.format(number, unlike), **arguments)
+
+
+class BigQueryTarget(Target):
+    def __init__(self, patch: pytest.MonkeyPatch, server: Any) -> None:
+        from tests.integration import test_bigquery
+
+        self.server = server
+        self._module = test_bigquery
+        connection = {
+            "conn_type": "google_cloud_platform",
+            "extra": {"is_anonymous": True, "project": test_bigquery.PROJECT},
+        }
+        patch.setenv("BIGQUERY_EMULATOR_HOST", server.url)
+        patch.setenv("AIRFLOW_CONN_GOOGLE_CLOUD_DEFAULT", json.dumps(connection))
+        step_before_requests(self, patch)
+
+    def make(self) -> None:
+        self.dataset = self._module.Dataset(self.server)
+
+    def load(self, number: int, *, unlike: bool = False, **arguments: Any) -> Json:
+        return self._module.load(self.dataset, **arguments)
+
+    def await_jobs(self) -> None:
+        """Wait until no job runs."""
+        self._module.until(lambda: {job.state for job in self.dataset.jobs()} == {"DONE"})
+
+    def rows(self, table: str) -> list[Json]:
+        return self.dataset.rows(table)
+
+    def loads(self) -> list[Json]:
+        return self.dataset.rows("loads")
+
+    def assert_whole(self, expected: list[Json]) -> None:
+        # The load that the tables hold is remembered, but it need not be the newest that is: of two writers at once,
+        # the one that began first may end last.
+        self.dataset.assert_holds(expected)
+        assert self.dataset.names() == {*TABLES, "loads"}
+        assert {(job.state, job.reason) for job in self.dataset.jobs()} == {("DONE", None)}
+
+    def assert_one_organizations(self, organization_id: str) -> None:
+        super().assert_one_organizations(organization_id)
+        labels = {self.dataset.get(table).labels["claude_code_organization"] for table in (*TABLES, "loads")}
+        assert labels == {organization_id}
+
+
+@pytest.fixture(scope="module")
+def api() -> Iterator[Sandbox]:
+    with Sandbox() as sandbox:
+        yield sandbox
+
+
+@pytest.fixture(scope="module")
+def gcs_server() -> Iterator[Any]:
+    servers = pytest.importorskip("tests.servers.gcs")
+    with servers.GCSServer() as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def bigquery_server() -> Iterator[Any]:
+    pytest.importorskip("sqlglot")
+    servers = pytest.importorskip("tests.servers.bigquery")
+    with servers.BigQueryServer("demo-proj") as server:
+        yield server
+
+
+@pytest.fixture
+def sandbox(api: Sandbox, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Sandbox]:
+    """The sandbox, Connections of two organisations, and a spool directory that ends empty."""
+    for name, key in zip(CONNECTIONS, (api.api_key, f"{api.api_key}-rivals"), strict=True):
+        connection = {"conn_type": "claude_code", "host": api.base_url, "password": key}
+        monkeypatch.setenv(f"AIRFLOW_CONN_{name.upper()}", json.dumps(connection))
+    spool = tmp_path / "spool"
+    spool.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(spool))
+    monkeypatch.setattr(base, "LONGEST_CONFLICT_PAUSE", 0)
+    yield api
+    assert list(spool.iterdir()) == []
+
+
+@pytest.fixture
+def target(request: pytest.FixtureRequest, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Target:
+    if request.param == "local":
+        return LocalTarget(tmp_path / "targets", monkeypatch)
+    if request.param == "gcs":
+        return GCSTarget(monkeypatch, request.getfixturevalue("gcs_server"))
+    if request.param == "bigquery":
+        return BigQueryTarget(monkeypatch, request.getfixturevalue("bigquery_server"))
+    return RemoteTarget()
+
+
+def day_of(writer: str, unlike: bool = False) -> list[Json]:
+    """The records that a writer is served, each of which names it; of loads that are not alike, the second is poor."""
+    count = {"first": 2, "second": 3, "before": 4}[writer]
+    poor = {"model_breakdown": [], "tool_actions": {}} if unlike and writer == "second" else {}
+    return people(count, terminal_type=writer, **poor)
+
+
+def people_in(records: list[Json]) -> dict[str, list[str]]:
+    """By table, whose rows they are."""
+    entries = {
+        "usage": lambda _: [0],
+        "model_usage": lambda r: r["model_breakdown"],
+        "tool_usage": lambda r: r["tool_actions"],
+    }
+    return {
+        table: sorted(record["actor"]["email_address"] for record in records for _ in inside(record))
+        for table, inside in entries.items()
+    }
+
+
+def begin(target: Target, sandbox: Sandbox, *, loaded_before: bool = False, unlike: bool = False) -> None:
+    """Make the place as it is before the race."""
+    target.make()
+    if loaded_before:
+        sandbox.records = lambda *_: day_of("before")
+        target.load(2, unlike=unlike)
+    # Only the one that moves can ask.
+    sandbox.records = lambda *_: day_of(WRITERS[target.race.moving], unlike)
+
+
+def lone_steps(target: Target, sandbox: Sandbox, **situation: bool) -> tuple[int, int]:
+    """Return how many steps a writer takes before it reads the day, and how many until it ends, without another."""
+    begin(target, sandbox, **situation)
+    target.race = Race()
+    serve, before = sandbox.records, []
+
+    def noted(*arguments: Any) -> Any:
+        before.append(len(target.race.steps))
+        return serve(*arguments)
+
+    sandbox.records = noted
+    target.race.run(lambda: target.load(0, unlike=situation.get("unlike", False)))
+    return before[0], len(target.race.steps)
+
+
+def schedules(read: int, steps: int, share: int | None = None) -> list[Schedule]:
+    """
+    Choose interleavings of four kinds: one loads between two steps of the other; an older load goes on after a step of
+    a newer one; any step of the one and any step of the other; and many switches.
+
+    :param read: the steps that a writer takes before it reads the day.
+    :param steps: those until it ends.
+    :param share: which third of the first two kinds, else all of them; the others are sampled.
+    """
+    chance = random.Random(f"{steps} {share}")
+    between: list[Schedule] = [[number, KEEPS_GOING] for number in range(steps + 1)]
+    older: list[Schedule] = [[read, number] for number in range(1, steps)]
+    pairs: list[Schedule] = [[one, other] for one in range(read + 1, steps) for other in range(1, steps)]
+    many: list[Schedule] = [[chance.randint(1, steps // 2) for _ in range(chance.randint(3, 8))] for _ in range(4)]
+    if share is not None:
+        between, older = between[share::3], older[share::3]
+    return between + older + chance.sample(pairs, 4) + many
+
+
+SITUATIONS = {
+    "a new day": {},
+    "a day that was loaded before": {"loaded_before": True},
+    "loads that are not alike": {"loaded_before": True, "unlike": True},
+}
+
+
+@pytest.mark.parametrize("situation", SITUATIONS.values(), ids=SITUATIONS)
+@pytest.mark.parametrize("target", ["local", "object store", "gcs", "bigquery"], indirect=True)
+def test_in_any_interleaving_the_day_ends_as_one_writers(
+    target: Target, sandbox: Sandbox, situation: dict[str, bool]
+) -> None:
+    winners: Counter[str] = Counter()
+    unlike = situation.get("unlike", False)
+    read, steps = lone_steps(target, sandbox, **situation)
+    orders = schedules(read, steps, list(SITUATIONS.values()).index(situation))
+    for schedule in orders:
+        begin(target, sandbox, **situation)
+        target.race = race = Race(schedule)
+        outcomes = race.run(*(lambda number=number: target.load(number, unlike=unlike) for number in range(2)))
+        try:
+            winners[assert_one_load(target, outcomes, **situation)] += 1
+        except (AssertionError, ValueError, KeyError) as error:
+            error.add_note(f"The schedule was {schedule}, and the steps were {race.steps}")
+            raise
+    print(len(orders), "interleavings,", dict(winners))
+    assert len(orders) >= 17
+    assert set(winners) == set(WRITERS)
+
+
+def assert_one_load(
+    target: Target, outcomes: list[Json | Exception], *, loaded_before: bool = False, unlike: bool = False
+) -> str:
+    """Check that the tables are those of one of the loads, and return the writer that it belongs to."""
+    tables = {table: target.rows(table) for table in TABLES}
+    rows = list(itertools.chain(*tables.values()))
+    # It is one writer's, and of one load in all tables.
+    [winner] = {row["terminal_type"] for row in rows}
+    [loaded_at] = {datetime.fromisoformat(str(row["loaded_at"])) for row in rows}
+    expected = day_of(winner, unlike)
+    assert {table: sorted(row["actor_id"] for row in tables[table]) for table in TABLES} == people_in(expected)
+    target.assert_whole(expected)
+
+    # Nobody had to give up, and loads remembers both: all tables of each load, or none.
+    ended = [outcome["days"][0]["load_id"] for outcome in outcomes if not isinstance(outcome, Exception)]
+    assert len(ended) == 2
+    loads: dict[str, list[Json]] = {}
+    for row in target.loads():
+        loads.setdefault(row["load_id"], []).append(row)
+    for of_load in loads.values():
+        assert sorted(row["table_name"] for row in of_load) == sorted(TABLES)
+        assert len({row["loaded_at"] for row in of_load}) == 1
+    assert set(ended) <= set(loads)
+    won = loads[ended[WRITERS.index(winner)]]
+    assert {row["loaded_at"] for row in won} == {loaded_at}
+    assert {row["table_name"]: row["row_count"] for row in won} == {table: len(tables[table]) for table in TABLES}
+    return winner
+
+
+@pytest.mark.parametrize("target", ["local", "gcs", "bigquery"], indirect=True)
+def test_of_two_organisations_that_claim_an_empty_target_exactly_one_wins(target: Target, sandbox: Sandbox) -> None:
+    owners = [sandbox.organization.id, Organization.named("rivals", 1).id]
+    winners: Counter[str] = Counter()
+    read, steps = lone_steps(target, sandbox)
+    orders = schedules(read, steps)
+    for schedule in orders:
+        begin(target, sandbox)
+        target.race = race = Race(schedule)
+        outcomes = race.run(
+            *(
+                lambda number=number: target.load(
+                    number, claude_code_conn_id=CONNECTIONS[number], tables=TABLES if number else TABLES[::-1]
+                )
+                for number in range(2)
+            )
+        )
+        try:
+            [loser] = [number for number in range(2) if isinstance(outcomes[number], AirflowFailException)]
+            winner = 1 - loser
+            assert f"holds the usage of organisation {owners[winner]}" in str(outcomes[loser])
+            target.assert_whole(day_of(WRITERS[winner]))
+            target.assert_one_organizations(owners[winner])
+            assert {row["terminal_type"] for table in TABLES for row in target.rows(table)} == {WRITERS[winner]}
+        except (AssertionError, ValueError, KeyError) as error:
+            error.add_note(f"The schedule was {schedule}, the steps were {race.steps}, and the outcomes {outcomes}")
+            raise
+        winners[WRITERS[winner]] += 1
+    print(len(orders), "interleavings,", dict(winners))
+    assert len(orders) >= 40
+    assert set(winners) == set(WRITERS)
+
+
+@pytest.mark.parametrize("target", ["local"], indirect=True)
+def test_in_a_local_directory_a_writer_waits_until_the_other_is_through(target: LocalTarget, sandbox: Sandbox) -> None:
+    read, steps = lone_steps(target, sandbox, loaded_before=True)
+    for number in range(read + 1, steps):
+        begin(target, sandbox, loaded_before=True)
+        target.race = race = Race([number, KEEPS_GOING])
+        race.run(lambda: target.load(0), lambda: target.load(1))
+        after = race.steps[race.steps.index((1, "exclusive")) + 1 :]
+        assert [writer for writer, _ in after] == [0] * (steps - number) + [1] * (steps - read - 1)
+
+
+@pytest.mark.parametrize("target", ["bigquery"], indirect=True)
+class TestBigQuery:
+    @pytest.mark.parametrize(
+        "late", [names for size in (1, 2, 3) for names in itertools.combinations(TABLES, size)], ids="+".join
+    )
+    def test_jobs_that_land_after_those_of_a_newer_load_leave_the_day_whole(
+        self, target: BigQueryTarget, sandbox: Sandbox, late: tuple[str, ...]
+    ) -> None:
+        from tests.servers.bigquery import SlowJob
+
+        winners: Counter[str] = Counter()
+        _, steps = lone_steps(target, sandbox, loaded_before=True)
+        landings = range(1 + len(late), steps + 1, 4)
+        for number in landings:
+            begin(target, sandbox, loaded_before=True)
+            landed = threading.Event()
+            target.server.faults = [SlowJob(table=f"claude_code_{name}", times=1, release=landed) for name in late]
+
+            def schedule(number: int = number, landed: threading.Event = landed) -> Iterator[float | str]:
+                # The first one starts all its jobs.
+                yield "/jobs/"
+                yield number
+                landed.set()
+                target.await_jobs()
+
+            target.race = race = Race(schedule())
+            outcomes = race.run(lambda: target.load(0), lambda: target.load(1))
+            try:
+                winners[assert_one_load(target, outcomes, loaded_before=True)] += 1
+            except (AssertionError, ValueError, KeyError) as error:
+                error.add_note(f"They landed at step {number} of the second, and the steps were {race.steps}")
+                raise
+        print(len(landings), "interleavings,", dict(winners))
+
+    def test_rows_that_land_between_a_look_at_older_ones_and_their_deletion_leave_the_day_whole(
+        self, target: BigQueryTarget, sandbox: Sandbox
+    ) -> None:
+        situation = {"loaded_before": True, "unlike": True}
+        lone_steps(target, sandbox, **situation)
+        starts = [number for number, (_, name) in enumerate(target.race.steps) if name.startswith("POST")]
+        begin(target, sandbox, **situation)
+        # The older load's last job lands after those of the newer one, which has no rows for that table and is about
+        # to delete what it takes for left over, when the older one loads again.
+        target.race = race = Race([starts[2], "/jobs/", 1, "DELETE", KEEPS_GOING])
+        outcomes = race.run(*(lambda number=number: target.load(number, unlike=True) for number in range(2)))
+        assert [name for _, name in race.steps if name.startswith("DELETE")]
+        assert_one_load(target, outcomes, **situation)
