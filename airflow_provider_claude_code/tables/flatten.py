@@ -240,7 +240,7 @@ def _usage(
         model_counts,
         # What no model entry says is unknown, not zero; a cost over several currencies is no number.
         *(_unless(_sums(column, model_counts), model_counts) for column in tokens),
-        _unless(_sums(cents, model_counts), currency),
+        _unless(_sums(cents, model_counts), [one is not None for one in currency]),
         currency,
     ]
 
