@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo demo-bigquery test e2e bench audit lint lock docs clean
+.PHONY: help install demo demo-bigquery test e2e bench audit lint lock docs faults clean
 
 help: ## show this list
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -51,6 +51,9 @@ lint: install ## check style and types
 docs: install ## write the table reference into the README
 	@$(BIN)/python -m airflow_provider_claude_code.tables > .venv/tables.md
 	@sed -i -e "/<!-- tables: begin/,/<!-- tables: end/{/<!-- tables: /!d}" -e "/<!-- tables: begin/r .venv/tables.md" README.md
+
+faults: install ## write the faults that are tested into tests/integration/FAULTS.md
+	@$(BIN)/python -m tests.faults
 
 lock: ## pin the development environment anew
 	@uv pip compile --quiet --universal --python-version 3.11 --no-header --no-annotate \

@@ -36,6 +36,13 @@ DEFAULT_ANTHROPIC_VERSION = "2023-06-01"
 """The version whose report is documented field by field."""
 ORGANIZATION_PATH = "/v1/organizations/me"
 PROJECT_URL = "https://github.com/airflow-provider-claude-code/airflow-provider-claude-code"
+MAX_BODY_SIZE = 256 * 1024 * 1024
+"""
+Bytes of a decompressed response body that are read at most.
+
+A page has at most 1,000 records, which take some hundred bytes to a few kilobytes each, so real pages stay below some
+megabytes. Whatever is larger is no page, and would cost a worker its memory before anybody could tell.
+"""
 
 Authentication = Literal["api_key", "bearer"]
 
@@ -153,6 +160,7 @@ class ClientSettings:
                 "anthropic-version": self.anthropic_version,
                 "user-agent": agent.strip(),
                 "accept": "application/json",
+                "accept-encoding": "gzip",
             },
             "timeout": httpx.Timeout(self.request_timeout, connect=min(self.request_timeout, 15.0)),
         }
@@ -229,8 +237,11 @@ class ClaudeCodeClient:
     def _get(self, path: str, subject: str, query: dict[str, str | int]) -> httpx.Response:
         with _typed_errors(self._settings, subject):
             for attempt in stamina.retry_context(**self._settings.retry_arguments()):
-                with attempt:
-                    return self._http.get(path, params=query).raise_for_status()
+                with attempt, self._http.stream("GET", path, params=query) as response:
+                    body = _Body(response, subject)
+                    for piece in response.iter_bytes():
+                        body.add(piece)
+                    return body.response().raise_for_status()
         raise AssertionError("the retries end with a response or an error")
 
 
@@ -269,8 +280,56 @@ class AsyncClaudeCodeClient:
         with _typed_errors(self._settings, subject):
             async for attempt in stamina.retry_context(**self._settings.retry_arguments()):
                 with attempt:
-                    return (await self._http.get(path, params=query)).raise_for_status()
+                    async with self._http.stream("GET", path, params=query) as response:
+                        body = _Body(response, subject)
+                        async for piece in response.aiter_bytes():
+                            body.add(piece)
+                        return body.response().raise_for_status()
         raise AssertionError("the retries end with a response or an error")
+
+
+class _Body:
+    """Collects a response's body piece by piece, as far as ``MAX_BODY_SIZE``."""
+
+    def __init__(self, response: httpx.Response, subject: str) -> None:
+        # A piece that was read grows a thousandfold by gzip, but without bound by several or other encodings, before
+        # it can be counted. What was not asked for stays encoded, and is no JSON then.
+        if response.headers.get("content-encoding", "").lower() != "gzip":
+            response.headers.pop("content-encoding", None)
+        self._response = response
+        self._subject = subject
+        self._pieces: list[bytes] = []
+        self._size = 0
+
+    def add(self, piece: bytes) -> None:
+        """
+        Add a piece.
+
+        :raises ClaudeCodeResponseError: the body is larger than any page.
+        """
+        self._size += len(piece)
+        if self._size > MAX_BODY_SIZE:
+            request_id = self._response.headers.get("request-id")
+            raise ClaudeCodeResponseError(
+                f"Asking for {self._subject} was answered {self._response.status_code} with more than {MAX_BODY_SIZE} "
+                "bytes, which no page has, so nothing of it is used. Check the base URL and that no proxy answers in "
+                f"the API's place (request-id {request_id}).",
+                status=self._response.status_code,
+                request_id=request_id,
+            )
+        self._pieces.append(piece)
+
+    def response(self) -> httpx.Response:
+        """Return the response with its whole body, which is decoded by now."""
+        headers = self._response.headers.copy()
+        for name in ("content-encoding", "content-length", "transfer-encoding"):
+            headers.pop(name, None)
+        return httpx.Response(
+            self._response.status_code,
+            headers=headers,
+            content=b"".join(self._pieces),
+            request=self._response.request,
+        )
 
 
 def _open(client_class: type[HttpxClient], **arguments: Any) -> HttpxClient:

@@ -447,8 +447,15 @@ class BigQueryTarget:
     def _wait(self, started: StartedLoad) -> None:
         errors = {}
         for table, job_id in started.job_ids.items():
-            job = self._get_job(job_id)
-            job.exception()  # type: ignore[no-untyped-call]
+            try:
+                job = self._get_job(job_id)
+                job.exception()  # type: ignore[no-untyped-call]
+            except NotFound:
+                # Not a matter of permissions: a new job may come through.
+                raise ClaudeCodePublishError(
+                    f"BigQuery does not know the job {job_id} any more, which loads {started.day} into "
+                    f"{self.table_id(table)}. A retry loads all tables again."
+                ) from None
             if job.error_result:
                 errors[table] = job
         if not errors:

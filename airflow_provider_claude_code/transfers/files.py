@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
@@ -50,7 +52,8 @@ class FileTarget:
 
     def last_loaded_at(self, day: date) -> datetime | None:
         """Return when the newest load of a day began, which its ``load_id`` says."""
-        load_ids = self._load_ids(day)
+        with _typed_errors(self._store):
+            load_ids = self._load_ids(day)
         if not load_ids:
             return None
         moment = load_ids[0].split("-")[0]
@@ -59,7 +62,7 @@ class FileTarget:
     def publish(self, load: Load, *, keep_rows: bool) -> dict[str, Any]:
         """Replace a day; see :class:`~airflow_provider_claude_code.transfers.base.Target`."""
         keys = {table: f"{_folder(table, load.day)}/{table}.{self._extension}" for table in load.files}
-        with self._store.exclusive(keys.values()):
+        with _typed_errors(self._store), self._store.exclusive(keys.values()):
             self._claim(load)
             self._refuse_newer(load)
             if keep_rows:
@@ -147,6 +150,22 @@ class FileTarget:
             others = {f"{table}.{extension}" for extension in EXTENSIONS.values() if extension != self._extension}
             for name in others.intersection(self._store.names(folder)):
                 self._store.delete(f"{folder}/{name}")
+
+
+@contextmanager
+def _typed_errors(store: Store) -> Iterator[None]:
+    """Turn the errors of file systems into ours; fsspec raises them for most object stores, too."""
+    try:
+        yield
+    except OSError as error:
+        place = store.url("")
+        reason = error.strerror or type(error).__name__
+        if isinstance(error, PermissionError) or error.errno == errno.EROFS:
+            raise ClaudeCodeConfigurationError(
+                f"{place} does not let files be read and written ({reason}). Is the path right, and has the worker's "
+                "account, or the Connection's, the right to both?"
+            ) from error
+        raise ClaudeCodePublishError(f"Publishing to {place} failed ({reason}); try again later.") from error
 
 
 def _folder(table: str, day: date) -> str:

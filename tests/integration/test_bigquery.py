@@ -160,7 +160,7 @@ def flat(records: list[Json], day: date) -> dict[str, list[Row]]:
             "date": day,
             "organization_id": record["organization_id"],
             "actor_type": actor["type"],
-            "actor_id": actor.get("email_address", actor.get("api_key_name")),
+            "actor_id": _actor_id(actor),
             "customer_type": record["customer_type"],
             "subscription_type": record.get("subscription_type"),
             "terminal_type": record["terminal_type"],
@@ -198,6 +198,14 @@ def flat(records: list[Json], day: date) -> dict[str, list[Row]]:
     return tables
 
 
+def _actor_id(actor: Json) -> str | None:
+    known = {"user_actor": "email_address", "api_actor": "api_key_name"}.get(actor["type"])
+    if known:
+        return actor[known]
+    others = {name: value for name, value in actor.items() if name != "type"}
+    return json.dumps(others, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+
+
 @pytest.fixture(scope="module")
 def bigquery_server() -> Iterator[BigQueryServer]:
     """The server; at the end, all that was said to it and by it must be as Google's discovery document has it."""
@@ -205,7 +213,9 @@ def bigquery_server() -> Iterator[BigQueryServer]:
 
     def judged_request(self: AuthorizedSession, *arguments: Any, **options: Any) -> Any:
         response = request(self, *arguments, **options)
-        discovery.check(response)
+        # Other tests talk to the local Cloud Storage in the same way.
+        if response.url.startswith(server.url):
+            discovery.check(response)
         return response
 
     with BigQueryServer(PROJECT) as server, pytest.MonkeyPatch.context() as patch:

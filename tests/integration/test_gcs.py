@@ -145,15 +145,20 @@ def service() -> Iterator[GCSServer]:
 def gcs(service: GCSServer, monkeypatch: pytest.MonkeyPatch) -> Iterator[GCSServer]:
     """The server, empty; at the end, all that was said must be as Google's discovery document has it."""
     service.reset(BUCKET)
-    monkeypatch.setenv("STORAGE_EMULATOR_HOST", service.url)
-    monkeypatch.setenv("AIRFLOW_CONN_GOOGLE_CLOUD_DEFAULT", json.dumps(GCP_CONNECTION))
+    lead_clients_to(service, monkeypatch)
+    yield service
+    assert [problem for call in service.requests for problem in DISCOVERY.problems(call)] == []
+
+
+def lead_clients_to(service: GCSServer, patch: pytest.MonkeyPatch) -> None:
+    """Let clients talk to the server, and not wait before they try again."""
+    patch.setenv("STORAGE_EMULATOR_HOST", service.url)
+    patch.setenv("AIRFLOW_CONN_GOOGLE_CLOUD_DEFAULT", json.dumps(GCP_CONNECTION))
     # The client waits a second at first, and so does google-cloud-storage 2 with contents, by another library, which
     # adds up to a second by chance.
     for name in ("_initial", "_maximum"):
-        monkeypatch.setattr(google.cloud.storage.retry.DEFAULT_RETRY, name, 0.001)
-    monkeypatch.setattr(google.resumable_media._helpers, "calculate_retry_wait", lambda *_: (0.001, 0.001))
-    yield service
-    assert [problem for call in service.requests for problem in DISCOVERY.problems(call)] == []
+        patch.setattr(google.cloud.storage.retry.DEFAULT_RETRY, name, 0.001)
+    patch.setattr(google.resumable_media._helpers, "calculate_retry_wait", lambda *_: (0.001, 0.001))
 
 
 def give_up_soon(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,16 +1,15 @@
 """Both clients, over a real wire where the wire matters: the same pages, the same errors, and never the key."""
 
 import asyncio
-import datetime as dt
-import http.server
-import ipaddress
+import gzip
 import json
 import logging
 import re
 import socket
 import ssl
-import threading
 import tomllib
+import tracemalloc
+import zlib
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack
 from dataclasses import replace
@@ -21,13 +20,10 @@ from typing import Any
 import httpx
 import pytest
 import stamina
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
 from stamina.instrumentation import LoggingOnRetryHook, RetryDetails, set_on_retry_hooks
 
 import airflow_provider_claude_code
+from airflow_provider_claude_code.api import client as client_module
 from airflow_provider_claude_code.api.client import AsyncClaudeCodeClient, ClaudeCodeClient, ClientSettings
 from airflow_provider_claude_code.api.paging import REPORT_PATH, Page
 from airflow_provider_claude_code.exceptions import (
@@ -42,6 +38,7 @@ from airflow_provider_claude_code.exceptions import (
     ClaudeCodeServerError,
 )
 from airflow_provider_claude_code.sandbox import OAUTH_TOKEN, Faults, Sandbox
+from tests.servers.wire import Wire, self_signed_certificate
 
 DAY = date(2026, 1, 13)
 NOW = datetime(2026, 1, 20, 12, tzinfo=UTC)
@@ -99,63 +96,6 @@ def sandbox(running: Sandbox) -> Iterator[Sandbox]:
     running.records = None
 
 
-class Wire:
-    """
-    A server that shows what really arrives, byte by byte, and answers what it is told to.
-
-    ``answers`` holds whole responses in turn, the last of them for ever; an empty one drops the connection.
-    """
-
-    def __init__(self, stack: ExitStack, tls: ssl.SSLContext | None = None) -> None:
-        self.answers: list[bytes] = [self.page()]
-        self.connections = 0
-        self.requests: list[str] = []
-        wire = self
-
-        class Handler(http.server.BaseHTTPRequestHandler):
-            protocol_version = "HTTP/1.1"
-
-            def do_GET(self) -> None:
-                wire.requests.append(f"{self.raw_requestline.decode()}{self.headers}")
-                answer = wire.answers.pop(0) if len(wire.answers) > 1 else wire.answers[0]
-                self.wfile.write(answer)
-                self.close_connection = not answer
-
-            def log_message(self, *_: Any) -> None:
-                pass
-
-        class Server(http.server.ThreadingHTTPServer):
-            def get_request(self) -> tuple[socket.socket, Any]:
-                connection, address = super().get_request()
-                wire.connections += 1
-                return connection, address
-
-            def handle_error(self, *_: Any) -> None:
-                pass
-
-        server = Server(("127.0.0.1", 0), Handler)
-        scheme = "http"
-        if tls is not None:
-            server.socket = tls.wrap_socket(server.socket, server_side=True, do_handshake_on_connect=False)
-            scheme = "https"
-        self.base_url = f"{scheme}://127.0.0.1:{server.server_port}"
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
-        thread.start()
-        stack.callback(server.server_close)
-        stack.callback(server.shutdown)
-
-    @staticmethod
-    def answer(status: int, body: bytes, **headers: str) -> bytes:
-        fields = {"content-length": len(body), **headers}
-        head = "".join(f"{name}: {value}\r\n" for name, value in fields.items())
-        return f"HTTP/1.1 {status} Status\r\n{head}\r\n".encode() + body
-
-    @classmethod
-    def page(cls, next_page: str | None = None) -> bytes:
-        body = {"data": [], "has_more": next_page is not None, "next_page": next_page}
-        return cls.answer(200, json.dumps(body).encode())
-
-
 @pytest.fixture
 def wire() -> Iterator[Wire]:
     with ExitStack() as stack:
@@ -193,6 +133,7 @@ class TestTheWayToTheApi:
             assert headers["x-api-key"] == CANARY
             assert headers["anthropic-version"] == "2023-06-01"
             assert headers["accept"] == "application/json"
+            assert headers["accept-encoding"] == "gzip"
             assert "authorization" not in headers
             version = airflow_provider_claude_code.__version__
             assert re.fullmatch(
@@ -473,6 +414,67 @@ class TestErrors:
 
         assert sum(len(page.records) for page in pages) == len(sandbox.organization.records(DAY, NOW))
 
+    def test_a_compressed_page_is_a_page(self, wire: Wire, read: Read) -> None:
+        body = gzip.compress(json.dumps(EMPTY_PAGE).encode())
+        wire.answers = [wire.answer(200, body, **{"content-encoding": "gzip", "anthropic-organization-id": "o"})]
+
+        [page] = read(settings_for(wire))
+
+        assert page.organization_id == "o"
+
+    @pytest.mark.parametrize("compress", [bytes, gzip.compress])
+    @pytest.mark.parametrize("too_large", [False, True])
+    def test_a_body_may_have_so_many_bytes_and_no_more(
+        self,
+        wire: Wire,
+        read: Read,
+        monkeypatch: pytest.MonkeyPatch,
+        compress: Callable[[bytes], bytes],
+        too_large: bool,
+    ) -> None:
+        monkeypatch.setattr(client_module, "MAX_BODY_SIZE", 5000)
+        body = compress(json.dumps(EMPTY_PAGE).encode().ljust(5000 + too_large))
+        headers = {} if compress is bytes else {"content-encoding": "gzip"}
+        wire.answers = [wire.answer(200, body, **headers, **{"request-id": "req_1"})]
+
+        if not too_large:
+            assert len(read(settings_for(wire))) == 1
+            return
+        with pytest.raises(ClaudeCodeResponseError, match="more than 5000 bytes") as caught:
+            read(settings_for(wire))
+
+        assert (caught.value.status, caught.value.request_id) == (200, "req_1")
+        assert len(wire.requests) == 1
+
+    def test_a_body_that_is_too_large_is_never_held_whole(
+        self, wire: Wire, read: Read, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        megabyte = 1024 * 1024
+        monkeypatch.setattr(client_module, "MAX_BODY_SIZE", megabyte)
+        wire.answers = [wire.answer(200, bytes(32 * megabyte))]
+        tracemalloc.start()
+        try:
+            with pytest.raises(ClaudeCodeResponseError):
+                read(settings_for(wire))
+            _, peak = tracemalloc.get_traced_memory()
+        finally:
+            tracemalloc.stop()
+
+        assert peak < 8 * megabyte
+
+    @pytest.mark.parametrize(
+        ("encoding", "compress"),
+        [("deflate", zlib.compress), ("gzip, gzip", lambda body: gzip.compress(gzip.compress(body)))],
+    )
+    def test_an_encoding_that_was_not_asked_for_is_not_followed(
+        self, wire: Wire, read: Read, encoding: str, compress: Callable[[bytes], bytes]
+    ) -> None:
+        body = compress(json.dumps(EMPTY_PAGE).encode())
+        wire.answers = [wire.answer(200, body, **{"content-encoding": encoding})]
+
+        with pytest.raises(ClaudeCodeResponseError, match="not a usage report"):
+            read(settings_for(wire))
+
     def test_nobody_at_the_other_end_is_a_connection_error(self, read: Read) -> None:
         with socket.create_server(("127.0.0.1", 0)) as free:
             base_url = f"http://127.0.0.1:{free.getsockname()[1]}"
@@ -500,26 +502,7 @@ class TestErrors:
 
 @pytest.fixture(scope="module")
 def self_signed(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return a file with a certificate of 127.0.0.1 that nobody trusts, and its key."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "127.0.0.1")])
-    certificate = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(datetime.now(UTC) - dt.timedelta(days=1))
-        .not_valid_after(datetime.now(UTC) + dt.timedelta(days=1))
-        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]), critical=False)
-        .sign(key, hashes.SHA256())
-    )
-    file = tmp_path_factory.mktemp("tls") / "server.pem"
-    file.write_bytes(
-        key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
-        + certificate.public_bytes(serialization.Encoding.PEM)
-    )
-    return file
+    return self_signed_certificate(tmp_path_factory.mktemp("tls"))
 
 
 @pytest.fixture
