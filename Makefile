@@ -33,7 +33,7 @@ demo-bigquery: install ## the same for a week into a local stand-in for BigQuery
 test: install ## run the unit and integration tests
 	@$(BIN)/python -m pytest
 
-fuzz: install ## try many more damaged and whole pages than the tests do, and count them (20 minutes)
+fuzz: install ## try many more damaged and whole pages than the tests do, and count them (10 minutes)
 	@HYPOTHESIS_PROFILE=fuzz $(BIN)/python -m pytest tests/unit/test_fuzz.py --hypothesis-show-statistics
 
 e2e: install ## run the tests in a real Airflow, with the wheel as users install it
