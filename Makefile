@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo demo-bigquery test e2e bench audit lint lock docs faults clean
+.PHONY: help install demo demo-bigquery test fuzz e2e bench audit lint lock docs faults clean
 
 help: ## show this list
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -32,6 +32,9 @@ demo-bigquery: install ## the same for a week into a local stand-in for BigQuery
 
 test: install ## run the unit and integration tests
 	@$(BIN)/python -m pytest
+
+fuzz: install ## try many more damaged and whole pages than the tests do, and count them (10 minutes)
+	@HYPOTHESIS_PROFILE=fuzz $(BIN)/python -m pytest tests/unit/test_fuzz.py --hypothesis-show-statistics
 
 e2e: install ## run the tests in a real Airflow, with the wheel as users install it
 	@version=$$($(BIN)/python -c 'import sys; print("%d.%d" % sys.version_info[:2])'); \

@@ -17,4 +17,6 @@ for name in [name for name in os.environ if name.startswith("AIRFLOW_CONN_")]:
 
 # How long an example takes says something about the machine only.
 hypothesis.settings.register_profile("without deadline", deadline=None)
-hypothesis.settings.load_profile("without deadline")
+# For `make fuzz`; --hypothesis-profile=fuzz does the same.
+hypothesis.settings.register_profile("fuzz", deadline=None, max_examples=2000, print_blob=True)
+hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "without deadline"))

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import date
 from typing import Any, Literal, TypeVar, get_args
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 import httpx
 import msgspec
@@ -78,13 +78,12 @@ class ClientSettings:
 
     def __post_init__(self) -> None:
         """Refuse what would fail later in a less clear way, or send the key where it must not go."""
-        try:
-            url = urlsplit(self.base_url)
-            _ = url.port
-        except ValueError as error:
-            raise ClaudeCodeConfigurationError(f"The API base URL is not a URL: {error}.") from None
+        url = _split_url(self.base_url)
+        if url is None:
+            raise ClaudeCodeConfigurationError("The API base URL is not a URL: its host or port cannot be read.")
         checks = [
-            (self.api_key, "The admin API key is missing"),
+            # No check holds the key itself, since some tools show the variables of what raised.
+            (bool(self.api_key), "The admin API key is missing"),
             (
                 self.api_key == self.api_key.strip(),
                 "The admin API key starts or ends with blanks or a line break; paste it again",
@@ -113,6 +112,10 @@ class ClientSettings:
             (
                 not (url.query or url.fragment or url.username or url.password),
                 "The API base URL must not hold a query, a fragment or credentials",
+            ),
+            (
+                self.api_key.lower() not in self.base_url.lower(),
+                "The API base URL holds the admin API key, and messages name the URL",
             ),
             (
                 1 <= self.page_limit <= MAX_PAGE_LIMIT,
@@ -194,7 +197,7 @@ class ClaudeCodeClient:
 
     def __init__(self, settings: ClientSettings, transport: httpx.BaseTransport | None = None) -> None:
         self._settings = settings
-        self._http = _open(httpx.Client, transport=transport, **settings.httpx_arguments)
+        self._http = _open(httpx.Client, settings, transport=transport)
 
     def __enter__(self) -> ClaudeCodeClient:
         return self
@@ -255,7 +258,7 @@ class AsyncClaudeCodeClient:
 
     def __init__(self, settings: ClientSettings, transport: httpx.AsyncBaseTransport | None = None) -> None:
         self._settings = settings
-        self._http = _open(httpx.AsyncClient, transport=transport, **settings.httpx_arguments)
+        self._http = _open(httpx.AsyncClient, settings, transport=transport)
 
     async def __aenter__(self) -> AsyncClaudeCodeClient:
         return self
@@ -332,9 +335,19 @@ class _Body:
         )
 
 
-def _open(client_class: type[HttpxClient], **arguments: Any) -> HttpxClient:
+def _split_url(text: str) -> SplitResult | None:
+    # What urllib raises quotes what was pasted in the place of a host or a port, and may be the key.
     try:
-        return client_class(**arguments)
+        url = urlsplit(text)
+        _ = url.port
+    except ValueError:
+        return None
+    return url
+
+
+def _open(client_class: type[HttpxClient], settings: ClientSettings, **arguments: Any) -> HttpxClient:
+    try:
+        return client_class(**settings.httpx_arguments, **arguments)
     except (ValueError, OSError, ImportError) as error:
         # Without its text: a proxy's URL may hold a password.
         raise ClaudeCodeConfigurationError(

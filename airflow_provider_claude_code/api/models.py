@@ -103,7 +103,8 @@ class Record(_Documented, frozen=True):
     """
     Usage of one actor on one UTC day, in one terminal type, locally or remotely.
 
-    ``is_remote`` and ``subscription_type`` are absent in older payloads; absent means unknown.
+    ``is_remote`` and ``subscription_type`` are absent in older payloads; absent means unknown. The actor, who may be
+    a person, is left out of the record's representation: tools that report crashes show the variables at hand.
     """
 
     date: str
@@ -125,6 +126,13 @@ class Record(_Documented, frozen=True):
         field = ACTOR_ID_FIELDS.get(kind)
         if field is not None and not isinstance(self.actor.get(field, ...), str | None):
             raise ValueError(f"`actor.{field}` must be a string or null")
+
+    def __rich_repr__(self) -> list[tuple[str, Any]]:
+        """Return the fields that may be shown."""
+        return [(name, value) for name, value in msgspec.structs.asdict(self).items() if name != "actor"]
+
+    def __repr__(self) -> str:
+        return f"Record({', '.join(f'{name}={value!r}' for name, value in self.__rich_repr__())})"
 
 
 class Report(_Documented, frozen=True):

@@ -86,6 +86,10 @@ class ClaudeCodeHook(BaseHook):
 
         :raises ClaudeCodeConfigurationError: a value of the Connection cannot be used.
         """
+        with _without_the_connection():
+            return self._read_settings()
+
+    def _read_settings(self) -> ClientSettings:
         connection = self.get_connection(self.claude_code_conn_id)
         return _client_settings(connection, connection.extra_dejson)
 
@@ -96,7 +100,12 @@ class ClaudeCodeHook(BaseHook):
 
         :raises ClaudeCodeConfigurationError: the Connection has none, or one that could be guessed.
         """
-        secret = _mapping(self.get_connection(self.claude_code_conn_id).extra_dejson).get("pseudonym_secret")
+        with _without_the_connection():
+            return self._read_pseudonyms()
+
+    def _read_pseudonyms(self) -> Pseudonyms:
+        extra = _checked_extra(self.get_connection(self.claude_code_conn_id).extra_dejson)
+        secret = extra.get("pseudonym_secret")
         if not secret:
             return Pseudonyms(None)
         # A Connection in JSON may hold a number.
@@ -121,8 +130,13 @@ class ClaudeCodeHook(BaseHook):
 
         :raises ClaudeCodeConfigurationError: the Connection cannot be used.
         """
+        with _without_the_connection():
+            settings = await self._read_settings_async()
+        return AsyncClaudeCodeClient(settings)
+
+    async def _read_settings_async(self) -> ClientSettings:
         connection = await get_async_connection(self.claude_code_conn_id)
-        return AsyncClaudeCodeClient(_client_settings(connection, await get_async_extra_dejson(connection)))
+        return _client_settings(connection, await get_async_extra_dejson(connection))
 
     def get_organization(self) -> Organization:
         """
@@ -224,9 +238,18 @@ def fail_without_retry() -> Iterator[None]:
         raise AirflowFailException(str(error)) from error
 
 
+@contextmanager
+def _without_the_connection() -> Iterator[None]:
+    """Raise anew what refuses the Connection: the old traceback holds it, and some tools show what one holds."""
+    try:
+        yield
+    except ClaudeCodeConfigurationError as error:
+        raise ClaudeCodeConfigurationError(str(error)) from None
+
+
 def _client_settings(connection: Connection, extra: Any) -> ClientSettings:
     """Read the Connection's fields; an empty one, which forms store too, means its default."""
-    extra = _mapping(extra)
+    extra = _checked_extra(extra)
     if connection.port:
         raise ClaudeCodeConfigurationError(
             "The Connection has a port of its own: write it into the API base URL instead, as https://host:port."
@@ -239,18 +262,25 @@ def _client_settings(connection: Connection, extra: Any) -> ClientSettings:
     for name, value in given.items():
         if value is None or value == "":
             continue
-        try:
-            # Connections from URIs and environment variables hold text where forms store numbers.
-            values[name] = numbers.get(name, str)(value)
-        except (TypeError, ValueError, OverflowError):
-            raise ClaudeCodeConfigurationError(f"The Connection's {name} is not a number: {value!r}.") from None
+        # Connections from URIs and environment variables hold text where forms store numbers.
+        values[name] = _number(numbers[name], value) if name in numbers else str(value)
+        if values[name] is None:
+            raise ClaudeCodeConfigurationError(f"The Connection's {name} is not a number.")
     return ClientSettings(api_key=connection.password or "", **values)
 
 
-def _mapping(extra: Any) -> Mapping[str, Any]:
+def _checked_extra(extra: Any) -> Mapping[str, Any]:
     if not isinstance(extra, Mapping):
         raise ClaudeCodeConfigurationError("The Connection's extra is not a JSON object.")
     return extra
+
+
+def _number(kind: Callable[[Any], Any], value: Any) -> Any:
+    # What Python raises quotes the value, which may be a key in the wrong field.
+    try:
+        return kind(value)
+    except (TypeError, ValueError, OverflowError):
+        return None
 
 
 def _whole(value: Any) -> int:

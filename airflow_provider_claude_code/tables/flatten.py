@@ -38,6 +38,7 @@ Values = list[Any]
 
 _SUMMED = slice([column.name for column in USAGE.own_columns].index("tool_actions_accepted"), None)
 _MONEY_LIMIT = 10 ** (MAX_INTEGER_DIGITS + MONEY_PLACES)
+_TOO_LARGE = f"numbers whose sum fits no column (64-bit counts, {MAX_INTEGER_DIGITS} digits of money)"
 # The default context rounds at 28 digits; this one holds any amount that a response may have, with all its places.
 _EXACT = Context(prec=150)
 
@@ -45,10 +46,10 @@ _encode_lines = msgspec.json.Encoder().encode_lines
 _encode_canonically = msgspec.json.Encoder(order="sorted", decimal_format="number").encode
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class FlatPage:
     """
-    The rows of one page, column by column.
+    The rows of one page, column by column. Its representation shows none, since they name people.
 
     :param shared: the columns of ``SHARED_COLUMNS``, with a value per record.
     :param own: per table, its own columns.
@@ -113,9 +114,18 @@ class Flattener:
         """
         Return the rows of the next page and add them to the totals.
 
-        :raises ClaudeCodeResponseError: a sum does not fit its column.
+        :raises ClaudeCodeResponseError: a sum does not fit its column, or an actor of a new kind is nested too deeply.
         """
         self._note_unknown_values(records)
+        try:
+            page, key_hashes = self._rows(records)
+        except RecursionError:
+            raise self._refusal("an actor that is nested too deeply") from None
+        self._add_to_totals(page, key_hashes)
+        return page
+
+    def _rows(self, records: Sequence[Record]) -> tuple[FlatPage, list[bytes]]:
+        """Return the rows, and of each record the hash of its key."""
         key = self._key(records)
         key_hashes = [hashlib.sha256(line).digest() for line in _lines([*key, [0] * len(records)])]
         model_counts = [len(record.model_breakdown) for record in records]
@@ -130,8 +140,7 @@ class Flattener:
             },
             parents={MODEL_USAGE.name: _parents(model_counts), TOOL_USAGE.name: _parents(tool_counts)},
         )
-        self._add_to_totals(page, key_hashes)
-        return page
+        return page, key_hashes
 
     def _note_unknown_values(self, records: Sequence[Record]) -> None:
         """Note the fields that bear a value which the reference does not list, for whoever looks into the tables."""
@@ -198,16 +207,15 @@ class Flattener:
         *sums, record_cents, _ = usage[_SUMMED]
         largest = max(max(filter(None, column), default=0) for column in sums)
         if max(largest, totals.num_sessions) > INT64_MAX:
-            raise self._out_of_range()
+            raise self._refusal(_TOO_LARGE)
         amounts = [*cents, *filter(None, record_cents), totals.billionths_of_all_currencies]
         # Rounding may have given an amount one digit more than the response was allowed to have.
         if max(amounts) >= _MONEY_LIMIT or min(amounts) <= -_MONEY_LIMIT:
-            raise self._out_of_range()
+            raise self._refusal(_TOO_LARGE)
 
-    def _out_of_range(self) -> ClaudeCodeResponseError:
+    def _refusal(self, problem: str) -> ClaudeCodeResponseError:
         return ClaudeCodeResponseError(
-            f"The Claude Code usage of {self._day} holds numbers whose sum fits no column (64-bit counts, "
-            f"{MAX_INTEGER_DIGITS} digits of money), so nothing of it is published."
+            f"The Claude Code usage of {self._day} holds {problem}, so nothing of it is published."
         )
 
 

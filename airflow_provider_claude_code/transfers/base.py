@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import random
+import shutil
 import time
 from abc import abstractmethod
 from collections.abc import Iterable, Sequence
@@ -145,6 +146,7 @@ class ClaudeCodeTransferOperator(BaseOperator):
         self.claude_code_conn_id = claude_code_conn_id
         # The summaries of the days, once they are loaded, for links and lineage.
         self.loaded: list[dict[str, Any]] = []
+        self._spooling: Path | None = None
         self.file_format: FileFormat = _checked("file_format", file_format, get_args(FileFormat))
 
     @abstractmethod
@@ -174,6 +176,11 @@ class ClaudeCodeTransferOperator(BaseOperator):
             days = [last - timedelta(days=back) for back in range(lookback_days, -1, -1)]
             return self._load_days(Progress(days), context)
 
+    def on_kill(self) -> None:
+        """Remove the spooled files at once: they name people, and a task that goes on is soon ended by SIGKILL."""
+        if self._spooling is not None:
+            shutil.rmtree(self._spooling, ignore_errors=True)
+
     def _refuse_incomplete(self, day: date) -> None:
         now = datetime.now(UTC)
         if now >= complete_from(day) or (self.allow_incomplete and day <= now.date()):
@@ -199,6 +206,7 @@ class ClaudeCodeTransferOperator(BaseOperator):
     def _load_day(self, target: Target, progress: Progress, context: Context) -> dict[str, Any]:
         day = progress.days[0]
         with spool_directory() as directory:
+            self._spooling = directory
             load = self._read_day(day, directory, target.last_loaded_at(day), context)
             empty = load.totals.row_counts[USAGE.name] == 0
             if empty and self.on_empty == "fail":

@@ -210,7 +210,8 @@ class ClaudeCodeToBigQueryOperator(ClaudeCodeTransferOperator):
             return self._load_days(progress, context)
 
     def on_kill(self) -> None:
-        """Cancel the jobs that were started."""
+        """Cancel the jobs that were started, and remove the spooled files."""
+        super().on_kill()
         if self._target is not None:
             self._target.cancel()
 

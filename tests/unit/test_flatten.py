@@ -221,6 +221,10 @@ class TestColumns:
         )
         assert flattener.totals.estimated_cost_cents is None
 
+    def test_a_currency_without_a_name_has_its_sum(self) -> None:
+        row = usage_of(model_breakdown=[model(3, currency=""), model(4, currency="")])
+        assert (row["estimated_cost_cents"], row["currency"]) == (7, "")
+
     def test_two_records_in_different_currencies_keep_theirs_and_the_day_has_no_sum(self) -> None:
         tables, flattener = flatten(
             [
