@@ -244,6 +244,7 @@ class ClaudeCodeClient:
                     body = _Body(response, subject)
                     for piece in response.iter_bytes():
                         body.add(piece)
+                        del piece  # Else the traceback of a later error would hold people.
                     return body.response().raise_for_status()
         raise AssertionError("the retries end with a response or an error")
 
@@ -287,6 +288,7 @@ class AsyncClaudeCodeClient:
                         body = _Body(response, subject)
                         async for piece in response.aiter_bytes():
                             body.add(piece)
+                            del piece  # Else the traceback of a later error would hold people.
                         return body.response().raise_for_status()
         raise AssertionError("the retries end with a response or an error")
 

@@ -606,7 +606,7 @@ def test_a_proxy_that_cannot_be_used_shows_nothing(search: Search, monkeypatch: 
 
 def test_nothing_that_is_looked_at_shows_anybody(search: Search, sandbox: Sandbox) -> None:
     hook = ClaudeCodeHook()
-    report = decode_report(body(records()))
+    report, _ = decode_report(body(records()))
     [page, *_] = hook.iter_pages(DAY)
     client = ClaudeCodeClient(hook.settings)
     things = [hook, hook.settings, hook.pseudonyms, client, asyncio.run(hook.get_async_conn()), page]
