@@ -235,10 +235,6 @@ class TestColumns:
         assert [(row["estimated_cost_cents"], row["currency"]) for row in tables["usage"]] == [(3, "USD"), (4, "EUR")]
         assert flattener.totals.estimated_cost_cents is None
 
-    def test_a_currency_without_a_name_is_one_currency(self) -> None:
-        tables, _ = flatten([official_example(model_breakdown=[model(3, currency=""), model(4, currency="")])])
-        assert [(row["estimated_cost_cents"], row["currency"]) for row in tables["usage"]] == [(7, "")]
-
     def test_an_unknown_tool_has_its_row_and_counts_among_all_tools(self) -> None:
         actions = {"edit_tool": {"accepted": 1, "rejected": 2}, "bash_tool": {"accepted": 30, "rejected": 40}}
         tables, flattener = flatten([official_example(tool_actions=actions)])
@@ -431,11 +427,6 @@ class TestIdentity:
         assert {row["record_id"] for rows in tables.values() for row in rows} == {
             record_id("2025-09-01", ORGANIZATION_ID, "user_actor", pseudonym, "api", None, "vscode", None, 0)
         }
-
-
-def test_a_currency_without_a_name_is_one_currency_all_the_same() -> None:
-    row = usage_of(model_breakdown=[model(1, currency=""), model(2, currency="")])
-    assert (row["estimated_cost_cents"], row["currency"]) == (3, "")
 
 
 class TestDrift:
