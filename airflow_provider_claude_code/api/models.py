@@ -190,8 +190,8 @@ def _integral_if_possible(literal: str) -> int | Decimal:
     return int(number) if number.adjusted() < 20 and number == number.to_integral_value() else number
 
 
-# Untyped numbers become int or Decimal, never float: an amount keeps its digits.
 _continuation_decoder = msgspec.json.Decoder(Continuation)
+# Untyped numbers become int or Decimal, never float: an amount keeps its digits.
 _report_decoder = msgspec.json.Decoder(Report, float_hook=_integral_if_possible)
 _integral_decoder = msgspec.json.Decoder(float_hook=_integral_if_possible)
 _number_encoder = msgspec.json.Encoder(decimal_format="number")
@@ -219,8 +219,8 @@ def decode_report(body: bytes) -> tuple[Report, set[str]]:
         try:
             return _report_decoder.decode(body), set()
         except msgspec.ValidationError as error:
-            # 5.0 is the integer 5 to JSON, but not to msgspec, whose messages these are. Both are rare, so they cost
-            # a second pass instead of making every page slower; 5.5 still fails, with its path.
+            # 5.0 is the integer 5 to JSON, but not to msgspec, whose messages these are. Such numbers and new fields
+            # are rare, so they cost a second pass instead of making every page slower; 5.5 still fails, with its path.
             if not re.search("Expected `int`, got `float`|unknown field", str(error)):
                 raise
             content = _integral_decoder.decode(body)

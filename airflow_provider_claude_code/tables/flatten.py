@@ -28,6 +28,7 @@ from airflow_provider_claude_code.tables.contract import (
     KNOWN_TOOLS,
     MODEL_USAGE,
     MONEY_PLACES,
+    SHARED_COLUMNS,
     TOKEN_KINDS,
     TOOL_USAGE,
     USAGE,
@@ -81,11 +82,15 @@ class DayTotals:
     unknown_names: set[str] = field(default_factory=set)
 
     @property
+    def estimated_cost_billionths(self) -> int | None:
+        """The day's cost in billionths of a cent; ``None`` when its currencies differ, so that there is no sum."""
+        return None if len(self.currencies) > 1 else self.billionths_of_all_currencies
+
+    @property
     def estimated_cost_cents(self) -> Decimal | None:
-        """The day's cost in cents; ``None`` when its currencies differ, so that there is no sum."""
-        if len(self.currencies) > 1:
-            return None
-        return Decimal(self.billionths_of_all_currencies).scaleb(-MONEY_PLACES, _EXACT)
+        """The day's cost in cents; ``None`` when its currencies differ."""
+        billionths = self.estimated_cost_billionths
+        return None if billionths is None else Decimal(billionths).scaleb(-MONEY_PLACES, _EXACT)
 
     def content_digest(self, table: str) -> str:
         """Return a table's digest, 32 hex digits: the sum of its rows' hashes, so their order is no matter."""
@@ -116,7 +121,6 @@ class Flattener:
 
         :raises ClaudeCodeResponseError: a sum does not fit its column, or an actor of a new kind is nested too deeply.
         """
-        self._note_unknown_values(records)
         try:
             page, key_hashes = self._rows(records)
         except RecursionError:
@@ -141,13 +145,6 @@ class Flattener:
             parents={MODEL_USAGE.name: _parents(model_counts), TOOL_USAGE.name: _parents(tool_counts)},
         )
         return page, key_hashes
-
-    def _note_unknown_values(self, records: Sequence[Record]) -> None:
-        """Note the fields that bear a value which the reference does not list, for whoever looks into the tables."""
-        if not KNOWN_CUSTOMER_TYPES.issuperset(record.customer_type for record in records):
-            self.totals.unknown_names.add("data[].customer_type")
-        if not KNOWN_SUBSCRIPTION_TYPES.issuperset(record.subscription_type for record in records):
-            self.totals.unknown_names.add("data[].subscription_type")
 
     def _key(self, records: Sequence[Record]) -> list[Values]:
         """Return the columns that identify a record on its day, in the order of the shared columns."""
@@ -201,8 +198,15 @@ class Flattener:
         totals.billionths_of_all_currencies += sum(cents)
         totals.currencies.update(currencies)
         totals.unknown_names.update(set(tools[0]).difference(KNOWN_TOOLS))
-        if not KNOWN_CURRENCIES.issuperset(currencies):
-            totals.unknown_names.add("data[].model_breakdown[].estimated_cost.currency")
+        # Of a value that the reference does not list only the field is named.
+        shared = dict(zip((column.name for column in SHARED_COLUMNS), page.shared, strict=True))
+        for field_name, values, known in (
+            ("data[].customer_type", shared["customer_type"], KNOWN_CUSTOMER_TYPES),
+            ("data[].subscription_type", shared["subscription_type"], KNOWN_SUBSCRIPTION_TYPES),
+            ("data[].model_breakdown[].estimated_cost.currency", currencies, KNOWN_CURRENCIES),
+        ):
+            if not known.issuperset(values):
+                totals.unknown_names.add(field_name)
 
         *sums, record_cents, _ = usage[_SUMMED]
         largest = max(max(filter(None, column), default=0) for column in sums)
@@ -226,7 +230,7 @@ def _models(records: Sequence[Record]) -> list[Values]:
     return [
         [entry.model for entry in entries],
         *(list(map(attrgetter(kind), tokens)) for kind in TOKEN_KINDS),
-        [billionths(cost.amount) for cost in costs],
+        [_billionths(cost.amount) for cost in costs],
         [cost.currency for cost in costs],
     ]
 
@@ -294,7 +298,7 @@ def _parents(counts: list[int]) -> list[int]:
     return [position for position, count in enumerate(counts) for _ in range(count)]
 
 
-def billionths(amount: int | Decimal) -> int:
+def _billionths(amount: int | Decimal) -> int:
     """Return a number of cents in billionths of a cent, rounded half to even."""
     if isinstance(amount, int):
         return amount * 10**MONEY_PLACES

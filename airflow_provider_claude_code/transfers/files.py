@@ -22,7 +22,6 @@ from airflow_provider_claude_code.exceptions import (
 )
 from airflow_provider_claude_code.tables.arrays import arrow_array
 from airflow_provider_claude_code.tables.contract import EXTENSIONS, FILE_LOADS, LOADS, FileFormat
-from airflow_provider_claude_code.tables.flatten import billionths
 from airflow_provider_claude_code.tables.loads import Load
 from airflow_provider_claude_code.tables.spool import arrow_schema
 from airflow_provider_claude_code.transfers.base import SupersededError
@@ -182,15 +181,13 @@ def _write_loads(load: Load, keys: Mapping[str, str]) -> Path:
     rows = [
         row
         | {
+            "estimated_cost_cents": load.totals.estimated_cost_billionths,
             "path": keys[row["table_name"]],
             "bytes": load.files[row["table_name"]].size,
             "sha256": load.files[row["table_name"]].sha256,
         }
         for row in load.rows()
     ]
-    for row in rows:
-        if row["estimated_cost_cents"] is not None:
-            row["estimated_cost_cents"] = billionths(row["estimated_cost_cents"])
     columns = [arrow_array(column.type, [row[column.name] for row in rows]) for column in FILE_LOADS.columns]
     path = next(iter(load.files.values())).path.with_name("loads.parquet")
     pa.parquet.write_table(pa.Table.from_arrays(columns, schema=arrow_schema(FILE_LOADS)), path, compression="zstd")
