@@ -146,7 +146,7 @@ class BigQueryTarget:
 
     def last_loaded_at(self, day: date) -> datetime | None:
         """Return ``loaded_at`` of the newest rows of a day."""
-        with _typed_errors(self._dataset):
+        with typed_errors(self._dataset):
             moments = [moment for table in self._tables if (moment := self._loaded_at(table, day)) is not None]
         return max(moments, default=None)
 
@@ -161,7 +161,7 @@ class BigQueryTarget:
         Refuses what cannot be loaded before any job is started; raises what
         :meth:`~airflow_provider_claude_code.transfers.base.Target.publish` does.
         """
-        with _typed_errors(self._dataset):
+        with typed_errors(self._dataset):
             tables = self._prepare_tables(load)
             job_ids = {table: self._job_id(load.day, table, attempt, self._try_number) for table in load.files}
             self._settle_earlier_jobs(load.day, attempt)
@@ -200,7 +200,7 @@ class BigQueryTarget:
         """
         day = date.fromisoformat(started.day)
         self._location = started.location
-        with _typed_errors(self._dataset):
+        with typed_errors(self._dataset):
             self._wait(started)
             for table, rows in started.row_counts.items():
                 if rows == 0:
@@ -539,7 +539,7 @@ def _label_value(organization_id: str) -> str:
 
 
 @contextmanager
-def _typed_errors(dataset: bigquery.DatasetReference) -> Iterator[None]:
+def typed_errors(dataset: bigquery.DatasetReference) -> Iterator[None]:
     """Turn BigQuery's errors into ours, so that a task retries only what a retry can mend."""
     try:
         yield

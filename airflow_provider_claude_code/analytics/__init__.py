@@ -1,0 +1,1 @@
+"""Answers from the tables: queries in GoogleSQL, and where they are run."""

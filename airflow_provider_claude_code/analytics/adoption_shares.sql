@@ -1,0 +1,73 @@
+-- Where and how people use Claude Code: one row per UTC day, organisation, dimension and value, for active people
+-- (user_actor). Values that fewer than min_group_size people share on a day are folded into "(small groups)". A person
+-- may have several values on a day, so the people of a dimension add up to more than the active people. A day that is
+-- not loaded, or that nobody was active on, is one row without a dimension.
+--
+-- date: The UTC day.
+-- organization_id: The organisation.
+-- is_loaded: Whether the day was ever loaded.
+-- is_complete: Whether its newest load read it after it was complete.
+-- dimension: terminal_type, location or customer_type.
+-- value: The terminal; remote, local or unknown (the API does not always say); api or subscription.
+-- people: Active people with the value.
+-- share_of_people: These of all active people of the day, 0 to 1.
+-- sessions: Their sessions with the value.
+-- share_of_sessions: These of all sessions of people on the day, 0 to 1; null without sessions.
+WITH usage AS (
+  SELECT
+    date,
+    organization_id,
+    COALESCE(LOWER(TRIM(actor_id)), '') AS person,
+    terminal_type,
+    CASE WHEN is_remote THEN 'remote' WHEN NOT is_remote THEN 'local' ELSE 'unknown' END AS location,
+    customer_type,
+    num_sessions
+  FROM `claude_code.usage`
+  WHERE date >= DATE '2025-01-01' /* since */
+    AND actor_type = 'user_actor'
+    AND num_sessions + lines_of_code_added + lines_of_code_removed + commits_by_claude_code
+      + pull_requests_by_claude_code + tool_actions_accepted + tool_actions_rejected
+      + COALESCE(input_tokens + output_tokens + cache_read_tokens + cache_creation_tokens, 0) > 0
+),
+members AS (
+  SELECT 'terminal_type' AS dimension, date AS period, organization_id, terminal_type AS name, person, num_sessions
+  FROM usage
+  UNION ALL
+  SELECT 'location', date, organization_id, location, person, num_sessions FROM usage
+  UNION ALL
+  SELECT 'customer_type', date, organization_id, customer_type, person, num_sessions FROM usage
+),
+totals AS (
+  SELECT date, organization_id, COUNT(DISTINCT person) AS people, SUM(num_sessions) AS sessions
+  FROM usage
+  GROUP BY date, organization_id
+),
+shares AS (
+  SELECT
+    members.period AS date,
+    members.organization_id,
+    members.dimension,
+    IF(folding.is_small, '(small groups)', members.name) AS value,
+    COUNT(DISTINCT members.person) AS people,
+    SUM(members.num_sessions) AS sessions
+  FROM members
+  JOIN `claude_code.small_groups` AS folding
+    ON folding.dimension = members.dimension AND folding.period = members.period
+    AND folding.organization_id = members.organization_id AND folding.name = members.name
+  GROUP BY 1, 2, 3, 4
+)
+SELECT
+  days.date,
+  days.organization_id,
+  days.is_loaded,
+  days.is_complete,
+  shares.dimension,
+  shares.value,
+  shares.people,
+  SAFE_DIVIDE(shares.people, totals.people) AS share_of_people,
+  shares.sessions,
+  SAFE_DIVIDE(shares.sessions, totals.sessions) AS share_of_sessions
+FROM `claude_code.days` AS days
+LEFT JOIN shares
+  ON shares.organization_id = days.organization_id AND shares.date = days.date AND days.is_loaded
+LEFT JOIN totals ON totals.organization_id = days.organization_id AND totals.date = days.date

@@ -1,0 +1,158 @@
+-- What is wrong with the loaded days: one row per finding, none when all is well.
+--
+-- check_name: sums (the tables of a day contradict each other or `loads`), missing_days (a day was never loaded, or only
+--   before it was complete), volume_drop (far fewer records than the median of the same weekdays in the 28 days before,
+--   of which at least two must be loaded), freshness (the newest complete day ended too long ago), mapping (rows of the
+--   mapping of actors to groups overlap).
+-- date: The UTC day; the newest complete one for freshness, null for mapping.
+-- organization_id: The organisation; null for mapping, and where rows of a day are counted for all together.
+-- table_name: The table.
+-- finding: What is wrong, in a sentence with the numbers.
+WITH newest AS (
+  SELECT date, organization_id, table_name, MAX_BY(row_count, load_id) AS row_count
+  FROM `claude_code.loads`
+  WHERE date >= DATE '2025-01-01' /* since */
+  GROUP BY date, organization_id, table_name
+),
+remembered AS (
+  SELECT date, table_name, SUM(row_count) AS row_count FROM newest GROUP BY date, table_name
+),
+held AS (
+  SELECT date, 'usage' AS table_name, COUNT(*) AS row_count
+  FROM `claude_code.usage` WHERE date >= DATE '2025-01-01' /* since */ GROUP BY date
+  UNION ALL
+  SELECT date, 'model_usage', COUNT(*)
+  FROM `claude_code.model_usage` WHERE date >= DATE '2025-01-01' /* since */ GROUP BY date
+  UNION ALL
+  SELECT date, 'tool_usage', COUNT(*)
+  FROM `claude_code.tool_usage` WHERE date >= DATE '2025-01-01' /* since */ GROUP BY date
+),
+parent_sums AS (
+  SELECT
+    date, organization_id,
+    SUM(model_count) AS model_count,
+    SUM(input_tokens + output_tokens + cache_read_tokens + cache_creation_tokens) AS tokens,
+    SUM(estimated_cost_cents) AS cost_cents,
+    LOGICAL_OR(model_count > 0 AND currency IS NULL) AS has_mixed_currencies,
+    SUM(tool_actions_accepted) AS accepted,
+    SUM(tool_actions_rejected) AS rejected
+  FROM `claude_code.usage`
+  WHERE date >= DATE '2025-01-01' /* since */
+  GROUP BY date, organization_id
+),
+model_sums AS (
+  SELECT
+    date, organization_id,
+    COUNT(*) AS model_count,
+    SUM(input_tokens + output_tokens + cache_read_tokens + cache_creation_tokens) AS tokens,
+    SUM(estimated_cost_cents) AS cost_cents
+  FROM `claude_code.model_usage`
+  WHERE date >= DATE '2025-01-01' /* since */
+  GROUP BY date, organization_id
+),
+tool_sums AS (
+  SELECT date, organization_id, SUM(accepted) AS accepted, SUM(rejected) AS rejected
+  FROM `claude_code.tool_usage`
+  WHERE date >= DATE '2025-01-01' /* since */
+  GROUP BY date, organization_id
+),
+health AS (
+  SELECT * FROM `claude_code.load_health`
+),
+newest_complete AS (
+  SELECT organization_id, MAX(date) AS date
+  FROM `claude_code.days`
+  WHERE is_complete
+  GROUP BY organization_id
+),
+mapping AS (
+  SELECT
+    actor_type,
+    LOWER(TRIM(actor_id)) AS actor,
+    COALESCE(valid_from, DATE '0001-01-01') AS valid_from,
+    COALESCE(valid_to, DATE '9999-12-31') AS valid_to
+  FROM `claude_code.mapping`
+)
+SELECT
+  'sums' AS check_name,
+  remembered.date,
+  CAST(NULL AS STRING) AS organization_id,
+  remembered.table_name,
+  CONCAT(
+    'loads remembers ', CAST(remembered.row_count AS STRING), ' rows, and the table holds ',
+    CAST(COALESCE(held.row_count, 0) AS STRING), '.'
+  ) AS finding
+FROM remembered
+LEFT JOIN held ON held.date = remembered.date AND held.table_name = remembered.table_name
+WHERE remembered.row_count <> COALESCE(held.row_count, 0)
+UNION ALL
+SELECT
+  'sums', parent_sums.date, parent_sums.organization_id, 'model_usage',
+  CONCAT(
+    'usage says ', CAST(parent_sums.model_count AS STRING), ' model entries, ',
+    CAST(COALESCE(parent_sums.tokens, 0) AS STRING), ' tokens and ',
+    CAST(COALESCE(parent_sums.cost_cents, 0) AS STRING), ' cents; model_usage says ',
+    CAST(COALESCE(model_sums.model_count, 0) AS STRING), ', ', CAST(COALESCE(model_sums.tokens, 0) AS STRING), ' and ',
+    CAST(COALESCE(model_sums.cost_cents, 0) AS STRING), '.'
+  )
+FROM parent_sums
+JOIN remembered ON remembered.date = parent_sums.date AND remembered.table_name = 'model_usage'
+LEFT JOIN model_sums
+  ON model_sums.date = parent_sums.date AND model_sums.organization_id = parent_sums.organization_id
+WHERE parent_sums.model_count <> COALESCE(model_sums.model_count, 0)
+  OR COALESCE(parent_sums.tokens, 0) <> COALESCE(model_sums.tokens, 0)
+  -- A record whose entries have different currencies has no cost.
+  OR (
+    NOT parent_sums.has_mixed_currencies
+    AND COALESCE(parent_sums.cost_cents, 0) <> COALESCE(model_sums.cost_cents, 0)
+  )
+UNION ALL
+SELECT
+  'sums', parent_sums.date, parent_sums.organization_id, 'tool_usage',
+  CONCAT(
+    'usage says ', CAST(parent_sums.accepted AS STRING), ' accepted and ', CAST(parent_sums.rejected AS STRING),
+    ' rejected actions; tool_usage says ', CAST(COALESCE(tool_sums.accepted, 0) AS STRING), ' and ',
+    CAST(COALESCE(tool_sums.rejected, 0) AS STRING), '.'
+  )
+FROM parent_sums
+JOIN remembered ON remembered.date = parent_sums.date AND remembered.table_name = 'tool_usage'
+LEFT JOIN tool_sums
+  ON tool_sums.date = parent_sums.date AND tool_sums.organization_id = parent_sums.organization_id
+WHERE parent_sums.accepted <> COALESCE(tool_sums.accepted, 0)
+  OR parent_sums.rejected <> COALESCE(tool_sums.rejected, 0)
+UNION ALL
+SELECT
+  'missing_days', date, organization_id, table_name,
+  IF(state = 'missing', 'The day was never loaded.', 'The day was loaded before it was complete, and not since.')
+FROM health
+WHERE state IN ('missing', 'incomplete') AND TIMESTAMP(date) <= TIMESTAMP_SUB(CURRENT_TIMESTAMP(), INTERVAL 25 HOUR)
+UNION ALL
+SELECT
+  'volume_drop', date, organization_id, table_name,
+  CONCAT(
+    CAST(row_count AS STRING), ' rows, where the median of the ', CAST(weekdays_compared AS STRING),
+    ' same weekdays before is ', CAST(median_row_count AS STRING), '.'
+  )
+FROM health
+WHERE state IN ('loaded', 'empty') AND weekdays_compared >= 2
+  AND row_count < median_row_count * (1 - 0.5 /* max_drop */)
+UNION ALL
+SELECT
+  'freshness', date, organization_id, 'usage',
+  CONCAT(
+    'The newest complete day ended ',
+    CAST(TIMESTAMP_DIFF(CURRENT_TIMESTAMP(), TIMESTAMP(DATE_ADD(date, INTERVAL 1 DAY)), HOUR) AS STRING), ' hours ago.'
+  )
+FROM newest_complete
+WHERE TIMESTAMP_DIFF(CURRENT_TIMESTAMP(), TIMESTAMP(DATE_ADD(date, INTERVAL 1 DAY)), SECOND)
+  > 3600 * 48 /* max_age_hours */
+UNION ALL
+SELECT
+  'mapping', CAST(NULL AS DATE), CAST(NULL AS STRING), 'mapping',
+  CONCAT(CAST(COUNT(*) AS STRING), ' rows overlap with another row of the same actor.')
+FROM (
+  SELECT valid_from <= LAG(valid_to) OVER (PARTITION BY actor_type, actor ORDER BY valid_from, valid_to) AS overlaps
+  FROM mapping
+)
+WHERE overlaps
+HAVING COUNT(*) > 0

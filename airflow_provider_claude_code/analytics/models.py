@@ -1,0 +1,173 @@
+"""
+The queries of this folder: read, described by their own heads, and made ready to run.
+
+``NAME.sql`` is a model. ``parts/NAME.sql`` is what models share; it is put into them, so that each runs by itself and a
+view never shows more than it says. In all of them `` `claude_code.NAME` `` names a table or another of the files, and a
+value that is followed by a comment with a name, like ``5 /* min_group_size */``, is a setting.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import date
+from functools import cache
+from importlib import resources
+
+from airflow_provider_claude_code.exceptions import ClaudeCodeConfigurationError
+
+PERSONAL_MODELS = frozenset({"people_monthly", "ai_tool_comparison"})
+"""The models with a row per person. They are used only when they are asked for by name."""
+
+OPTIONAL_TABLES = {
+    "roster": "SELECT CAST(NULL AS STRING) AS actor_id, CAST(NULL AS DATE) AS valid_from, "
+    "CAST(NULL AS DATE) AS valid_to LIMIT 0",
+    "mapping": "SELECT CAST(NULL AS STRING) AS actor_type, CAST(NULL AS STRING) AS actor_id, CAST(NULL AS STRING) AS "
+    "team, CAST(NULL AS STRING) AS cost_centre, CAST(NULL AS DATE) AS valid_from, CAST(NULL AS DATE) AS valid_to LIMIT 0",
+}
+"""Tables of the user's own, each with the query that stands for it where there is none."""
+
+_HEAD = re.compile(r"(?:--.*\n)+")
+_COLUMN = re.compile(r"([a-z][a-z0-9_]*): (.*)")
+_REFERENCE = re.compile(r"`claude_code\.(\w+)`")
+_SETTING = re.compile(r"(?:DATE '[0-9-]+'|[0-9.]+) /\* (\w+) \*/")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """
+    What can be chosen in the queries.
+
+    :param min_group_size: groups of fewer people are folded together; 1 folds none.
+    :param since: the first UTC day that is read; the history of who is new begins there.
+    :param max_drop: share of the usual records, 0 to 1, whose lack ``data_quality`` reports.
+    :param max_age_hours: hours after the end of the newest complete day from which ``data_quality`` reports it.
+    :param first_day: first UTC day of a report.
+    :param last_day: last UTC day of a report.
+    :raises ClaudeCodeConfigurationError: a value cannot be used.
+    """
+
+    min_group_size: int = 5
+    since: date = date(2025, 1, 1)
+    max_drop: float = 0.5
+    max_age_hours: float = 48
+    first_day: date = date(2025, 9, 1)
+    last_day: date = date(2025, 9, 28)
+
+    def __post_init__(self) -> None:
+        """Check the values."""
+        if not _is_number(self.min_group_size, int) or self.min_group_size < 1:
+            raise ClaudeCodeConfigurationError(
+                f"min_group_size is {self.min_group_size!r}; a whole number of 1 or more was expected."
+            )
+        if not _is_number(self.max_drop, (int, float)) or not 0 < self.max_drop <= 1:
+            raise ClaudeCodeConfigurationError(
+                f"max_drop is {self.max_drop!r}; a share above 0 and up to 1 was expected."
+            )
+        if not _is_number(self.max_age_hours, (int, float)) or not 0 < self.max_age_hours < float("inf"):
+            raise ClaudeCodeConfigurationError(
+                f"max_age_hours is {self.max_age_hours!r}; a number of hours above 0 was expected."
+            )
+        if self.last_day < self.first_day:
+            raise ClaudeCodeConfigurationError(f"last_day ({self.last_day}) is before first_day ({self.first_day}).")
+
+    def literal(self, name: str) -> str:
+        """Write a setting in SQL."""
+        value = getattr(self, name)
+        return f"DATE '{value}'" if isinstance(value, date) else repr(value)
+
+
+@dataclass(frozen=True)
+class Model:
+    """
+    A query.
+
+    :param name: its file's name.
+    :param description: what it says, and one row of it.
+    :param columns: its columns in order, each with its meaning.
+    :param sql: GoogleSQL with references and settings.
+    """
+
+    name: str
+    description: str
+    columns: Mapping[str, str]
+    sql: str
+
+    @property
+    def is_personal(self) -> bool:
+        """Whether it has a row per person."""
+        return self.name in PERSONAL_MODELS
+
+
+@cache
+def models() -> dict[str, Model]:
+    """Return the models by name, those with a row per person last."""
+    folder = resources.files(__package__)
+    names = [file.name.removesuffix(".sql") for file in folder.iterdir() if file.name.endswith(".sql")]
+    found = [_read(name, (folder / f"{name}.sql").read_text()) for name in sorted(names)]
+    return {model.name: model for model in sorted(found, key=lambda model: model.is_personal)}
+
+
+@cache
+def _parts() -> dict[str, Model]:
+    folder = resources.files(__package__) / "parts"
+    return {
+        (name := file.name.removesuffix(".sql")): _read(name, file.read_text())
+        for file in folder.iterdir()
+        if file.name.endswith(".sql")
+    }
+
+
+def render(name: str, relations: Mapping[str, str], settings: Settings) -> str:
+    """
+    Return a model or a part as one GoogleSQL query that stands by itself.
+
+    :param name: its name.
+    :param relations: by name, the SQL that stands for a table, or for a model or part that exists already.
+    :param settings: the values of the settings.
+    """
+
+    def relation(match: re.Match[str]) -> str:
+        reference = match[1]
+        if reference in relations:
+            return relations[reference]
+        inner = OPTIONAL_TABLES.get(reference) or render(reference, relations, settings)
+        return f"({inner})"
+
+    query = (models() | _parts())[name].sql
+    query = _SETTING.sub(lambda match: settings.literal(match[1]), query)
+    return _REFERENCE.sub(relation, query)
+
+
+def markdown_reference() -> str:
+    """Return the models as Markdown, for the README."""
+    sections = []
+    for model in models().values():
+        rows = (f"| `{name}` | {meaning} |" for name, meaning in model.columns.items())
+        sections.append("\n".join([f"#### `{model.name}`", "", model.description, "", "| column | meaning |", "|---|---|", *rows]))
+    return "\n\n".join(sections) + "\n"
+
+
+def _read(name: str, text: str) -> Model:
+    """Take a file apart: paragraphs of its head are separated by an empty comment, the last one lists the columns."""
+    head = _HEAD.match(text)
+    assert head, name
+    *paragraphs, listed = head[0].replace("--\n", "\n").replace("-- ", "").split("\n\n")
+    entries = re.split(r"\n(?! )", listed.rstrip("\n"))
+    columns = dict(match.groups() for entry in entries if (match := _COLUMN.fullmatch(_joined(entry))))
+    return Model(name, "\n\n".join(map(_joined, paragraphs)), columns, text[head.end() :].rstrip())
+
+
+def _joined(lines: str) -> str:
+    return " ".join(lines.split())
+
+
+def _is_number(value: object, kinds: type | tuple[type, ...]) -> bool:
+    return isinstance(value, kinds) and not isinstance(value, bool)
+
+
+def with_settings(settings: Settings, **changes: object) -> Settings:
+    """Return settings with some changed."""
+    return dataclasses.replace(settings, **changes)

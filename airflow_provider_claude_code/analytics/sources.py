@@ -1,0 +1,289 @@
+"""Where the queries are run: on the Parquet files through DuckDB, or in BigQuery."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import PurePosixPath
+from typing import TYPE_CHECKING, Protocol
+
+from airflow_provider_claude_code.analytics.models import OPTIONAL_TABLES, Settings, render
+from airflow_provider_claude_code.exceptions import ClaudeCodeConfigurationError, ClaudeCodePublishError
+from airflow_provider_claude_code.tables.contract import DATA_TABLES, FILE_LOADS, LOADS, MONEY_PLACES
+from airflow_provider_claude_code.transfers.spool_directory import spool_directory
+
+if TYPE_CHECKING:
+    import duckdb
+    import pyarrow as pa
+    from airflow.sdk import ObjectStoragePath
+    from google.cloud.bigquery import Client, DatasetReference
+
+TABLES = (*DATA_TABLES, LOADS.name)
+"""The tables that the queries read."""
+
+MAPPING_ERROR = "Rows of the mapping overlap"
+_DAY_FILE = re.compile(r"(\w+)/dt=([0-9-]{10})/[^/]+\.parquet")
+# Read by many queries of a session, so they are computed once.
+_COMPUTED_ONCE = ("days", "actor_days")
+
+
+class Source(Protocol):
+    """Loaded usage that can be asked."""
+
+    def read(self, name: str, *, by_period: bool = False) -> pa.Table:
+        """
+        Run a query.
+
+        :param name: the model, or a part.
+        :param by_period: give the report's period and the one before it, where there would be months.
+        :return: its rows, in no order.
+        :raises ClaudeCodeConfigurationError: the query refuses what it reads.
+        """
+
+
+class FileSource:
+    """
+    The Parquet files of a path, read by DuckDB in this process.
+
+    :param database: DuckDB with the tables in the schema ``claude_code``.
+    :param settings: the settings of the queries.
+    """
+
+    def __init__(self, database: duckdb.DuckDBPyConnection, settings: Settings) -> None:
+        self._database = database
+        self._settings = settings
+        self._relations = {name: f"`claude_code.{name}`" for name in (*TABLES, *OPTIONAL_TABLES)}
+        for name in _COMPUTED_ONCE:
+            with _typed_errors():
+                self._database.execute(
+                    f"CREATE TABLE claude_code.{name} AS {self._translated(name, self._relations)}"
+                )
+            self._relations[name] = f"`claude_code.{name}`"
+
+    def read(self, name: str, *, by_period: bool = False) -> pa.Table:
+        """Run a query."""
+        relations = self._relations
+        if by_period:
+            relations = relations | {"months": f"({render('periods', relations, self._settings)})"}
+        with _typed_errors():
+            return _typed_as_in_bigquery(self._database.sql(self._translated(name, relations)).to_arrow_table())
+
+    def _translated(self, name: str, relations: Mapping[str, str]) -> str:
+        import sqlglot
+
+        return sqlglot.transpile(render(name, relations, self._settings), read="bigquery", write="duckdb")[0]
+
+
+@contextmanager
+def open_files(
+    root: ObjectStoragePath,
+    settings: Settings,
+    *,
+    roster: ObjectStoragePath | None = None,
+    mapping: ObjectStoragePath | None = None,
+) -> Iterator[FileSource]:
+    """
+    Give the usage that was loaded into Parquet files.
+
+    :param root: the path that the files were loaded to.
+    :param settings: the settings of the queries; files of days before ``since`` are not opened.
+    :param roster: a CSV or Parquet file of eligible people: ``actor_id``, ``valid_from``, ``valid_to``.
+    :param mapping: a CSV or Parquet file of groups: ``actor_type``, ``actor_id``, ``team``, ``cost_centre``,
+        ``valid_from``, ``valid_to``.
+    :raises ClaudeCodeConfigurationError: there are no such files, or DuckDB or sqlglot is not installed.
+    """
+    try:
+        import duckdb
+        import sqlglot  # noqa: F401
+    except ImportError as error:
+        raise ClaudeCodeConfigurationError(
+            f"{error.name} is not installed: pip install 'airflow-provider-claude-code[report]'."
+        ) from None
+    # What does not fit into memory goes to files, which name people.
+    with spool_directory() as directory, duckdb.connect(config={"temp_directory": str(directory)}) as database:
+        database.execute("SET TimeZone = 'UTC'")
+        database.execute("CREATE SCHEMA claude_code")
+        _create_tables(database, root, settings)
+        for name, file in (("roster", roster), ("mapping", mapping)):
+            _create_optional_table(database, name, file)
+        yield FileSource(database, settings)
+
+
+class BigQuerySource:
+    """
+    The tables of a dataset, asked where they are.
+
+    :param client: the client of the Google Cloud Connection.
+    :param dataset: the dataset.
+    :param relations: by name, how the tables are written in SQL.
+    :param settings: the settings of the queries.
+    :param labels: labels of the query jobs.
+    """
+
+    def __init__(
+        self,
+        client: Client,
+        dataset: DatasetReference,
+        relations: Mapping[str, str],
+        settings: Settings,
+        labels: Mapping[str, str],
+    ) -> None:
+        self._client = client
+        self._dataset = dataset
+        self._relations = relations
+        self._settings = settings
+        self._labels = labels
+
+    def read(self, name: str, *, by_period: bool = False) -> pa.Table:
+        """Run a query."""
+        from google.cloud.bigquery import QueryJobConfig
+
+        from airflow_provider_claude_code.transfers.bigquery import typed_errors
+
+        relations = self._relations
+        if by_period:
+            relations = {**relations, "months": f"({render('periods', relations, self._settings)})"}
+        query = render(name, relations, self._settings)
+        with typed_errors(self._dataset):
+            rows = self._client.query_and_wait(query, job_config=QueryJobConfig(labels=dict(self._labels)))
+            return rows.to_arrow(create_bqstorage_client=False)
+
+
+def bigquery_relations(
+    project: str, dataset: str, table_prefix: str, *, roster: str | None = None, mapping: str | None = None
+) -> dict[str, str]:
+    """
+    Return how the tables are written in SQL.
+
+    :param project: the dataset's project.
+    :param dataset: the dataset.
+    :param table_prefix: what the tables' names begin with.
+    :param roster: the table of eligible people: ``TABLE``, ``DATASET.TABLE`` or ``PROJECT.DATASET.TABLE``.
+    :param mapping: the table of groups.
+    :raises ClaudeCodeConfigurationError: that is no table's name.
+    """
+    relations = {name: _quoted("dataset_id", f"{project}.{dataset}.{table_prefix}{name}") for name in TABLES}
+    for name, table in (("roster", roster), ("mapping", mapping)):
+        if table:
+            missing = [project, dataset][: max(0, 2 - table.count("."))]
+            relations[name] = _quoted(name, ".".join([*missing, table]))
+    return relations
+
+
+def _quoted(argument: str, table: str) -> str:
+    if not re.fullmatch(r"[\w:.-]+\.[\w-]+\.[\w -]+", table):
+        raise ClaudeCodeConfigurationError(f"{argument} gives {table!r}, which is no name of a BigQuery table.")
+    return f"`{table}`"
+
+
+def _create_tables(database: duckdb.DuckDBPyConnection, root: ObjectStoragePath, settings: Settings) -> None:
+    from airflow_provider_claude_code.tables.spool import arrow_schema
+
+    files: dict[str, list[str]] = {name: [] for name in TABLES}
+    for key in _keys(root):
+        match = _DAY_FILE.fullmatch(key)
+        if match and match[1] in files and match[2] >= settings.since.isoformat():
+            files[match[1]].append(_url(database, root / key))
+    if not files[LOADS.name]:
+        raise ClaudeCodeConfigurationError(
+            f"{root} holds no loaded days since {settings.since}. Is it the path that the days are loaded to?"
+        )
+    if not files["usage"]:
+        raise ClaudeCodeConfigurationError(
+            f"{root} holds no Parquet files of usage; load the days with file_format='parquet'."
+        )
+    for table in (*DATA_TABLES.values(), FILE_LOADS):
+        if files[table.name]:
+            names = ", ".join(map(_literal, files[table.name]))
+            query = f"SELECT * FROM read_parquet([{names}], hive_partitioning = false)"
+            database.execute(f"CREATE VIEW claude_code.{table.name} AS {query}")
+        else:
+            database.register(f"empty_{table.name}", arrow_schema(table).empty_table())
+            database.execute(f"CREATE VIEW claude_code.{table.name} AS SELECT * FROM empty_{table.name}")
+
+
+def _create_optional_table(database: duckdb.DuckDBPyConnection, name: str, file: ObjectStoragePath | None) -> None:
+    import duckdb
+    import sqlglot
+
+    empty = sqlglot.transpile(OPTIONAL_TABLES[name], read="bigquery", write="duckdb")[0]
+    database.execute(f"CREATE TABLE claude_code.{name} AS {empty}")
+    if file is None:
+        return
+    columns = [column[0] for column in database.execute(f"DESCRIBE claude_code.{name}").fetchall()]
+    reader = {".csv": "read_csv({}, all_varchar = true)", ".parquet": "read_parquet({})"}.get(
+        PurePosixPath(file.path).suffix
+    )
+    if reader is None:
+        raise ClaudeCodeConfigurationError(f"{name} is {file}; a .csv or .parquet file was expected.")
+    try:
+        source = reader.format(_literal(_url(database, file)))
+        database.execute(f"INSERT INTO claude_code.{name} SELECT {', '.join(columns)} FROM {source}")
+    except (duckdb.Error, OSError) as error:
+        # What DuckDB says of a value quotes it, which may be somebody's address.
+        raise ClaudeCodeConfigurationError(
+            f"{name} cannot be read from {file} ({type(error).__name__}). It needs the columns {', '.join(columns)}; "
+            "days are written YYYY-MM-DD, and an empty one means always."
+        ) from None
+
+
+def _keys(root: ObjectStoragePath) -> list[str]:
+    """Return the files below a path, relative to it, in order: one listing in most stores."""
+    folder = str(root.path).rstrip("/")
+    try:
+        root.fs.invalidate_cache()
+        names = root.fs.find(folder)
+    except FileNotFoundError:
+        return []
+    except OSError as error:
+        raise ClaudeCodePublishError(f"{root} cannot be listed ({error.strerror or type(error).__name__}).") from error
+    prefix = folder.lstrip("/") + "/"
+    return sorted(name.lstrip("/").removeprefix(prefix) for name in names)
+
+
+def _url(database: duckdb.DuckDBPyConnection, path: ObjectStoragePath) -> str:
+    """Return what DuckDB opens a file by: a local path, or a URL of the file system that Airflow's path uses."""
+    if path.protocol in ("file", "local"):
+        return str(path.path)
+    if not database.filesystem_is_registered(path.protocol):
+        database.register_filesystem(path.fs)
+    return f"{path.protocol}://{path.path}"
+
+
+def _literal(text: str) -> str:
+    return "'" + text.replace("'", "''") + "'"
+
+
+@contextmanager
+def _typed_errors() -> Iterator[None]:
+    """Turn DuckDB's errors into ours, without what they say of a value: it may be somebody's address."""
+    import duckdb
+
+    try:
+        yield
+    except duckdb.Error as error:
+        if MAPPING_ERROR in str(error):
+            raise ClaudeCodeConfigurationError(
+                f"{MAPPING_ERROR}: the same actor has two rows for a day, so its cost would count twice. Give each row "
+                "a valid_from and a valid_to (inclusive), so that no two rows of an actor share a day."
+            ) from None
+        raise ClaudeCodeConfigurationError(
+            f"The files could not be queried ({type(error).__name__}). Were they all written by this provider?"
+        ) from None
+
+
+def _typed_as_in_bigquery(rows: pa.Table) -> pa.Table:
+    """Give sums of counts as INT64 and amounts as NUMERIC, where DuckDB computes with more digits."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    for position, field in enumerate(rows.schema):
+        if pa.types.is_decimal(field.type):
+            column = rows.column(position)
+            if field.type.scale == 0:
+                column = column.cast(pa.int64())
+            else:
+                column = pc.round(column, MONEY_PLACES, "half_towards_infinity").cast(pa.decimal128(38, MONEY_PLACES))
+            rows = rows.set_column(position, field.name, column)
+    return rows
