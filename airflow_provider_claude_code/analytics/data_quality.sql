@@ -8,14 +8,10 @@
 -- organization_id: The organisation; null for mapping, and where rows of a day are counted for all together.
 -- table_name: The table.
 -- finding: What is wrong, in a sentence with the numbers.
-WITH newest AS (
-  SELECT date, organization_id, table_name, MAX_BY(row_count, load_id) AS row_count
-  FROM `claude_code.loads`
-  WHERE date >= DATE '2025-01-01' /* since */
-  GROUP BY date, organization_id, table_name
-),
-remembered AS (
-  SELECT date, table_name, SUM(row_count) AS row_count FROM newest GROUP BY date, table_name
+WITH remembered AS (
+  SELECT date, table_name, SUM(row_count) AS row_count
+  FROM `claude_code.newest_loads`
+  GROUP BY date, table_name
 ),
 held AS (
   SELECT date, 'usage' AS table_name, COUNT(*) AS row_count

@@ -17,19 +17,7 @@
 -- row_count_to_median: row_count divided by median_row_count; null when that is 0.
 -- num_sessions_to_median: num_sessions divided by median_num_sessions; null when that is 0.
 WITH newest AS (
-  SELECT
-    organization_id,
-    date,
-    table_name,
-    MAX_BY(complete, load_id) AS is_complete,
-    MAX_BY(row_count, load_id) AS row_count,
-    MAX_BY(num_sessions, load_id) AS num_sessions,
-    MAX_BY(loaded_at, load_id) AS loaded_at,
-    MIN(IF(complete, loaded_at, NULL)) AS first_complete_at,
-    COUNT(DISTINCT load_id) AS loads
-  FROM `claude_code.loads`
-  WHERE date >= DATE '2025-01-01' /* since */
-  GROUP BY organization_id, date, table_name
+  SELECT * FROM `claude_code.newest_loads`
 ),
 expected AS (
   SELECT days.date, days.organization_id, tables.table_name
@@ -55,7 +43,7 @@ compared AS (
   JOIN newest AS earlier
     ON earlier.organization_id = expected.organization_id AND earlier.table_name = expected.table_name
     AND DATE_DIFF(expected.date, earlier.date, DAY) IN (7, 14, 21, 28)
-  WHERE earlier.is_complete
+  WHERE earlier.complete
 ),
 medians AS (
   SELECT
@@ -74,14 +62,14 @@ SELECT
   expected.organization_id,
   expected.table_name,
   CASE
-    WHEN newest.is_complete IS NULL THEN 'missing'
-    WHEN NOT newest.is_complete THEN 'incomplete'
+    WHEN newest.load_id IS NULL THEN 'missing'
+    WHEN NOT newest.complete THEN 'incomplete'
     WHEN newest.row_count = 0 THEN 'empty'
     ELSE 'loaded'
   END AS state,
   newest.row_count,
   newest.num_sessions,
-  COALESCE(newest.loads, 0) AS loads,
+  COALESCE(newest.load_count, 0) AS loads,
   TIMESTAMP_DIFF(newest.first_complete_at, TIMESTAMP(DATE_ADD(expected.date, INTERVAL 1 DAY)), SECOND) / 3600
     AS first_complete_hours_after_day_end,
   TIMESTAMP_DIFF(newest.loaded_at, TIMESTAMP(DATE_ADD(expected.date, INTERVAL 1 DAY)), SECOND) / 3600

@@ -146,7 +146,9 @@ def markdown_reference() -> str:
     sections = []
     for model in models().values():
         rows = (f"| `{name}` | {meaning} |" for name, meaning in model.columns.items())
-        sections.append("\n".join([f"#### `{model.name}`", "", model.description, "", "| column | meaning |", "|---|---|", *rows]))
+        sections.append(
+            "\n".join([f"#### `{model.name}`", "", model.description, "", "| column | meaning |", "|---|---|", *rows])
+        )
     return "\n\n".join(sections) + "\n"
 
 

@@ -56,9 +56,7 @@ class FileSource:
         self._relations = {name: f"`claude_code.{name}`" for name in (*TABLES, *OPTIONAL_TABLES)}
         for name in _COMPUTED_ONCE:
             with _typed_errors():
-                self._database.execute(
-                    f"CREATE TABLE claude_code.{name} AS {self._translated(name, self._relations)}"
-                )
+                self._database.execute(f"CREATE TABLE claude_code.{name} AS {self._translated(name, self._relations)}")
             self._relations[name] = f"`claude_code.{name}`"
 
     def read(self, name: str, *, by_period: bool = False) -> pa.Table:

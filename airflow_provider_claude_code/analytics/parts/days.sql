@@ -9,10 +9,9 @@
 -- days_loaded_28: the same with the 27 before.
 -- days_loaded_57: the same with the 56 before.
 WITH newest AS (
-  SELECT organization_id, date, MAX_BY(complete, load_id) AS is_complete
-  FROM `claude_code.loads`
-  WHERE table_name = 'usage' AND date >= DATE '2025-01-01' /* since */
-  GROUP BY organization_id, date
+  SELECT organization_id, date, complete AS is_complete
+  FROM `claude_code.newest_loads`
+  WHERE table_name = 'usage'
 ),
 covered AS (
   SELECT organization_id, date, is_complete FROM newest
