@@ -218,7 +218,7 @@ def _time_axes(
     axes.set_yticks(heights)
     axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _position: short_number(value)))
     axes.grid(axis="y")
-    ticks = _ticks(days, most=max(2, int((width - left - right) / 62)))
+    ticks = _ticks(days, most=max(2, int((width - left - right) / 52)))
     axes.set_xticks(ticks, [in_words(days[tick], year=False) for tick in ticks])
     pixels_per_day = (width - left - right) / len(days)
     for first, last in _runs(shaded):

@@ -259,7 +259,7 @@ def _adoption(key: str, organization: Organization) -> str:
     )
     figure = _figure("Active people", f"{message} {note}", chart, table)
     mean = sum(daily) / len(daily)
-    facts = [f"On a loaded day a mean of {number(mean, 1)} people were active."]
+    facts = [_fact("A mean of", f"{number(mean, 1)} people were active on a loaded day.")]
     facts += _comings_and_goings(organization, last)
     return _card("Adoption", figure, _list(facts), _where(organization))
 
@@ -268,34 +268,43 @@ def _comings_and_goings(organization: Organization, last: Row) -> list[str]:
     facts = []
     known = [row for row in organization.loaded if row["new_people"] is not None]
     if known:
-        partly = "" if len(known) == len(organization.days) else f" on the {count(len(known), 'day')} where it is known"
-        facts.append(
-            f"New: {count(total(known, 'new_people'), 'person', 'people')} had never been active before{partly}."
+        partly = (
+            "" if len(known) == len(organization.days) else f", on the {count(len(known), 'day')} where it is known"
         )
-        facts.append(
-            f"Returning: {count(total(known, 'returning_people'), 'time')} somebody came back after more than 28 days"
-            f"{partly}."
-        )
+        facts += [
+            _fact(
+                "New people:", f"{number(total(known, 'new_people'))} (never active before in the loaded days{partly})"
+            ),
+            _fact(
+                "Returning people:",
+                f"{number(total(known, 'returning_people'))} (active again after more than 28 days{partly})",
+            ),
+        ]
     else:
-        facts.append("New and returning people: unknown; this takes 28 days of history before the period.")
+        facts.append(_fact("New and returning people:", "unknown; this takes 28 days of history."))
     quiet = last["gone_quiet_people"]
     if quiet is None:
-        facts.append("Gone quiet: unknown; this takes 56 days of history.")
+        facts.append(_fact("Gone quiet:", "unknown; this takes 56 days of history."))
     else:
         missing = 57 - last["days_loaded_57"]
-        unsure = f" {count(missing, 'day')} of these are not loaded." if missing else ""
+        unsure = f"; {missing} of the days that this looks at are not loaded" if missing else ""
         facts.append(
-            f"Gone quiet: {count(quiet, 'person', 'people')} had been active 29 to 56 days before {day(last['date'])}, "
-            f"and not since.{unsure}"
+            _fact(
+                "Gone quiet:", f"{number(quiet)} (active 29 to 56 days before {day(last['date'])}, not since{unsure})"
+            )
         )
     if last["eligible_people"]:
         facts.append(
-            f"Adoption rate: {percent(last['adoption_rate'])}, or {number(last['eligible_active_people'])} of "
-            f"{count(last['eligible_people'], 'eligible person', 'eligible people')} active in the 28 days to "
-            f"{day(last['date'])}. Idle seats: {number(last['idle_seats'])}."
+            _fact(
+                "Adoption rate:",
+                f"{percent(last['adoption_rate'])}; {number(last['eligible_active_people'])} of "
+                f"{count(last['eligible_people'], 'eligible person', 'eligible people')} were active in the 28 days to "
+                f"{day(last['date'])}",
+            )
         )
+        facts.append(_fact("Idle seats:", number(last["idle_seats"])))
     else:
-        facts.append("Adoption rate and idle seats: unknown without a roster of eligible people.")
+        facts.append(_fact("Adoption rate and idle seats:", "unknown; they take a roster of eligible people."))
     return facts
 
 
@@ -408,30 +417,40 @@ def _cost(key: str, organization: Organization, settings: Settings) -> str:
         ],
     )
     facts = [
-        f"Model detail: {percent(detail)} of sessions have it ({number(totals['sessions_with_model_detail'])} of "
-        f"{number(totals['sessions'])}). What the others cost is unknown, and in neither panel.",
+        _fact(
+            "Model detail:",
+            f"{percent(detail)} of sessions ({number(totals['sessions_with_model_detail'])} of "
+            f"{number(totals['sessions'])}). What the others cost is unknown, and in neither panel.",
+        ),
     ]
     rounded = total(organization.models, "entries_rounded_to_zero")
     if rounded:
         facts.append(
-            f"Rounded to 0: {number(rounded)} of {_entries(total(organization.models, 'entries'))} used tokens, and "
-            "the API gives their cost as 0."
+            _fact(
+                "Rounded to 0:",
+                f"{number(rounded)} of {_entries(total(organization.models, 'entries'))} used tokens, and the API gives "
+                "their cost as 0.",
+            )
         )
     ratio = _cache_read_ratio(organization.models)
     if ratio is not None:
-        facts.append(f"Cache: {percent(ratio)} of the tokens that went in were read from the cache.")
+        facts.append(_fact("Cache:", f"{percent(ratio)} of the tokens that went in were read from it."))
     if totals["other_cost_entries"]:
         facts.append(
-            f"Not shown: {_entries(totals['other_cost_entries'])} in another currency than US dollars or of another "
-            "customer type. Their cost is in neither panel."
+            _fact(
+                "Not shown:",
+                f"{_entries(totals['other_cost_entries'])} in another currency than US dollars or of another customer "
+                "type. Their cost is in neither panel.",
+            )
         )
     shown = f'<div class="pair">{"".join(panels)}</div>'
     return _card(
         "Cost by model",
         _list(facts),
+        _paragraph("These are two different things, and must not be added up.", "note"),
         shown,
         _details("Table: cost and tokens by model", table) if organization.models else "",
-        _paragraph(f"Two different things, which must not be added up. {_folding(settings, 'models')}", "note"),
+        _paragraph(_folding(settings, "models"), "note"),
     )
 
 
@@ -632,12 +651,14 @@ def _people(organization: Organization) -> str:
 
 def _health(organization: Organization) -> str:
     facts = [
-        f"Loaded after the day was complete: {organization.totals['days_loaded']} of "
-        f"{count(len(organization.days), 'day')}.",
-        f"Never loaded: {_days_or_none(organization.missing_days)}.",
-        f"Loaded only before the day was complete: {_days_or_none(organization.incomplete_days)}.",
-        f"Loaded, and without any usage: {_days_or_none(organization.idle_days)}.",
-        f"Changed by a later load after being complete: {_days_or_none(_restated(organization))}.",
+        _fact(
+            "Loaded after the day was complete:",
+            f"{organization.totals['days_loaded']} of {count(len(organization.days), 'day')}",
+        ),
+        _fact("Not loaded:", _days_or_none(organization.missing_days)),
+        _fact("Loaded only before the day was complete:", _days_or_none(organization.incomplete_days)),
+        _fact("Loaded, and without any usage:", _days_or_none(organization.idle_days)),
+        _fact("Restated (a later load found other content):", _days_or_none(_restated(organization))),
     ]
     hours = [
         row["first_complete_hours_after_day_end"]
@@ -646,8 +667,10 @@ def _health(organization: Organization) -> str:
     ]
     if hours:
         facts.append(
-            f"First loaded completely {after(median(hours))} after the end of the day (median), at the latest "
-            f"{after(max(hours))}."
+            _fact(
+                "First loaded completely:",
+                f"{after(median(hours))} after the end of the day (median), {after(max(hours))} at the latest",
+            )
         )
     findings: dict[tuple[str, str], list[Row]] = {}
     for row in organization.findings:
@@ -731,6 +754,10 @@ def _name(value: object) -> Html:
 def _paragraph(text: str, css_class: str = "") -> str:
     attribute = f' class="{css_class}"' if css_class else ""
     return f"<p{attribute}>{_html(text)}</p>\n" if text else ""
+
+
+def _fact(label: str, text: str) -> Html:
+    return Html(f"<strong>{_html(label)}</strong> {_html(text)}")
 
 
 def _list(items: Iterable[str]) -> str:
