@@ -22,6 +22,9 @@ from airflow_provider_claude_code.exceptions import ClaudeCodeConfigurationError
 PERSONAL_MODELS = frozenset({"people_monthly", "ai_tool_comparison"})
 """The models with a row per person. They are used only when they are asked for by name."""
 
+TABLES_OF_USERS = ("roster", "mapping")
+"""Tables that users may add. Parts of these names, without rows, stand for them where there are none."""
+
 _REFERENCE = re.compile(r"`claude_code\.(\w+)`")
 _SETTING = re.compile(r"(?:DATE '[0-9-]+'|[0-9.]+) /\* (\w+) \*/")
 
@@ -123,14 +126,23 @@ def render(name: str, relations: Mapping[str, str], settings: Settings) -> str:
 
 
 def markdown_reference() -> str:
-    """Return the models as Markdown, for the README."""
-    sections = []
+    """Return the models, and the tables that users may add, as Markdown."""
+    lines = [
+        "# What the models say",
+        "",
+        "Made by `make docs` from the heads of the queries in this folder. Where they run, and what is common to all, "
+        "is in the [README](../../README.md#from-rows-to-answers).",
+    ]
     for model in models().values():
-        rows = (f"| `{name}` | {meaning} |" for name, meaning in model.columns.items())
-        sections.append(
-            "\n".join([f"#### `{model.name}`", "", model.description, "", "| column | meaning |", "|---|---|", *rows])
-        )
-    return "\n\n".join(sections) + "\n"
+        lines += ["", f"## {model.name}", "", model.description, "", *_listed(model)]
+    lines += ["", "# Tables of your own", "", "Both are optional."]
+    for name in TABLES_OF_USERS:
+        lines += ["", f"## {name}", "", *_listed(parts()[name])]
+    return "\n".join(lines) + "\n"
+
+
+def _listed(model: Model) -> list[str]:
+    return ["| column | meaning |", "|---|---|", *(f"| `{name}` | {text} |" for name, text in model.columns.items())]
 
 
 def _read_folder(folder: Traversable) -> dict[str, Model]:
