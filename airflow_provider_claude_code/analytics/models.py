@@ -70,7 +70,10 @@ class Settings:
     def literal(self, name: str) -> str:
         """Write a setting in SQL."""
         value = getattr(self, name)
-        return f"DATE '{value}'" if isinstance(value, date) else repr(value)
+        if isinstance(value, date):
+            return f"DATE '{value}'"
+        # A number with a point is a FLOAT64 in GoogleSQL, but a narrow DECIMAL in DuckDB.
+        return f"CAST({value} AS FLOAT64)" if isinstance(value, float) else str(value)
 
 
 @dataclass(frozen=True)

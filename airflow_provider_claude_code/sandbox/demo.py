@@ -55,7 +55,7 @@ def main() -> int:
     for table in ("usage", "model_usage", "tool_usage"):
         print(f"  {table}/dt=*/{table}.parquet: {len(list((files / table).glob('dt=*/*.parquet')))} days")
     print("  loads/dt=*/: remembers every load; the newest says what is there")
-    print("\nRead back from them (cost is an estimate, in US dollars):\n")
+    print("\nRead back from them (cost and value are estimates in US dollars):\n")
     print(_read_back(files, days))
     print(f"\nReport on the last week, for a browser: {report}")
     return 0
@@ -170,7 +170,10 @@ def _read_back(files: Path, days: list[date]) -> str:
     )
     table.insert(0, "active people", people.groupby("date")["actor_id"].nunique())
     table["accepted"] = (sums["tool_actions_accepted"] / offered).map("{:.0%}".format)
-    table["cost"] = (by_day["estimated_cost_cents"].sum() / 100).map("{:.2f}".format)
+    # What is billed by use and what subscriptions are worth do not add up.
+    for name, customer_type in (("API cost", "api"), ("subscription value", "subscription")):
+        of_type = usage[usage["customer_type"] == customer_type]
+        table[name] = (of_type.groupby("date")["estimated_cost_cents"].sum() / 100).map("{:.2f}".format)
     table.insert(0, "day", table.index.map(lambda day: f"{day} {day:%a}"))
     return str(table.to_string(index=False))
 
