@@ -57,7 +57,7 @@ def write_page(organizations: Sequence[Organization], settings: Settings, genera
     length = (settings.last_day - settings.first_day).days + 1
     in_words = period(settings.first_day, settings.last_day)
     made = f"{day(generated_at.astimezone(UTC).date())} at {generated_at.astimezone(UTC):%H:%M} UTC"
-    style = (resources.files(__package__) / "style.css").read_text()
+    style = (resources.files(__package__) / "style.css").read_text(encoding="utf-8")
     sections = [_organization(number, organization, settings) for number, organization in enumerate(organizations, 1)]
     links = [
         f'<li><a href="#o{number}">{_name(organization.id)}</a></li>'
@@ -268,9 +268,7 @@ def _comings_and_goings(organization: Organization, last: Row) -> list[str]:
     facts = []
     known = [row for row in organization.loaded if row["new_people"] is not None]
     if known:
-        partly = (
-            "" if len(known) == len(organization.days) else f", on the {count(len(known), 'day')} where it is known"
-        )
+        partly = "" if len(known) == len(organization.days) else f", on {count(len(known), 'day')} where it is known"
         facts += [
             _fact(
                 "New people:", f"{number(total(known, 'new_people'))} (never active before in the loaded days{partly})"
@@ -287,7 +285,7 @@ def _comings_and_goings(organization: Organization, last: Row) -> list[str]:
         facts.append(_fact("Gone quiet:", "unknown; this takes 56 days of history."))
     else:
         missing = 57 - last["days_loaded_57"]
-        unsure = f"; {missing} of the days that this looks at are not loaded" if missing else ""
+        unsure = f"; {missing} of these days are not loaded" if missing else ""
         facts.append(
             _fact(
                 "Gone quiet:", f"{number(quiet)} (active 29 to 56 days before {day(last['date'])}, not since{unsure})"
@@ -428,8 +426,8 @@ def _cost(key: str, organization: Organization, settings: Settings) -> str:
         facts.append(
             _fact(
                 "Rounded to 0:",
-                f"{number(rounded)} of {_entries(total(organization.models, 'entries'))} used tokens, and the API gives "
-                "their cost as 0.",
+                f"{number(rounded)} of {_entries(total(organization.models, 'entries'))} used tokens at a cost that the "
+                "API gives as 0.",
             )
         )
     ratio = _cache_read_ratio(organization.models)
@@ -771,7 +769,7 @@ def _card(heading: str, *parts: str) -> str:
 def _figure(title: str, text: str, chart: str, table: str = "") -> str:
     details = _details(f"Table: {title[0].lower()}{title[1:]}", table) if table else ""
     caption = f"<figcaption><strong>{_html(title)}</strong> {_html(text)}</figcaption>"
-    return f"<figure>\n{caption}\n{chart}\n{details}</figure>\n"
+    return f"<figure>\n{caption}\n{chart}\n</figure>\n{details}"
 
 
 def _details(summary: str, content: str) -> str:
