@@ -19,7 +19,7 @@ from airflow_provider_claude_code.tables.contract import DATA_TABLES, FILE_LOADS
 from airflow_provider_claude_code.tables.flatten import Flattener
 from airflow_provider_claude_code.tables.loads import Load
 from airflow_provider_claude_code.tables.spool import DaySpool, arrow_schema
-from tests.records import ORGANIZATION_ID, Json, body
+from tests.records import ORGANIZATION_ID, Json, body, model, official_example
 
 
 def put_day(
@@ -84,3 +84,42 @@ def source(root: Path, settings: Settings, **files: Path) -> Iterator[FileSource
     paths = {name: ObjectStoragePath(f"file://{file}") for name, file in files.items()}
     with open_files(ObjectStoragePath(f"file://{root}"), settings, **paths) as opened:
         yield opened
+
+
+HOSTILE = (
+    "<script>alert(1)</script>",
+    "</title></style></svg><img src=x onerror=alert(1)>",
+    "\"'><a href='https://example.org/'>x</a>",
+    "$x^2$ \\frac $",
+    "two\nlines\tand\x00nul",
+    "x" * 500,
+    "\u202egnp.exe\u2066",
+    "zero\u200bwidth",
+    "مرحبا بالعالم",
+    "\U0001f680 \u6f22\u5b57",
+    "--><!-- -->",
+    "&amp; &lt;",
+    "url(#x) #010101 font-family: x;",
+    "   ",
+)
+"""Names that break what does not take them for text."""
+
+
+def put_hostile_days(root: Path, days: Sequence[date]) -> Path:
+    """Write days whose tools, models, terminals and people have these names, and return a mapping to such groups."""
+    rows = [
+        official_example(
+            actor={"type": "user_actor", "email_address": name},
+            terminal_type=name,
+            tool_actions={name: {"accepted": 3, "rejected": 1}},
+            model_breakdown=[model(500 + number, name=name)],
+        )
+        for number, name in enumerate(HOSTILE)
+    ]
+    put_days(root, dict.fromkeys(days, rows))
+    groups = [{"actor_type": "user_actor", "actor_id": name, "team": name, "cost_centre": name} for name in HOSTILE]
+    columns = (*groups[0], "valid_from", "valid_to")
+    mapping = root / "mapping.parquet"
+    schema = pa.schema([(column, pa.string()) for column in columns])
+    pa.parquet.write_table(pa.Table.from_pylist(groups, schema=schema), mapping)
+    return mapping

@@ -21,7 +21,7 @@ from airflow_provider_claude_code.analytics.models import Settings
 from airflow_provider_claude_code.analytics.report import Report, make_report
 from airflow_provider_claude_code.analytics.report.wording import visible
 from airflow_provider_claude_code.sandbox.organization import Organization
-from tests.loaded import put_day, put_days, source
+from tests.loaded import HOSTILE, put_day, put_days, put_hostile_days, source
 from tests.records import ORGANIZATION_ID, Json, model, official_example, people
 
 FIRST = date(2025, 9, 8)
@@ -29,6 +29,7 @@ WEEK = [FIRST + timedelta(days=number) for number in range(7)]
 WEEK_BEFORE = [day - timedelta(days=7) for day in WEEK]
 MADE = datetime(2025, 9, 15, 6, 30, tzinfo=UTC)
 SETTINGS = Settings(first_day=WEEK[0], last_day=WEEK[-1])
+SETTINGS_WITHOUT_FOLDING = Settings(first_day=WEEK[0], last_day=WEEK[-1], min_group_size=1)
 VOID = {"meta", "path", "rect", "use", "br"}
 
 
@@ -89,6 +90,12 @@ def charts(report: Report, name: str) -> list[str]:
 
 
 @pytest.fixture(scope="module")
+def made(loaded: Path) -> Report:
+    """The report on the second of two weeks."""
+    return report(loaded)
+
+
+@pytest.fixture(scope="module")
 def organization() -> Organization:
     return Organization.named("acme", users=40, seed=3)
 
@@ -127,8 +134,8 @@ def summed(rows: list[Json]) -> dict[str, Any]:
 
 
 class TestNumbers:
-    def test_the_headlines_are_sums_of_the_records(self, loaded: Path, two_weeks: dict[date, list[Json]]) -> None:
-        (headline,) = report(loaded).headlines
+    def test_the_headlines_are_sums_of_the_records(self, made: Report, two_weeks: dict[date, list[Json]]) -> None:
+        headline = dict(made.headlines[0])
         expected = summed([row for day in WEEK for row in two_weeks[day]])
         assert headline.pop("organization_id") == two_weeks[FIRST][0]["organization_id"]
         assert (headline.pop("days"), headline.pop("days_loaded")) == (7, 7)
@@ -136,8 +143,8 @@ class TestNumbers:
             assert Decimal(headline.pop(name)) == expected.pop(name) > 0
         assert headline == pytest.approx(expected)
 
-    def test_the_tiles_show_them_with_their_change(self, loaded: Path, two_weeks: dict[date, list[Json]]) -> None:
-        page = Page(report(loaded))
+    def test_the_tiles_show_them_with_their_change(self, made: Report, two_weeks: dict[date, list[Json]]) -> None:
+        page = Page(made)
         now, before = (summed([row for day in days for row in two_weeks[day]]) for days in (WEEK, WEEK_BEFORE))
         for label, name in (
             ("Active people", "active_people"),
@@ -164,11 +171,10 @@ class TestNumbers:
     def test_each_tool_shows_its_accepted_and_offered_actions(
         self, loaded: Path, two_weeks: dict[date, list[Json]]
     ) -> None:
-        settings = Settings(first_day=WEEK[0], last_day=WEEK[-1], min_group_size=1)
         actions = [row["tool_actions"].get("edit_tool") for day in WEEK for row in two_weeks[day]]
         accepted = sum(action["accepted"] for action in actions if action)
         offered = accepted + sum(action["rejected"] for action in actions if action)
-        with_counts = report(loaded, settings)
+        with_counts = report(loaded, SETTINGS_WITHOUT_FOLDING)
         for chart in charts(with_counts, "Acceptance rate by tool"):
             assert f"{accepted:,} of {offered:,}: {accepted / offered * 100:.1f}\u00a0%" in chart
 
@@ -204,7 +210,7 @@ class TestUnknown:
         made = report(tmp_path)
         assert made.headlines[0]["api_cost_usd"] is None
         page = Page(made)
-        assert page.tile("API cost")[:2] == ["unknown", "no comparison: unknown before"]
+        assert page.tile("API cost")[:2] == ["unknown", "no record of this kind names a model"]
         assert "$0" not in made.html
         assert not charts(made, "API cost")
 
@@ -295,52 +301,15 @@ class TestEmpty:
         assert "How to read these numbers" in text
 
 
-HOSTILE = (
-    "<script>alert(1)</script>",
-    "</title></style></svg><img src=x onerror=alert(1)>",
-    "\"'><a href='https://example.org/'>x</a>",
-    "$x^2$ \\frac $",
-    "two\nlines\tand\x00nul",
-    "x" * 500,
-    "\u202egnp.exe\u2066",
-    "zero\u200bwidth",
-    "مرحبا بالعالم",
-    "\U0001f680 \u6f22\u5b57",
-    "--><!-- -->",
-    "&amp; &lt;",
-    "url(#x) #010101 font-family: x;",
-    "   ",
-)
+@pytest.fixture(scope="module")
+def hostile(tmp_path_factory: pytest.TempPathFactory) -> Report:
+    """A report in which everything that has a name has a hostile one."""
+    root = tmp_path_factory.mktemp("hostile")
+    mapping = put_hostile_days(root, WEEK)
+    return report(root, SETTINGS_WITHOUT_FOLDING, with_people=True, mapping=mapping)
 
 
 class TestNames:
-    @pytest.fixture(scope="class")
-    def hostile(self, tmp_path_factory: pytest.TempPathFactory) -> Report:
-        """A report in which tools, models, terminals, teams, cost centres and people have hostile names."""
-        root = tmp_path_factory.mktemp("hostile")
-        rows = [
-            official_example(
-                actor={"type": "user_actor", "email_address": name},
-                terminal_type=name,
-                tool_actions={name: {"accepted": 3, "rejected": 1}},
-                model_breakdown=[model(500 + number, name=name)],
-            )
-            for number, name in enumerate(HOSTILE)
-        ]
-        put_days(root, dict.fromkeys(WEEK, rows))
-        mapping = root / "mapping.parquet"
-        import pyarrow as pa
-        import pyarrow.parquet
-
-        columns = ("actor_type", "actor_id", "team", "cost_centre", "valid_from", "valid_to")
-        values = [("user_actor", name.strip().lower(), name, name, None, None) for name in HOSTILE]
-        schema = pa.schema([(column, pa.string()) for column in columns])
-        pa.parquet.write_table(
-            pa.Table.from_pylist([dict(zip(columns, row, strict=True)) for row in values], schema=schema), mapping
-        )
-        settings = Settings(first_day=WEEK[0], last_day=WEEK[-1], min_group_size=1)
-        return report(root, settings, with_people=True, mapping=mapping)
-
     def test_a_name_is_text_and_nothing_else(self, hostile: Report) -> None:
         page = Page(hostile)
         forbidden = ("script", "img", "image", "iframe", "object", "embed", "link", "base", "form", "foreignobject")
@@ -359,7 +328,7 @@ class TestNames:
             assert "$x^2$ \\frac $" in chart
             assert "url(#x) #010101" in chart
             assert "&lt;script&gt;alert(1" in chart
-            assert "x" * 100 not in re.sub('aria-label="[^"]*"', "", chart)
+            assert "x" * 150 not in re.sub('aria-label="[^"]*"', "", chart)
 
     def test_what_cannot_be_seen_is_spelled_out(self, hostile: Report) -> None:
         assert "\\u202egnp.exe\\u2066" in hostile.html
@@ -399,14 +368,13 @@ def assert_self_contained(made: Report) -> None:
 
 
 class TestPage:
-    def test_it_is_self_contained(self, loaded: Path) -> None:
-        assert_self_contained(report(loaded))
+    def test_it_is_self_contained(self, made: Report) -> None:
+        assert_self_contained(made)
 
-    def test_the_same_input_gives_the_same_bytes(self, loaded: Path) -> None:
-        assert report(loaded).html == report(loaded).html
+    def test_the_same_input_gives_the_same_bytes(self, made: Report, loaded: Path) -> None:
+        assert report(loaded).html == made.html
 
-    def test_headings_come_in_order_and_charts_have_names_and_tables(self, loaded: Path) -> None:
-        made = report(loaded)
+    def test_headings_come_in_order_and_charts_have_names_and_tables(self, made: Report) -> None:
         page = Page(made)
         levels = [int(tag[1]) for tag, _attributes in page.tags if re.fullmatch("h[1-6]", tag)]
         assert levels[0] == 1
@@ -419,13 +387,14 @@ class TestPage:
         assert all(attributes.get("scope") in ("col", "row") for attributes in page.all("th"))
         assert page.all("html")[0]["lang"] == "en"
 
-    def test_nobody_is_named_unless_that_was_asked_for(self, loaded: Path, two_weeks: dict[date, list[Json]]) -> None:
+    def test_nobody_is_named_unless_that_was_asked_for(
+        self, made: Report, loaded: Path, two_weeks: dict[date, list[Json]]
+    ) -> None:
         addresses = {
             actor.get("email_address") or actor["api_key_name"]
             for rows in two_weeks.values()
             for actor in (row["actor"] for row in rows)
         }
-        made = report(loaded)
         assert not [address for address in addresses if address in made.html]
         assert "@example.com" not in str(made.headlines)
         named = report(loaded, with_people=True)
@@ -459,7 +428,7 @@ class TestPage:
         assert_self_contained(made)
 
     def test_a_roster_gives_the_adoption_rate_and_a_mapping_the_groups(
-        self, loaded: Path, two_weeks: dict[date, list[Json]], tmp_path: Path
+        self, made: Report, loaded: Path, two_weeks: dict[date, list[Json]], tmp_path: Path
     ) -> None:
         roster, mapping = tmp_path / "roster.csv", tmp_path / "mapping.csv"
         eligible = [f"dev{number:03}@example.com" for number in range(1, 51)]
@@ -469,7 +438,7 @@ class TestPage:
             + "".join(f"user_actor,{name},Platform & Co,CC-1,,\n" for name in eligible)
         )
         active = summed([row for rows in two_weeks.values() for row in rows])["active_people"]
-        without = Page(report(loaded))
+        without = Page(made)
         assert "Adoption rate and idle seats: unknown" in without.text()
         assert "a mapping of people" in without.text()
         page = Page(report(loaded, roster=roster, mapping=mapping))

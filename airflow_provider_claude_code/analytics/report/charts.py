@@ -68,8 +68,8 @@ _STYLE: Any = {
 _ROW = 38
 """Height of a bar with its text."""
 
-# Widths of the drawings in CSS pixels, for pages above and below 620 pixels.
-_WIDTHS = {"wide": 880, "narrow": 350}
+# Widths of the drawings in CSS pixels, for pages above and below 720 pixels.
+_WIDTHS = {"wide": 760, "narrow": 350}
 _HALF_WIDTHS = {"wide": 440, "narrow": 350}
 
 
@@ -214,7 +214,8 @@ def _time_axes(
     figure, axes = _axes(width, height, (left, bottom, width - right, height - top))
     axes.set_xlim(-0.5, len(days) - 0.5)
     heights = MaxNLocator(4, integer=True, steps=[1, 2, 2.5, 5, 10]).tick_values(0, max(1, highest))
-    axes.set_ylim(0, heights[-1])
+    # A line at the top keeps its whole thickness.
+    axes.set_ylim(0, heights[-1] * 1.03)
     axes.set_yticks(heights)
     axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _position: short_number(value)))
     axes.grid(axis="y")

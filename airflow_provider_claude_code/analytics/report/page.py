@@ -31,6 +31,7 @@ from airflow_provider_claude_code.analytics.report.wording import (
     number,
     percent,
     period,
+    shortened,
     visible,
 )
 
@@ -145,7 +146,7 @@ def _loaded_and_compared(organization: Organization, settings: Settings) -> str:
     if parts:
         return _paragraph(
             f"Only {_days_loaded(organization)} ({'; '.join(parts)}). The numbers below leave out what is missing, so "
-            "they are too low, and are not compared with the period before.",
+            "counts and amounts are too low, and nothing is compared with the period before.",
             "warning",
         )
     first = settings.first_day - timedelta(days=len(organization.days))
@@ -175,12 +176,12 @@ def _tiles(organization: Organization) -> str:
     tiles = []
     for label, name, written in _TILES:
         value = "none offered" if name == "acceptance_rate" and now[name] is None else written(now[name])
-        change = _change(organization, now[name], before[name], in_points=name == "acceptance_rate")
-        if change[0]:
-            was = f"{written(before[name])} before"
-            detail = f"<strong>{_html(change[0])}</strong> ({_html(was)})"
-        else:
-            detail = _html(change[1])
+        change, remark = _change(organization, now[name], before[name], in_points=name == "acceptance_rate")
+        if written is dollars and now[name] is None:
+            remark = "no record of this kind names a model"
+        if change:
+            remark = f"({written(before[name])} before)"
+        detail = f"<strong>{_html(change)}</strong> {_html(remark)}" if change else _html(remark)
         tiles.append(
             f'<div><dt>{_html(label)}</dt><dd class="value">{_html(value)}</dd><dd class="change">{detail}</dd></div>'
         )
@@ -188,7 +189,7 @@ def _tiles(organization: Organization) -> str:
 
 
 def _change(organization: Organization, now: Any, before: Any, *, in_points: bool) -> tuple[str, str]:
-    """Return the change, or why there is none."""
+    """Return the change and nothing else, or nothing and why."""
     length = len(organization.days)
     loaded, loaded_before = organization.totals["days_loaded"], organization.totals_before["days_loaded"]
     if loaded < length:
@@ -196,7 +197,7 @@ def _change(organization: Organization, now: Any, before: Any, *, in_points: boo
     if loaded_before < length:
         return "", f"no comparison: {loaded_before} of {count(length, 'day')} loaded before"
     if now is None or before is None:
-        return "", "no comparison: unknown before" if before is None else "no comparison"
+        return "", "no comparison: unknown now" if now is None else "no comparison: unknown before"
     if in_points:
         return f"{_signed((now - before) * 100)} points", ""
     if before == 0:
@@ -353,7 +354,7 @@ def _acceptance(key: str, organization: Organization, settings: Settings) -> str
     shown = folded(tools, "tool_name", _MOST_BARS, ("offered", "accepted"))
     offered, accepted = total(tools, "offered"), total(tools, "accepted")
     message = f"{number(accepted)} of {number(offered)} offered actions were accepted, {percent(accepted / offered)}."
-    each = [f"{visible(row['tool_name'])} {percent(row['accepted'] / row['offered'])}" for row in shown]
+    each = [f"{_shown(row['tool_name'])} {percent(row['accepted'] / row['offered'])}" for row in shown]
     chart = charts.bar_chart(
         f"{key}-tools",
         f"Acceptance rate by tool. {message} {', '.join(each)}.",
@@ -426,8 +427,8 @@ def _cost(key: str, organization: Organization, settings: Settings) -> str:
         facts.append(
             _fact(
                 "Rounded to 0:",
-                f"{number(rounded)} of {_entries(total(organization.models, 'entries'))} used tokens at a cost that the "
-                "API gives as 0.",
+                f"{number(rounded)} of {_entries(total(organization.models, 'entries'))} used tokens at a cost "
+                "that the API gives as 0.",
             )
         )
     ratio = _cache_read_ratio(organization.models)
@@ -465,7 +466,7 @@ def _cost_panel(key: str, organization: Organization, name: str, heading: str, c
         return f"<div>{_paragraph(Html(f'<strong>{heading}</strong>'))}{_paragraph(text, 'note')}</div>"
     shown = folded(priced, "model", _MOST_BARS, (name,))
     largest = max(row[name] for row in shown)
-    each = [f"{visible(row['model'])} {dollars(row[name])}" for row in shown]
+    each = [f"{_shown(row['model'])} {dollars(row[name])}" for row in shown]
     chart = charts.bar_chart(
         f"{key}-{name}",
         f"{heading} by model in US dollars, {dollars(amount)} in all: {', '.join(each)}.",
@@ -747,6 +748,11 @@ def _html(value: object) -> str:
 def _name(value: object) -> Html:
     """Write a name from outside: visible, escaped, and without effect on the direction of what stands beside it."""
     return Html(f"<bdi>{escape(visible(value))}</bdi>")
+
+
+def _shown(value: object) -> str:
+    """Write a name for those who hear it among others."""
+    return shortened(visible(value), 40)
 
 
 def _paragraph(text: str, css_class: str = "") -> str:
