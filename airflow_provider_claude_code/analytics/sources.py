@@ -24,6 +24,8 @@ TABLES = (*DATA_TABLES, LOADS.name)
 
 MAPPING_ERROR = "Rows of the mapping overlap"
 _DAY_FILE = re.compile(r"(\w+)/dt=([0-9-]{10})/[^/]+\.parquet")
+# DuckDB would fetch extensions that it takes for useful.
+_CONFIG = {"autoinstall_known_extensions": "false", "autoload_known_extensions": "false"}
 # Read by many queries of a session, so they are computed once.
 _COMPUTED_ONCE = ("days", "actor_days")
 
@@ -100,7 +102,10 @@ def open_files(
             f"{error.name} is not installed: pip install 'airflow-provider-claude-code[report]'."
         ) from None
     # What does not fit into memory goes to files, which name people.
-    with spool_directory() as directory, duckdb.connect(config={"temp_directory": str(directory)}) as database:
+    with (
+        spool_directory() as directory,
+        duckdb.connect(config=_CONFIG | {"temp_directory": str(directory)}) as database,
+    ):
         database.execute("SET TimeZone = 'UTC'")
         database.execute("CREATE SCHEMA claude_code")
         _create_tables(database, root, settings)
