@@ -243,6 +243,7 @@ class TestMissingDays:
             # The line of the days: it begins again after the gap.
             assert max(path.count("M") for path in _lines(chart)) == 2
             assert max(path.count("M") for path in _lines(chart_whole)) == 1
+            assert (">not loaded</text>" in chart) == ('viewBox="0 0 760' in chart)
         page = Page(gaps)
         assert "Only 6 of 7 days loaded (not loaded: 11 Sep 2025)" in page.text().replace("\u00a0", " ")
         assert page.tile("Sessions")[1] == "no comparison: 6 of 7 days loaded"
@@ -253,7 +254,9 @@ class TestMissingDays:
     def test_a_day_that_was_read_too_early_is_told_and_spoils_the_comparison(self, tmp_path: Path) -> None:
         put_days(tmp_path, {day: people(6, day) for day in [*WEEK_BEFORE, *WEEK[:-1]]})
         put_day(tmp_path, WEEK[-1], people(2, WEEK[-1]), hours_after=0, is_complete=False)
-        page = Page(report(tmp_path))
+        made = report(tmp_path)
+        assert any(">incomplete</text>" in chart for chart in charts(made, "Lines added per day"))
+        page = Page(made)
         assert "loaded only before the day was complete: 14 Sep 2025" in page.text().replace("\u00a0", " ")
         assert page.tile("Sessions")[1] == "no comparison: 6 of 7 days loaded"
 

@@ -107,14 +107,14 @@ class Bar:
     value: str
 
 
-def line_chart(key: str, label: str, days: Sequence[date], shaded: Sequence[bool], lines: Sequence[Line]) -> str:
+def line_chart(key: str, label: str, days: Sequence[date], shaded: Sequence[str], lines: Sequence[Line]) -> str:
     """
     Draw lines over days.
 
     :param key: what makes the ids of this chart its own.
     :param label: what the chart says, for those who do not see it.
     :param days: the days, in a row.
-    :param shaded: per day whether its data is missing or not whole.
+    :param shaded: per day what its data lacks, in a word or two; empty when it lacks nothing.
     :param lines: the lines.
     :return: two svg elements.
     """
@@ -131,7 +131,7 @@ def line_chart(key: str, label: str, days: Sequence[date], shaded: Sequence[bool
 
 
 def column_chart(
-    key: str, label: str, days: Sequence[date], shaded: Sequence[bool], values: Sequence[float | None], colour: str
+    key: str, label: str, days: Sequence[date], shaded: Sequence[str], values: Sequence[float | None], colour: str
 ) -> str:
     """
     Draw a column per day.
@@ -139,7 +139,7 @@ def column_chart(
     :param key: what makes the ids of this chart its own.
     :param label: what the chart says, for those who do not see it.
     :param days: the days, in a row.
-    :param shaded: per day whether its data is missing or not whole.
+    :param shaded: per day what its data lacks, in a word or two; empty when it lacks nothing.
     :param values: the columns' heights; None draws none.
     :param colour: one of the colours of this module.
     :return: two svg elements.
@@ -206,7 +206,7 @@ def _axes(width: float, height: float, box: tuple[float, float, float, float]) -
 
 
 def _time_axes(
-    width: float, height: float, days: Sequence[date], shaded: Sequence[bool], highest: float, right: float
+    width: float, height: float, days: Sequence[date], shaded: Sequence[str], highest: float, right: float
 ) -> tuple[Figure, Axes]:
     from matplotlib.ticker import FuncFormatter, MaxNLocator
 
@@ -226,9 +226,8 @@ def _time_axes(
         axes.axvspan(first - 0.5, last + 0.5, facecolor=_SHADE, edgecolor=_HATCH, hatch="////", linewidth=0, zorder=0.5)
         if (last - first + 1) * pixels_per_day > 76:
             middle = (first + last) / 2
-            axes.text(
-                middle, 0.97, "not loaded", transform=axes.get_xaxis_transform(), ha="center", va="top", color=_INK
-            )
+            transform = axes.get_xaxis_transform()
+            axes.text(middle, 0.97, shaded[first], transform=transform, ha="center", va="top", color=_INK)
     return figure, axes
 
 
@@ -301,13 +300,13 @@ def _ticks(days: Sequence[date], most: int) -> list[int]:
     return list(range(0, len(days), step))
 
 
-def _runs(flags: Sequence[bool]) -> list[tuple[int, int]]:
-    """Return the first and last position of each run of true values."""
+def _runs(words: Sequence[str]) -> list[tuple[int, int]]:
+    """Return the first and last position of each run of the same word."""
     runs: list[tuple[int, int]] = []
-    for position, flag in enumerate(flags):
-        if flag and runs and runs[-1][1] == position - 1:
+    for position, word in enumerate(words):
+        if word and runs and runs[-1][1] == position - 1 and words[position - 1] == word:
             runs[-1] = (runs[-1][0], position)
-        elif flag:
+        elif word:
             runs.append((position, position))
     return runs
 

@@ -22,6 +22,7 @@ from airflow_provider_claude_code.analytics.report.data import (
     total,
 )
 from airflow_provider_claude_code.analytics.report.wording import (
+    UNKNOWN,
     after,
     count,
     day,
@@ -246,7 +247,7 @@ def _adoption(key: str, organization: Organization) -> str:
     )
     note = (
         "Each line counts people who were active on the day or on any of the 7 or 28 days that end with it. Dotted: "
-        "not all of these days are loaded, so the count is too low."
+        "not all of these days are loaded, so the count is too low. Shaded days are not loaded, or incomplete."
     )
     table = _day_table(
         organization,
@@ -260,13 +261,15 @@ def _adoption(key: str, organization: Organization) -> str:
     )
     figure = _figure("Active people", f"{message} {note}", chart, table)
     mean = sum(daily) / len(daily)
-    facts = [_fact("A mean of", f"{number(mean, 1)} people were active on a loaded day.")]
-    facts += _comings_and_goings(organization, last)
+    facts = [
+        _fact("A mean of", f"{number(mean, 1)} people were active on a loaded day."),
+        *_comings_and_goings(organization, last),
+    ]
     return _card("Adoption", figure, _list(facts), _where(organization))
 
 
 def _comings_and_goings(organization: Organization, last: Row) -> list[str]:
-    facts = []
+    facts: list[str] = []
     known = [row for row in organization.loaded if row["new_people"] is not None]
     if known:
         partly = "" if len(known) == len(organization.days) else f", on {count(len(known), 'day')} where it is known"
@@ -517,7 +520,7 @@ def _output(key: str, organization: Organization) -> str:
         "Lines, commits and pull requests",
         [(label, _summing(name)) for label, name in _RESULTS],
     )
-    note = "They measure activity, not its worth. A day that is not loaded is shaded and has no column."
+    note = "They measure activity, not its worth. Shaded days are not loaded, and have no column, or are incomplete."
     return _card("Lines and commits", *figures, _details("Table: lines and commits", table), _paragraph(note, "note"))
 
 
@@ -657,7 +660,7 @@ def _health(organization: Organization) -> str:
         _fact("Not loaded:", _days_or_none(organization.missing_days)),
         _fact("Loaded only before the day was complete:", _days_or_none(organization.incomplete_days)),
         _fact("Loaded, and without any usage:", _days_or_none(organization.idle_days)),
-        _fact("Restated (a later load found other content):", _days_or_none(_restated(organization))),
+        _fact("Restated (a later load found other content):", _restated(organization)),
     ]
     hours = [
         row["first_complete_hours_after_day_end"]
@@ -695,8 +698,12 @@ def _health(organization: Organization) -> str:
     return _card("Data health", _list(facts), table)
 
 
-def _restated(organization: Organization) -> list[date]:
-    return [row["date"] for row in organization.restatements if row["was_complete"] and not row["identity_changed"]]
+def _restated(organization: Organization) -> str:
+    if not organization.health:
+        return f"{UNKNOWN}; the key of another organisation loaded these days"
+    return _days_or_none(
+        [row["date"] for row in organization.restatements if row["was_complete"] and not row["identity_changed"]]
+    )
 
 
 def _days_or_none(days: Sequence[date]) -> str:
@@ -801,7 +808,7 @@ def _table(
         for row in rows
     )
     return (
-        f'<div class="table" role="region" aria-label="{_html(caption)}" tabindex="0"><table>'
+        f'<div class="table" role="group" aria-label="{_html(caption)}" tabindex="0"><table>'
         f"<caption>{_html(caption)}</caption>\n"
         f"<thead><tr>{head}</tr></thead>\n<tbody>\n{body}</tbody></table></div>\n"
     )
@@ -842,8 +849,11 @@ def _mean(rows: Sequence[Row], name: str) -> str:
     return number(mean, 0 if len(values) == 1 else 1)
 
 
-def _shaded(organization: Organization) -> list[bool]:
-    return [not (row and row["is_complete"]) for row in organization.days.values()]
+def _shaded(organization: Organization) -> list[str]:
+    return [
+        "not loaded" if not (row and row["is_loaded"]) else "" if row["is_complete"] else "incomplete"
+        for row in organization.days.values()
+    ]
 
 
 def _known_dollars(amount: Decimal | None) -> str:
