@@ -67,6 +67,7 @@ class Airflow:
         self.home = home
         self._components = (*COMPONENTS, *workers)
         self.files = home / "files"
+        self.report = home / "reports" / "claude_code.html"
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
         self._groups: list[int] = []
         dags = home / "dags"
@@ -114,6 +115,8 @@ class Airflow:
             "AIRFLOW__TRIGGERER__JOB_HEARTBEAT_SEC": "2",
             "AIRFLOW__TRIGGERER__TRIGGERER_HEALTH_CHECK_THRESHOLD": "15",
             "CLAUDE_CODE_PATH": f"file://{self.files}",
+            "CLAUDE_CODE_REPORT_PATH": str(self.report),
+            "CLAUDE_CODE_REPORT_TO": "manager@example.com",
             **environment,
         }
         # A proxy of the machine is not for what stays on it.
