@@ -1,9 +1,9 @@
 -- What is wrong with the loaded days: one row per finding, none when all is well.
 --
 -- check_name: sums (the tables of a day contradict each other or `loads`), missing_days (a day was never loaded, or only
---   before it was complete), volume_drop (far fewer records than the median of the same weekdays in the 28 days before,
---   of which at least two must be loaded), freshness (the newest complete day ended too long ago), mapping (rows of the
---   mapping of actors to groups overlap).
+--   before it was complete), volume_drop (of the median rows of the same weekdays in the 28 days before, of which at
+--   least two must be loaded, the share max_drop is lacking or more), freshness (the newest complete day ended too long
+--   ago), mapping (rows of the mapping of actors to groups overlap).
 -- date: The UTC day; the newest complete one for freshness, null for mapping.
 -- organization_id: The organisation; null for mapping, and where rows of a day are counted for all together.
 -- table_name: The table.
@@ -131,7 +131,7 @@ SELECT
   )
 FROM health
 WHERE state IN ('loaded', 'empty') AND weekdays_compared >= 2
-  AND row_count < median_row_count * (1 - 0.5 /* max_drop */)
+  AND median_row_count > 0 AND median_row_count - row_count >= median_row_count * 0.5 /* max_drop */
 UNION ALL
 SELECT
   'freshness', date, organization_id, 'usage',
