@@ -48,7 +48,11 @@ usage AS (
     days.actor,
     COALESCE(mapping.team, '(unmapped)') AS team,
     mapping.cost_centre,
-    CONCAT(COALESCE(mapping.team, '(unmapped)'), ' / ', COALESCE(mapping.cost_centre, '')) AS name,
+    -- No two groups are written alike, whatever their names hold.
+    CONCAT(
+      REPLACE(COALESCE(mapping.team, '(unmapped)'), '/', '//'),
+      COALESCE(CONCAT(' / ', REPLACE(mapping.cost_centre, '/', '//')), '')
+    ) AS name,
     days.customer_type,
     days.sessions,
     days.sessions_with_model_detail,

@@ -762,3 +762,24 @@ def test_with_max_drop_1_only_empty_days_are_drops(ask: Ask, engine: str) -> Non
 
     assert {row["organization_id"] for row in rows} == {"fell", "recency"}
     assert {row["finding"].split(",")[0] for row in rows} == {"0 rows"}
+
+
+def mapped(person: str, team: str | None, cost_centre: str | None, **days: date) -> dict[str, Any]:
+    return {"actor_type": "user_actor", "actor_id": person, "team": team, "cost_centre": cost_centre, **days}
+
+
+def groups_that_are_written_alike() -> dict[str, pa.Table]:
+    groups = [("a", "b / c"), ("a / b", "c"), ("a", None), ("a", ""), ("a /", "b"), (None, "b")]
+    people = [[f"{number}-{person}" for person in range(3)] for number in range(len(groups))]
+    history = History()
+    history.load("acme", ago(1), [record(name, sessions=1) for names in people for name in names])
+    rows = [mapped(name, *group) for group, names in zip(groups, people, strict=True) for name in names]
+    return {**history.tables(), "mapping": pa.Table.from_pylist(rows, MAPPING)}
+
+
+@ENGINES
+def test_two_small_groups_are_not_taken_for_a_large_one_because_they_are_written_alike(ask: Ask, engine: str) -> None:
+    row = ask(groups_that_are_written_alike).row(engine, "cost_allocation")
+
+    assert (row["team"], row["cost_centre"], row["people"], row["sessions"]) == ("(small groups)", None, 18, 18)
+    assert len(ask(groups_that_are_written_alike, UNFOLDED).rows(engine, "cost_allocation")) == 6
