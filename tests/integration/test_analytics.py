@@ -17,12 +17,14 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from airflow.sdk import ObjectStoragePath
+from google.api_core.exceptions import BadRequest
 from google.auth.credentials import AnonymousCredentials
 from google.cloud import bigquery
 
-from airflow_provider_claude_code.analytics.models import OPTIONAL_TABLES, Settings, models
+from airflow_provider_claude_code.analytics.models import OPTIONAL_TABLES, Settings, models, render
 from airflow_provider_claude_code.analytics.sources import BigQuerySource, Source, bigquery_relations, open_files
 from airflow_provider_claude_code.api.models import decode_report
+from airflow_provider_claude_code.exceptions import ClaudeCodeError
 from airflow_provider_claude_code.sandbox import Organization
 from airflow_provider_claude_code.tables.contract import DATA_TABLES, LOADS
 from airflow_provider_claude_code.tables.flatten import Flattener
@@ -167,12 +169,17 @@ Ask = Callable[..., Asked]
 
 
 @pytest.fixture(scope="module")
-def ask(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ask]:
+def client() -> Iterator[bigquery.Client]:
+    with BigQueryServer(project=PROJECT) as server, pytest.MonkeyPatch.context() as patch:
+        patch.setenv("BIGQUERY_EMULATOR_HOST", server.url)
+        yield bigquery.Client(PROJECT, AnonymousCredentials())
+
+
+@pytest.fixture(scope="module")
+def ask(client: bigquery.Client, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ask]:
     """Put data behind both engines, once."""
     made: dict[Any, Asked] = {}
-    with BigQueryServer(project=PROJECT) as server, pytest.MonkeyPatch.context() as patch, ExitStack() as stack:
-        patch.setenv("BIGQUERY_EMULATOR_HOST", server.url)
-        client = bigquery.Client(PROJECT, AnonymousCredentials())
+    with ExitStack() as stack:
 
         def put(make: Callable[[], Mapping[str, pa.Table]], settings: Settings = DEFAULT) -> Asked:
             if (make, settings) not in made:
@@ -764,7 +771,7 @@ def test_with_max_drop_1_only_empty_days_are_drops(ask: Ask, engine: str) -> Non
     assert {row["finding"].split(",")[0] for row in rows} == {"0 rows"}
 
 
-def mapped(person: str, team: str | None, cost_centre: str | None, **days: date) -> dict[str, Any]:
+def mapped(person: str | None, team: str | None, cost_centre: str | None, **days: date) -> dict[str, Any]:
     return {"actor_type": "user_actor", "actor_id": person, "team": team, "cost_centre": cost_centre, **days}
 
 
@@ -783,3 +790,77 @@ def test_two_small_groups_are_not_taken_for_a_large_one_because_they_are_written
 
     assert (row["team"], row["cost_centre"], row["people"], row["sessions"]) == ("(small groups)", None, 18, 18)
     assert len(ask(groups_that_are_written_alike, UNFOLDED).rows(engine, "cost_allocation")) == 6
+
+
+def one_person(*mapping: dict[str, Any]) -> dict[str, pa.Table]:
+    history = History()
+    history.load("acme", ago(1), [record("ann", sessions=1)])
+    return {**history.tables(), "mapping": pa.Table.from_pylist(list(mapping), MAPPING)}
+
+
+OVERLAPS: dict[str, list[dict[str, Any]]] = {
+    "doubled": [mapped("ann", "a", "1"), mapped("ann", "a", "1")],
+    "in another case": [mapped("ann", "a", "1"), mapped("ANN ", "b", "1")],
+    "on one day": [mapped("ann", "a", "1", valid_to=ago(9)), mapped("ann", "b", "1", valid_from=ago(9))],
+    "one within the other": [
+        mapped("ann", "a", "1", valid_from=ago(99), valid_to=ago(1)),
+        mapped("ann", "b", "1", valid_from=ago(50), valid_to=ago(50)),
+    ],
+    "of someone without usage": [mapped("bob", "a", "1"), mapped("bob", "b", "1", valid_to=ago(400))],
+}
+
+
+@ENGINES
+@pytest.mark.parametrize("overlap", OVERLAPS)
+def test_a_mapping_whose_rows_overlap_is_refused(
+    client: bigquery.Client, tmp_path: Path, engine: str, overlap: str
+) -> None:
+    tables = one_person(*OVERLAPS[overlap], mapped("cat", "a", "1"))
+    with ExitStack() as stack:
+        if engine == "files":
+            source = stack.enter_context(files_of(tables, tmp_path, DEFAULT))
+        else:
+            source = bigquery_of(client, f"overlap_{list(OVERLAPS).index(overlap)}", tables, DEFAULT)
+
+        with pytest.raises(ClaudeCodeError, match="Rows of the mapping overlap"):
+            source.read("cost_allocation")
+
+        (finding,) = [row for row in source.read("data_quality").to_pylist() if row["check_name"] == "mapping"]
+    nowhere = {"date": None, "organization_id": None, "table_name": "mapping"}
+    assert finding == {
+        "check_name": "mapping",
+        **nowhere,
+        "finding": "1 rows overlap with another row of the same actor.",
+    }
+
+
+@pytest.mark.parametrize("selected", ["month", "COUNT(*)", "SUM(sessions)", "team"])
+def test_a_view_refuses_a_mapping_whose_rows_overlap_whatever_is_selected(
+    client: bigquery.Client, selected: str
+) -> None:
+    dataset = f"view_{len(list(client.list_datasets()))}"
+    bigquery_of(client, dataset, one_person(*OVERLAPS["doubled"]), DEFAULT)
+    relations = bigquery_relations(PROJECT, dataset, "claude_code_", mapping="claude_code_mapping")
+    view = bigquery.Table(f"{PROJECT}.{dataset}.view")
+    view.view_query = render("cost_allocation", relations, DEFAULT)
+    client.create_table(view)
+
+    with pytest.raises(BadRequest, match="Rows of the mapping overlap"):
+        client.query_and_wait(f"SELECT {selected} FROM {dataset}.view")
+
+
+def mapping_with_rows_of_nobody() -> dict[str, pa.Table]:
+    return one_person(
+        mapped(None, "a", "1"),
+        mapped(None, "b", "1"),
+        mapped("ann", "c", "1", valid_to=ago(2)),
+        mapped("ann", "d", "1", valid_from=ago(1)),
+    )
+
+
+@ENGINES
+def test_rows_of_the_mapping_that_name_nobody_overlap_with_nothing(ask: Ask, engine: str) -> None:
+    asked = ask(mapping_with_rows_of_nobody, UNFOLDED)
+
+    assert asked.row(engine, "cost_allocation")["team"] == "d"
+    assert asked.rows(engine, "data_quality", check_name="mapping") == []
