@@ -73,16 +73,16 @@ mapping AS (
 )
 SELECT
   'sums' AS check_name,
-  remembered.date,
+  COALESCE(remembered.date, held.date) AS date,
   CAST(NULL AS STRING) AS organization_id,
-  remembered.table_name,
+  COALESCE(remembered.table_name, held.table_name) AS table_name,
   CONCAT(
-    'loads remembers ', CAST(remembered.row_count AS STRING), ' rows, and the table holds ',
+    'loads remembers ', CAST(COALESCE(remembered.row_count, 0) AS STRING), ' rows, and the table holds ',
     CAST(COALESCE(held.row_count, 0) AS STRING), '.'
   ) AS finding
 FROM remembered
-LEFT JOIN held ON held.date = remembered.date AND held.table_name = remembered.table_name
-WHERE remembered.row_count <> COALESCE(held.row_count, 0)
+FULL JOIN held ON held.date = remembered.date AND held.table_name = remembered.table_name
+WHERE COALESCE(remembered.row_count, 0) <> COALESCE(held.row_count, 0)
 UNION ALL
 SELECT
   'sums', parent_sums.date, parent_sums.organization_id, 'model_usage',

@@ -865,6 +865,56 @@ def test_a_childs_days_are_those_that_the_parents_key_loaded(ask: Ask, engine: s
     }
 
 
+def without(rows: pa.Table, day: date) -> pa.Table:
+    return rows.filter(pa.compute.not_equal(rows["date"], day))
+
+
+def torn_days() -> dict[str, pa.Table]:
+    """Load the same day five times over, and tear all but the first one."""
+    history = History()
+    tools = {"edit_tool": (3, 1)}
+    both = [model(100), model(50, currency="EUR")]
+    rows = [record("ann", tools=tools, models=[model(100)]), record("bob", sessions=1, tools=tools, models=[model(1)])]
+    rows.append(record("cat", sessions=1, models=[model(200), model(300)]))
+    for number in (0, 1, 2, 3, 4, 5):
+        history.load("acme", ago(number), [*rows[:2], record("cat", models=both)] if number == 5 else rows)
+    tables = history.tables()
+    torn = History()
+    torn.load("acme", ago(3), [*rows[:2], record("cat", sessions=1, models=[model(200)])])
+    torn.load("acme", ago(2), [*rows[:2], record("cat", sessions=1, models=[model(200), model("300.5")])])
+    torn.load("acme", ago(1), [record("ann", tools={"edit_tool": (3, 2)}), rows[1]])
+    for name, number in (("model_usage", 3), ("model_usage", 2), ("tool_usage", 1)):
+        tables[name] = pa.concat_tables([without(tables[name], ago(number)), torn.days["acme", ago(number)][name]])
+    # The last day was published in part: the load is not remembered.
+    tables["loads"] = without(tables["loads"], ago(0))
+    tables["model_usage"] = without(tables["model_usage"], ago(0))
+    return tables
+
+
+@ENGINES
+def test_days_whose_tables_contradict_each_other_or_loads_are_found(ask: Ask, engine: str) -> None:
+    rows = ask(torn_days).rows(engine, "data_quality", check_name="sums")
+
+    assert {(row["date"], row["organization_id"], row["table_name"]) for row in rows} == {
+        (ago(3), None, "model_usage"),
+        (ago(3), "acme", "model_usage"),
+        (ago(2), "acme", "model_usage"),
+        (ago(1), "acme", "tool_usage"),
+        (ago(0), None, "usage"),
+        (ago(0), None, "tool_usage"),
+    }
+    # In files amounts have all their places.
+    findings = {re.sub(r"\.0+\b|(?<=\.5)0+\b", "", row["finding"]) for row in rows}
+    assert findings == {
+        "loads remembers 4 rows, and the table holds 3.",
+        "usage says 4 model entries, 40 tokens and 601 cents; model_usage says 3, 30 and 301.",
+        "usage says 4 model entries, 40 tokens and 601 cents; model_usage says 4, 40 and 601.5.",
+        "usage says 6 accepted and 2 rejected actions; tool_usage says 6 and 3.",
+        "loads remembers 0 rows, and the table holds 3.",
+        "loads remembers 0 rows, and the table holds 2.",
+    }
+
+
 DATA = {
     "sandbox": (sandbox_tables, DEFAULT),
     "sandbox without roster and mapping": (sandbox_without_people, DEFAULT),
