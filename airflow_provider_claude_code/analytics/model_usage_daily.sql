@@ -98,11 +98,11 @@ SELECT
   ) AS cache_read_ratio,
   models.api_cost_usd,
   SAFE_DIVIDE(
-    models.api_cost_usd, SUM(models.api_cost_usd) OVER (PARTITION BY days.organization_id, days.date)
+    CAST(models.api_cost_usd AS FLOAT64), SUM(models.api_cost_usd) OVER (PARTITION BY days.organization_id, days.date)
   ) AS share_of_api_cost,
   models.subscription_value_usd,
   SAFE_DIVIDE(
-    models.subscription_value_usd,
+    CAST(models.subscription_value_usd AS FLOAT64),
     SUM(models.subscription_value_usd) OVER (PARTITION BY days.organization_id, days.date)
   ) AS share_of_subscription_value,
   models.other_cost_entries,

@@ -68,8 +68,9 @@ sums AS (
 amounts AS (
   SELECT
     sums.*,
-    IF(customer_type = 'api', api_cost_usd, NULL) AS api_cost,
-    IF(customer_type = 'subscription', subscription_value_usd, NULL) AS subscription_value
+    -- A NUMERIC divided is a NUMERIC, which holds 9 places of what may be a small part of a cent.
+    CAST(IF(customer_type = 'api', api_cost_usd, NULL) AS FLOAT64) AS api_cost,
+    CAST(IF(customer_type = 'subscription', subscription_value_usd, NULL) AS FLOAT64) AS subscription_value
   FROM sums
 )
 SELECT
