@@ -51,16 +51,17 @@ lint: install ## check style and types
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
 
-docs: install ## write the table reference into the README
+docs: install ## write the references of tables and models
 	@$(BIN)/python -m airflow_provider_claude_code.tables > .venv/tables.md
 	@sed -i -e "/<!-- tables: begin/,/<!-- tables: end/{/<!-- tables: /!d}" -e "/<!-- tables: begin/r .venv/tables.md" README.md
+	@$(BIN)/python -m airflow_provider_claude_code.analytics > airflow_provider_claude_code/analytics/README.md
 
 faults: install ## write the faults that are tested into tests/integration/FAULTS.md
 	@$(BIN)/python -m tests.faults
 
 lock: ## pin the development environment anew
 	@uv pip compile --quiet --universal --python-version 3.11 --no-header --no-annotate \
-	  --upgrade --extra google --group dev --group e2e --group bench pyproject.toml -o requirements-dev.txt
+	  --upgrade --extra google --extra report --group dev --group e2e --group bench pyproject.toml -o requirements-dev.txt
 
 clean: ## remove what the other targets made
 	rm -rf .venv .demo dist

@@ -89,3 +89,13 @@ class ClaudeCodeEmptyDayError(ClaudeCodeError):
 
 class ClaudeCodePublishError(ClaudeCodeError):
     """The day could not be published whole, for example because other writers kept replacing it."""
+
+
+class ClaudeCodeSourceError(ClaudeCodeError):
+    """Loaded usage could not be read."""
+
+
+class ClaudeCodeDataQualityError(ClaudeCodeError):
+    """A check of loaded usage found something."""
+
+    retryable = False

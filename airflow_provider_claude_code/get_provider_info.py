@@ -95,6 +95,14 @@ def get_provider_info() -> dict[str, Any]:
             }
         ],
         "hooks": [{"integration-name": _INTEGRATION, "python-modules": [f"{_PACKAGE}.hooks.claude_code"]}],
+        "operators": [
+            {
+                "integration-name": _INTEGRATION,
+                "python-modules": [
+                    f"{_PACKAGE}.operators.{module}" for module in ("bigquery_views", "data_quality", "report")
+                ],
+            }
+        ],
         "sensors": [{"integration-name": _INTEGRATION, "python-modules": [f"{_PACKAGE}.sensors.freshness"]}],
         "triggers": [
             {
@@ -115,7 +123,14 @@ def get_provider_info() -> dict[str, Any]:
             )
         ],
         "extra-links": [
-            f"{_PACKAGE}.links.{link}" for link in ("BigQueryTableLink", "BigQueryJobLink", "GCSFolderLink")
+            f"{_PACKAGE}.links.{link}"
+            for link in (
+                "BigQueryTableLink",
+                "BigQueryJobLink",
+                "BigQueryDatasetLink",
+                "GCSFolderLink",
+                "ClaudeCodeReportLink",
+            )
         ],
         "connection-types": [
             {

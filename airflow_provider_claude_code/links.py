@@ -38,6 +38,18 @@ class BigQueryJobLink(BaseOperatorLink):
         return f"{_CONSOLE}/bigquery?project={project}&j=bq:{location}:{job_id}&page=queryresults"
 
 
+class BigQueryDatasetLink(BaseOperatorLink):
+    """To the dataset that the views are in."""
+
+    name = "BigQuery Dataset"
+
+    def get_link(self, operator: Any, *, ti_key: TaskInstanceKey) -> str:
+        """Return the dataset's page."""
+        project = operator.dataset_project
+        dataset = operator.view_dataset_id or operator.dataset_id
+        return f"{_CONSOLE}/bigquery?project={project}&p={project}&d={dataset}&page=dataset"
+
+
 class GCSFolderLink(BaseOperatorLink):
     """To the folder that holds the tables."""
 
@@ -46,3 +58,19 @@ class GCSFolderLink(BaseOperatorLink):
     def get_link(self, operator: Any, *, ti_key: TaskInstanceKey) -> str:
         """Return the folder's page."""
         return f"{_CONSOLE}/storage/browser/{operator.bucket}/{quote(operator.prefix.strip('/'))}"
+
+
+class ClaudeCodeReportLink(BaseOperatorLink):
+    """To the report that the task wrote."""
+
+    name = "Report"
+
+    def get_link(self, operator: Any, *, ti_key: TaskInstanceKey) -> str:
+        """Return where a browser opens it: the store's console, which asks who is there, or else its own URL."""
+        scheme, _, place = str(operator.report_url or "").partition("://")
+        bucket, _, key = place.partition("/")
+        if scheme in ("gs", "gcs"):
+            return f"https://storage.cloud.google.com/{bucket}/{quote(key)}"
+        if scheme in ("s3", "s3a"):
+            return f"https://console.aws.amazon.com/s3/object/{bucket}?prefix={quote(key)}"
+        return operator.report_url or ""

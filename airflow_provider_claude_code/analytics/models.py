@@ -8,29 +8,23 @@ value that is followed by a comment with a name, like ``5 /* min_group_size */``
 
 from __future__ import annotations
 
-import dataclasses
+import itertools
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date
 from functools import cache
 from importlib import resources
+from importlib.resources.abc import Traversable
 
 from airflow_provider_claude_code.exceptions import ClaudeCodeConfigurationError
 
 PERSONAL_MODELS = frozenset({"people_monthly", "ai_tool_comparison"})
 """The models with a row per person. They are used only when they are asked for by name."""
 
-OPTIONAL_TABLES = {
-    "roster": "SELECT CAST(NULL AS STRING) AS actor_id, CAST(NULL AS DATE) AS valid_from, "
-    "CAST(NULL AS DATE) AS valid_to LIMIT 0",
-    "mapping": "SELECT CAST(NULL AS STRING) AS actor_type, CAST(NULL AS STRING) AS actor_id, CAST(NULL AS STRING) AS "
-    "team, CAST(NULL AS STRING) AS cost_centre, CAST(NULL AS DATE) AS valid_from, CAST(NULL AS DATE) AS valid_to LIMIT 0",
-}
-"""Tables of the user's own, each with the query that stands for it where there is none."""
+TABLES_OF_USERS = ("roster", "mapping")
+"""Tables that users may add. Parts of these names, without rows, stand for them where there are none."""
 
-_HEAD = re.compile(r"(?:--.*\n)+")
-_COLUMN = re.compile(r"([a-z][a-z0-9_]*): (.*)")
 _REFERENCE = re.compile(r"`claude_code\.(\w+)`")
 _SETTING = re.compile(r"(?:DATE '[0-9-]+'|[0-9.]+) /\* (\w+) \*/")
 
@@ -76,7 +70,10 @@ class Settings:
     def literal(self, name: str) -> str:
         """Write a setting in SQL."""
         value = getattr(self, name)
-        return f"DATE '{value}'" if isinstance(value, date) else repr(value)
+        if isinstance(value, date):
+            return f"DATE '{value}'"
+        # A number with a point is a FLOAT64 in GoogleSQL, but a narrow DECIMAL in DuckDB.
+        return f"CAST({value} AS FLOAT64)" if isinstance(value, float) else str(value)
 
 
 @dataclass(frozen=True)
@@ -104,20 +101,14 @@ class Model:
 @cache
 def models() -> dict[str, Model]:
     """Return the models by name, those with a row per person last."""
-    folder = resources.files(__package__)
-    names = [file.name.removesuffix(".sql") for file in folder.iterdir() if file.name.endswith(".sql")]
-    found = [_read(name, (folder / f"{name}.sql").read_text()) for name in sorted(names)]
-    return {model.name: model for model in sorted(found, key=lambda model: model.is_personal)}
+    found = _read_folder(resources.files(__package__))
+    return dict(sorted(found.items(), key=lambda item: (item[1].is_personal, item[0])))
 
 
 @cache
-def _parts() -> dict[str, Model]:
-    folder = resources.files(__package__) / "parts"
-    return {
-        (name := file.name.removesuffix(".sql")): _read(name, file.read_text())
-        for file in folder.iterdir()
-        if file.name.endswith(".sql")
-    }
+def parts() -> dict[str, Model]:
+    """Return the parts by name."""
+    return _read_folder(resources.files(__package__) / "parts")
 
 
 def render(name: str, relations: Mapping[str, str], settings: Settings) -> str:
@@ -130,36 +121,48 @@ def render(name: str, relations: Mapping[str, str], settings: Settings) -> str:
     """
 
     def relation(match: re.Match[str]) -> str:
-        reference = match[1]
-        if reference in relations:
-            return relations[reference]
-        inner = OPTIONAL_TABLES.get(reference) or render(reference, relations, settings)
-        return f"({inner})"
+        return relations.get(match[1]) or f"({render(match[1], relations, settings)})"
 
-    query = (models() | _parts())[name].sql
+    query = (models() | parts())[name].sql
     query = _SETTING.sub(lambda match: settings.literal(match[1]), query)
     return _REFERENCE.sub(relation, query)
 
 
 def markdown_reference() -> str:
-    """Return the models as Markdown, for the README."""
-    sections = []
+    """Return the models, and the tables that users may add, as Markdown."""
+    lines = [
+        "# What the models say",
+        "",
+        "Made by `make docs` from the heads of the queries in this folder. Where they run, and what is common to all, "
+        "is in the [README](../../README.md#from-rows-to-answers).",
+    ]
     for model in models().values():
-        rows = (f"| `{name}` | {meaning} |" for name, meaning in model.columns.items())
-        sections.append(
-            "\n".join([f"#### `{model.name}`", "", model.description, "", "| column | meaning |", "|---|---|", *rows])
-        )
-    return "\n\n".join(sections) + "\n"
+        lines += ["", f"## {model.name}", "", model.description, "", *_listed(model)]
+    lines += ["", "# Tables of your own", "", "Both are optional."]
+    for name in TABLES_OF_USERS:
+        lines += ["", f"## {name}", "", *_listed(parts()[name])]
+    return "\n".join(lines) + "\n"
+
+
+def _listed(model: Model) -> list[str]:
+    return ["| column | meaning |", "|---|---|", *(f"| `{name}` | {text} |" for name, text in model.columns.items())]
+
+
+def _read_folder(folder: Traversable) -> dict[str, Model]:
+    files = {file.name.removesuffix(".sql"): file for file in folder.iterdir() if file.name.endswith(".sql")}
+    return {name: _read(name, file.read_text(encoding="utf-8")) for name, file in files.items()}
 
 
 def _read(name: str, text: str) -> Model:
     """Take a file apart: paragraphs of its head are separated by an empty comment, the last one lists the columns."""
-    head = _HEAD.match(text)
-    assert head, name
-    *paragraphs, listed = head[0].replace("--\n", "\n").replace("-- ", "").split("\n\n")
-    entries = re.split(r"\n(?! )", listed.rstrip("\n"))
-    columns = dict(match.groups() for entry in entries if (match := _COLUMN.fullmatch(_joined(entry))))
-    return Model(name, "\n\n".join(map(_joined, paragraphs)), columns, text[head.end() :].rstrip())
+    head = "".join(itertools.takewhile(lambda line: line.startswith("--"), text.splitlines(keepends=True)))
+    *paragraphs, listed = head.replace("--\n", "\n").replace("-- ", "").split("\n\n")
+    columns = {}
+    # A line that is indented goes on with the one before.
+    for entry in re.split(r"\n(?! )", listed.rstrip("\n")):
+        column, _, meaning = _joined(entry).partition(": ")
+        columns[column] = meaning
+    return Model(name, "\n\n".join(map(_joined, paragraphs)), columns, text[len(head) :].rstrip())
 
 
 def _joined(lines: str) -> str:
@@ -168,8 +171,3 @@ def _joined(lines: str) -> str:
 
 def _is_number(value: object, kinds: type | tuple[type, ...]) -> bool:
     return isinstance(value, kinds) and not isinstance(value, bool)
-
-
-def with_settings(settings: Settings, **changes: object) -> Settings:
-    """Return settings with some changed."""
-    return dataclasses.replace(settings, **changes)

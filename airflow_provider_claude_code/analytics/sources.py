@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Protocol
 
-from airflow_provider_claude_code.analytics.models import OPTIONAL_TABLES, Settings, render
-from airflow_provider_claude_code.exceptions import ClaudeCodeConfigurationError, ClaudeCodePublishError
+from airflow_provider_claude_code.analytics.models import Settings, parts, render
+from airflow_provider_claude_code.exceptions import ClaudeCodeConfigurationError, ClaudeCodeSourceError
 from airflow_provider_claude_code.tables.contract import DATA_TABLES, FILE_LOADS, LOADS, MONEY_PLACES
 from airflow_provider_claude_code.transfers.spool_directory import spool_directory
+from airflow_provider_claude_code.transfers.stores import LOCAL_SCHEMES
 
 if TYPE_CHECKING:
     import duckdb
@@ -24,6 +24,8 @@ TABLES = (*DATA_TABLES, LOADS.name)
 
 MAPPING_ERROR = "Rows of the mapping overlap"
 _DAY_FILE = re.compile(r"(\w+)/dt=([0-9-]{10})/[^/]+\.parquet")
+# DuckDB would fetch extensions that it takes for useful.
+_CONFIG = {"autoinstall_known_extensions": "false", "autoload_known_extensions": "false"}
 # Read by many queries of a session, so they are computed once.
 _COMPUTED_ONCE = ("days", "actor_days")
 
@@ -47,13 +49,14 @@ class FileSource:
     The Parquet files of a path, read by DuckDB in this process.
 
     :param database: DuckDB with the tables in the schema ``claude_code``.
+    :param tables: which there are.
     :param settings: the settings of the queries.
     """
 
-    def __init__(self, database: duckdb.DuckDBPyConnection, settings: Settings) -> None:
+    def __init__(self, database: duckdb.DuckDBPyConnection, tables: Iterable[str], settings: Settings) -> None:
         self._database = database
         self._settings = settings
-        self._relations = {name: f"`claude_code.{name}`" for name in (*TABLES, *OPTIONAL_TABLES)}
+        self._relations = {name: f"`claude_code.{name}`" for name in tables}
         for name in _COMPUTED_ONCE:
             with _typed_errors():
                 self._database.execute(f"CREATE TABLE claude_code.{name} AS {self._translated(name, self._relations)}")
@@ -99,13 +102,17 @@ def open_files(
             f"{error.name} is not installed: pip install 'airflow-provider-claude-code[report]'."
         ) from None
     # What does not fit into memory goes to files, which name people.
-    with spool_directory() as directory, duckdb.connect(config={"temp_directory": str(directory)}) as database:
+    with (
+        spool_directory() as directory,
+        duckdb.connect(config=_CONFIG | {"temp_directory": str(directory)}) as database,
+    ):
         database.execute("SET TimeZone = 'UTC'")
         database.execute("CREATE SCHEMA claude_code")
         _create_tables(database, root, settings)
-        for name, file in (("roster", roster), ("mapping", mapping)):
-            _create_optional_table(database, name, file)
-        yield FileSource(database, settings)
+        given = {name: file for name, file in (("roster", roster), ("mapping", mapping)) if file is not None}
+        for name, file in given.items():
+            _create_table_of_user(database, name, file)
+        yield FileSource(database, (*TABLES, *given), settings)
 
 
 class BigQuerySource:
@@ -161,16 +168,23 @@ def bigquery_relations(
     :param mapping: the table of groups.
     :raises ClaudeCodeConfigurationError: that is no table's name.
     """
-    relations = {name: _quoted("dataset_id", f"{project}.{dataset}.{table_prefix}{name}") for name in TABLES}
+    relations = {name: quoted("dataset_id", f"{project}.{dataset}.{table_prefix}{name}") for name in TABLES}
     for name, table in (("roster", roster), ("mapping", mapping)):
         if table:
             missing = [project, dataset][: max(0, 2 - table.count("."))]
-            relations[name] = _quoted(name, ".".join([*missing, table]))
+            relations[name] = quoted(name, ".".join([*missing, table]))
     return relations
 
 
-def _quoted(argument: str, table: str) -> str:
-    if not re.fullmatch(r"[\w:.-]+\.[\w-]+\.[\w -]+", table):
+def quoted(argument: str, table: str) -> str:
+    """
+    Write a table's name in SQL.
+
+    :param argument: what gives it, for the error.
+    :param table: ``PROJECT.DATASET.TABLE``.
+    :raises ClaudeCodeConfigurationError: that is no table's name.
+    """
+    if not re.fullmatch(r"(?:[\w.-]+:)?[\w-]+\.\w+\.[\w -]+", table):
         raise ClaudeCodeConfigurationError(f"{argument} gives {table!r}, which is no name of a BigQuery table.")
     return f"`{table}`"
 
@@ -201,28 +215,24 @@ def _create_tables(database: duckdb.DuckDBPyConnection, root: ObjectStoragePath,
             database.execute(f"CREATE VIEW claude_code.{table.name} AS SELECT * FROM empty_{table.name}")
 
 
-def _create_optional_table(database: duckdb.DuckDBPyConnection, name: str, file: ObjectStoragePath | None) -> None:
+def _create_table_of_user(database: duckdb.DuckDBPyConnection, name: str, file: ObjectStoragePath) -> None:
     import duckdb
-    import sqlglot
 
-    empty = sqlglot.transpile(OPTIONAL_TABLES[name], read="bigquery", write="duckdb")[0]
-    database.execute(f"CREATE TABLE claude_code.{name} AS {empty}")
-    if file is None:
-        return
-    columns = [column[0] for column in database.execute(f"DESCRIBE claude_code.{name}").fetchall()]
-    reader = {".csv": "read_csv({}, all_varchar = true)", ".parquet": "read_parquet({})"}.get(
-        PurePosixPath(file.path).suffix
-    )
+    columns = [
+        f"CAST({column} AS {'DATE' if column.startswith('valid_') else 'VARCHAR'}) AS {column}"
+        for column in parts()[name].columns
+    ]
+    reader = {".csv": "read_csv({}, all_varchar = true)", ".parquet": "read_parquet({})"}.get(file.suffix)
     if reader is None:
         raise ClaudeCodeConfigurationError(f"{name} is {file}; a .csv or .parquet file was expected.")
     try:
-        source = reader.format(_literal(_url(database, file)))
-        database.execute(f"INSERT INTO claude_code.{name} SELECT {', '.join(columns)} FROM {source}")
+        rows = reader.format(_literal(_url(database, file)))
+        database.execute(f"CREATE TABLE claude_code.{name} AS SELECT {', '.join(columns)} FROM {rows}")
     except (duckdb.Error, OSError) as error:
         # What DuckDB says of a value quotes it, which may be somebody's address.
         raise ClaudeCodeConfigurationError(
-            f"{name} cannot be read from {file} ({type(error).__name__}). It needs the columns {', '.join(columns)}; "
-            "days are written YYYY-MM-DD, and an empty one means always."
+            f"{name} cannot be read from {file} ({type(error).__name__}). It needs the columns "
+            f"{', '.join(parts()[name].columns)}; days are written YYYY-MM-DD, and an empty one means always."
         ) from None
 
 
@@ -235,14 +245,14 @@ def _keys(root: ObjectStoragePath) -> list[str]:
     except FileNotFoundError:
         return []
     except OSError as error:
-        raise ClaudeCodePublishError(f"{root} cannot be listed ({error.strerror or type(error).__name__}).") from error
+        raise ClaudeCodeSourceError(f"{root} cannot be listed ({error.strerror or type(error).__name__}).") from error
     prefix = folder.lstrip("/") + "/"
     return sorted(name.lstrip("/").removeprefix(prefix) for name in names)
 
 
 def _url(database: duckdb.DuckDBPyConnection, path: ObjectStoragePath) -> str:
     """Return what DuckDB opens a file by: a local path, or a URL of the file system that Airflow's path uses."""
-    if path.protocol in ("file", "local"):
+    if path.protocol in LOCAL_SCHEMES:
         return str(path.path)
     if not database.filesystem_is_registered(path.protocol):
         database.register_filesystem(path.fs)

@@ -551,6 +551,8 @@ def typed_errors(dataset: bigquery.DatasetReference) -> Iterator[None]:
         )
         if reason in _PASSING_REASONS:
             raise ClaudeCodePublishError(f"{message} Try again later.") from error
+        if reason == "invalidQuery":
+            raise ClaudeCodeConfigurationError(message) from error
         raise ClaudeCodeConfigurationError(
             f"{message} The Connection's account needs BigQuery Data Editor on the dataset and BigQuery Job User on "
             "the project."

@@ -5,10 +5,8 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-import re
 from collections.abc import Mapping, Sequence
 from datetime import date, timedelta
-from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from airflow.providers.common.compat.sdk import conf
@@ -16,18 +14,18 @@ from airflow.providers.common.compat.sdk import conf
 from airflow_provider_claude_code.exceptions import ClaudeCodeConfigurationError, ClaudeCodePublishError
 from airflow_provider_claude_code.hooks.claude_code import fail_without_retry
 from airflow_provider_claude_code.links import BigQueryJobLink, BigQueryTableLink
+from airflow_provider_claude_code.operators.bigquery_dataset import BigQueryDatasetMixin, airflow_labels
 from airflow_provider_claude_code.transfers.base import ClaudeCodeTransferOperator, Progress, SupersededError
 from airflow_provider_claude_code.triggers.bigquery import ClaudeCodeBigQueryJobsTrigger
 
 if TYPE_CHECKING:
-    from airflow.providers.google.cloud.hooks.bigquery import BigQueryHook
     from airflow.sdk import Context
 
     from airflow_provider_claude_code.tables.loads import Load
     from airflow_provider_claude_code.transfers.bigquery import BigQueryTarget
 
 
-class ClaudeCodeToBigQueryOperator(ClaudeCodeTransferOperator):
+class ClaudeCodeToBigQueryOperator(BigQueryDatasetMixin, ClaudeCodeTransferOperator):
     """
     Load days of Claude Code usage into BigQuery tables, a day to a partition.
 
@@ -104,23 +102,6 @@ class ClaudeCodeToBigQueryOperator(ClaudeCodeTransferOperator):
         # Project, location and id, for the link.
         self.last_job: tuple[str, str, str] | None = None
 
-    @cached_property
-    def google_hook(self) -> BigQueryHook:
-        """The hook of the Google Cloud Connection."""
-        from airflow.providers.google.cloud.hooks.bigquery import BigQueryHook
-
-        return BigQueryHook(
-            gcp_conn_id=self.gcp_conn_id,
-            impersonation_chain=self.impersonation_chain,
-            location=self.location,
-            use_legacy_sql=False,
-        )
-
-    @property
-    def dataset_project(self) -> str:
-        """The dataset's project."""
-        return self.project_id or self.google_hook.project_id
-
     def table_uri(self, table: str) -> str:
         """Return the URI of a table."""
         return f"bigquery://{self.dataset_project}/{self.dataset_id}/{self.table_prefix}{table}"
@@ -131,9 +112,7 @@ class ClaudeCodeToBigQueryOperator(ClaudeCodeTransferOperator):
 
     def open_target(self, context: Context) -> BigQueryTarget:
         """Return the dataset's tables."""
-        # Load google.cloud, so not when a Dag file is parsed.
-        from google.cloud.bigquery import DatasetReference
-
+        # Loads google.cloud, so not when a Dag file is parsed.
         from airflow_provider_claude_code.transfers.bigquery import BigQueryTarget, TableOptions
 
         project = self.dataset_project
@@ -141,12 +120,12 @@ class ClaudeCodeToBigQueryOperator(ClaudeCodeTransferOperator):
         # The destination too, since several Airflows may share the project.
         task_instance = [ti.dag_id, ti.run_id, ti.task_id, ti.map_index, project, self.dataset_id, self.table_prefix]
         self._target = BigQueryTarget(
-            self.google_hook.get_client(project_id=project, location=self.location),
-            DatasetReference(project, self.dataset_id),
+            self.get_client(),
+            self.dataset,
             table_prefix=self.table_prefix,
             tables=self.tables,
             options=TableOptions(
-                labels=_airflow_labels(ti.dag_id, ti.task_id) | dict(self.labels or {}),
+                labels=airflow_labels(ti.dag_id, ti.task_id) | dict(self.labels or {}),
                 kms_key_name=(self.encryption_configuration or {}).get("kmsKeyName"),
                 partition_expiration=self.partition_expiration,
                 require_partition_filter=self.require_partition_filter,
@@ -214,13 +193,3 @@ class ClaudeCodeToBigQueryOperator(ClaudeCodeTransferOperator):
         super().on_kill()
         if self._target is not None:
             self._target.cancel()
-
-
-def _airflow_labels(dag_id: str, task_id: str) -> dict[str, str]:
-    """Return the labels that Google's operators give their jobs, as far as the ids can stand in one."""
-    labels = {"airflow-dag": dag_id, "airflow-task": task_id}
-    return {
-        name: value
-        for name, text in labels.items()
-        if re.fullmatch(r"[\w-]{0,63}", value := text.lower().replace(".", "-"))
-    }

@@ -3,22 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from airflow.providers.common.compat.sdk import ObjectStoragePath
-
-from airflow_provider_claude_code.exceptions import ClaudeCodeConfigurationError
 from airflow_provider_claude_code.transfers.base import ClaudeCodeTransferOperator
+from airflow_provider_claude_code.transfers.stores import open_store, storage_path
 
 if TYPE_CHECKING:
-    from airflow.sdk import Context
+    from airflow.sdk import Context, ObjectStoragePath
 
     from airflow_provider_claude_code.tables.contract import FileFormat
     from airflow_provider_claude_code.transfers.base import Target
-
-
-_LOCAL_SCHEMES = ("file", "local")
 
 
 class ClaudeCodeToObjectStorageOperator(ClaudeCodeTransferOperator):
@@ -66,22 +60,11 @@ class ClaudeCodeToObjectStorageOperator(ClaudeCodeTransferOperator):
 
     @property
     def _root(self) -> ObjectStoragePath:
-        path = str(self.path)
-        url = path if "://" in path else f"file://{path}"
-        scheme, _, place = url.partition("://")
-        # A relative path would depend on where a worker was started.
-        if not place.strip("/") or (scheme in _LOCAL_SCHEMES and not place.startswith("/")):
-            raise ClaudeCodeConfigurationError(
-                f"path is {path!r}; an absolute path or a URL was expected, for example file:///data/claude_code."
-            )
-        return ObjectStoragePath(url, conn_id=self.conn_id)
+        return storage_path("path", self.path, self.conn_id)
 
     def open_target(self, context: Context) -> Target:
         """Return the directory or bucket."""
         # Loads pyarrow, so not when a Dag file is parsed.
         from airflow_provider_claude_code.transfers.files import FileTarget
-        from airflow_provider_claude_code.transfers.stores import LocalStore, ObjectStore
 
-        root = self._root
-        store = LocalStore(Path(root.path)) if root.protocol in _LOCAL_SCHEMES else ObjectStore(root)
-        return FileTarget(store, self.file_format)
+        return FileTarget(open_store(self._root), self.file_format)

@@ -10,11 +10,14 @@ import shutil
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
-if TYPE_CHECKING:
-    from airflow.sdk import ObjectStoragePath
+from airflow.providers.common.compat.sdk import ObjectStoragePath
 
+from airflow_provider_claude_code.exceptions import ClaudeCodeConfigurationError
+
+LOCAL_SCHEMES = ("file", "local")
+"""Schemes of paths in this machine's own directories."""
 
 # Begins the names of files that are being written; readers of data lakes pass over names with a dot.
 _TEMPORARY = ".claude-code-tmp-"
@@ -172,6 +175,31 @@ class ObjectStore:
 
     def _path(self, key: str) -> str:
         return str((self._root / key).path)
+
+
+def storage_path(argument: str, path: str, conn_id: str | None) -> ObjectStoragePath:
+    """
+    Return the path that an argument names.
+
+    :param argument: the argument's name.
+    :param path: an absolute local path, or a URL that Airflow's ``ObjectStoragePath`` knows.
+    :param conn_id: the Connection of the object store; default: the store's own.
+    :raises ClaudeCodeConfigurationError: it is neither.
+    """
+    path = str(path)
+    url = path if "://" in path else f"file://{path}"
+    scheme, _, place = url.partition("://")
+    # A relative path would depend on where a worker was started.
+    if not place.strip("/") or (scheme in LOCAL_SCHEMES and not place.startswith("/")):
+        raise ClaudeCodeConfigurationError(
+            f"{argument} is {path!r}; an absolute path or a URL was expected, for example file:///data/claude_code."
+        )
+    return ObjectStoragePath(url, conn_id=conn_id)
+
+
+def open_store(root: ObjectStoragePath) -> Store:
+    """Return the store whose files lie under a path."""
+    return LocalStore(Path(root.path)) if root.protocol in LOCAL_SCHEMES else ObjectStore(root)
 
 
 def _sync_directory(path: Path) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 from google.auth.credentials import AnonymousCredentials
 from google.cloud.bigquery import Client
 
-from airflow_provider_claude_code.sandbox.demo import last_complete_days, run_dag
+from airflow_provider_claude_code.sandbox.demo import last_complete_days, load_days, prepared_airflow
 from tests.servers.bigquery import BigQueryServer
 
 PROJECT = "demo-proj"
@@ -35,8 +35,9 @@ def main() -> int:
                 f'{{"conn_type": "google_cloud_platform", "extra": {{"is_anonymous": true, "project": "{PROJECT}"}}}}'
             ),
         }
-        if not run_dag("claude_code_to_bigquery", dag_file, directory, last_complete_days(7), environment):
-            return 1
+        with prepared_airflow(dag_file, directory, environment) as log:
+            if not load_days("claude_code_to_bigquery", dag_file, last_complete_days(7), log):
+                return 1
         client = Client(
             project=PROJECT, credentials=AnonymousCredentials(), client_options={"api_endpoint": server.url}
         )

@@ -107,18 +107,29 @@ class Query:
         return QueryResult(statement, affected=affected)
 
     def _create_view(self, tree: exp.Create, dry: bool) -> QueryResult:
-        ref = self._ref(tree.this)
-        if not dry:
+        columns = tree.this.expressions if isinstance(tree.this, exp.Schema) else []
+        ref = self._ref(tree.this.this if columns else tree.this)
+        query = tree.expression.sql("bigquery")
+        if dry:
+            Query(self._warehouse, {**self._config, "query": query}).run(dry=True)
+        else:
             if tree.args.get("replace") and self._warehouse.tables.get(ref.key, {}).get("type") == "VIEW":
                 self._warehouse.delete_table(ref)
-            options = {
-                option.name.lower(): option.args["value"].name
-                for option in tree.find_all(exp.Property)
-                if isinstance(option.args.get("value"), exp.Literal)
-            }
-            view = {"view": {"query": tree.expression.sql("bigquery")}, "description": options.get("description")}
-            create_view(self._warehouse, ref, view)
+            view = {"view": {"query": query}, "description": _description(tree.args.get("properties"))}
+            created = create_view(self._warehouse, ref, view)
+            if columns:
+                named = [(column.name, _description(column)) for column in columns]
+                self._describe_columns(ref, created["schema"]["fields"], named)
         return QueryResult("CREATE_VIEW")
+
+    def _describe_columns(self, ref: TableRef, fields: list[Field], columns: list[tuple[str, str | None]]) -> None:
+        """Describe a view's columns; the list may rename them on the service, which is not done here."""
+        if [field["name"] for field in fields] != [name for name, _ in columns]:
+            raise BigQueryError("invalidQuery", "The column list of the view has other columns than its query")
+        described = [
+            {**field, "description": text} if text else field for field, (_, text) in zip(fields, columns, strict=True)
+        ]
+        self._warehouse.patch_table(ref, {"schema": {"fields": described}}, None)
 
     def _bound(self, tree: exp.Query) -> tuple[list[Field], duckdb.DuckDBPyRelation]:
         numbers = itertools.count()
@@ -193,6 +204,14 @@ def create_view(warehouse: Warehouse, ref: TableRef, given: Resource) -> Resourc
     query = Query(warehouse, {"useLegacySql": False, "query": given["view"]["query"]})
     with warehouse.transaction():
         return warehouse.insert_table(ref, {**given, "schema": {"fields": query.run(dry=True).fields}})
+
+
+def _description(node: exp.Expression | None) -> str | None:
+    """Find the option ``description`` of a view or of one of its columns."""
+    for option in node.find_all(exp.Property) if node else ():
+        if option.name.lower() == "description":
+            return str(option.args["value"].name)
+    return None
 
 
 def _parsed(text: str) -> list[Any]:

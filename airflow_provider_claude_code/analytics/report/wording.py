@@ -1,0 +1,124 @@
+"""How names, numbers and days are written in a report."""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Iterable, Sequence
+from datetime import date, timedelta
+from decimal import Decimal
+
+MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
+UNKNOWN = "unknown"
+_SPACE = "\u00a0"
+_MINUS = "\u2212"
+
+
+def visible(name: object) -> str:
+    """
+    Return a name with what cannot be seen spelled out, as in ``\\u202e``.
+
+    Such characters are illegal in SVG, or let one name pass for another.
+
+    :param name: any text; an empty one is called ``(empty)``.
+    """
+    text = "".join(
+        character if character.isprintable() else f"\\u{ord(character):04x}"  # a newline, a zero-width space
+        for character in str(name)
+    )
+    return text if text.strip() else "(empty)"
+
+
+def shortened(name: str, columns: int) -> str:
+    """
+    Return a name that fits, with an ellipsis where its end was.
+
+    :param name: visible text.
+    :param columns: how many narrow characters it may be wide.
+    """
+    width = 0
+    for position, character in enumerate(name):
+        width += 2 if unicodedata.east_asian_width(character) in "FW" else 1
+        if width > columns:
+            # One column is the ellipsis's.
+            return name[: max(1, position - 1)].rstrip() + "…"
+    return name
+
+
+def number(value: float | None, decimals: int = 0) -> str:
+    """Return a count with thousands separators, or that it is unknown."""
+    return UNKNOWN if value is None else f"{value:,.{decimals}f}".replace("-", _MINUS)
+
+
+def count(value: int | None, singular: str, plural: str | None = None) -> str:
+    """Return a count with its noun."""
+    return f"{number(value)} {singular if value == 1 else plural or singular + 's'}"
+
+
+def percent(share: float | None, decimals: int = 1) -> str:
+    """Return a share of 0 to 1 as a percentage."""
+    if share is None:
+        return UNKNOWN
+    # A share that is not all must not read as all, nor a little as nothing.
+    rounded = round(share * 100, decimals)
+    if (rounded >= 100 and share < 1) or (rounded <= 0 and share > 0):
+        decimals += 2
+    return f"{share * 100:,.{decimals}f}{_SPACE}%"
+
+
+def dollars(amount: Decimal | float | None) -> str:
+    """Return an amount of US dollars with cents; a small one with hundredths of cents."""
+    if amount is None:
+        return UNKNOWN
+    size = abs(amount)
+    if 0 < size < Decimal("0.00005"):
+        return "below $0.0001"
+    text = f"${size:,.4f}" if 0 < size < Decimal("0.1") else f"${size:,.2f}"
+    return _MINUS + text if amount < 0 else text
+
+
+def plain_decimal(amount: Decimal | None) -> str | None:
+    """Return an amount as digits, without zeros at the end."""
+    return None if amount is None else f"{amount.normalize():f}"
+
+
+def short_number(value: float) -> str:
+    """Return a number for an axis: 1,500,000 is 1.5M."""
+    for size, letter in ((1e9, "B"), (1e6, "M"), (1e3, "k")):
+        if abs(value) >= size:
+            return f"{value / size:.3g}{letter}"
+    return f"{value:.3g}"
+
+
+def day(value: date, year: bool = True) -> str:
+    """Return a day in words, which do not depend on the machine's locale."""
+    return f"{value.day}{_SPACE}{MONTHS[value.month - 1]}" + (f"{_SPACE}{value.year}" if year else "")
+
+
+def period(first: date, last: date) -> str:
+    """Return the days from the first to the last."""
+    if first == last:
+        return day(first)
+    return f"{day(first, year=first.year != last.year)} to {day(last)}"
+
+
+def day_ranges(days: Iterable[date], most: int = 8) -> str:
+    """
+    Return days in words, those in a row as one range.
+
+    :param days: the days.
+    :param most: how many ranges are named before the rest is counted.
+    """
+    ranges: list[list[date]] = []
+    for value in sorted(set(days)):
+        if ranges and value - ranges[-1][1] == timedelta(days=1):
+            ranges[-1][1] = value
+        else:
+            ranges.append([value, value])
+    named = [period(first, last) for first, last in ranges[:most]]
+    left = sum((last - first).days + 1 for first, last in ranges[most:])
+    return listed([*named, count(left, "more day")] if left else named)
+
+
+def listed(parts: Sequence[str]) -> str:
+    """Return parts as a list in a sentence."""
+    return parts[0] if len(parts) == 1 else f"{', '.join(parts[:-1])} and {parts[-1]}" if parts else ""

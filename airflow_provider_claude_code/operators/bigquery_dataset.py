@@ -1,0 +1,60 @@
+"""What operators share that work on a dataset of a Google Cloud Connection."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from airflow.providers.google.cloud.hooks.bigquery import BigQueryHook
+    from google.cloud.bigquery import Client, DatasetReference
+
+
+class BigQueryDatasetMixin:
+    """The dataset that an operator's arguments name, and the client for it."""
+
+    dataset_id: str | None
+    project_id: str | None
+    location: str | None
+    gcp_conn_id: str
+    impersonation_chain: str | Sequence[str] | None
+
+    @cached_property
+    def google_hook(self) -> BigQueryHook:
+        """The hook of the Google Cloud Connection."""
+        from airflow.providers.google.cloud.hooks.bigquery import BigQueryHook
+
+        return BigQueryHook(
+            gcp_conn_id=self.gcp_conn_id,
+            impersonation_chain=self.impersonation_chain,
+            location=self.location,
+            use_legacy_sql=False,
+        )
+
+    @property
+    def dataset_project(self) -> str:
+        """The dataset's project."""
+        return self.project_id or self.google_hook.project_id
+
+    @property
+    def dataset(self) -> DatasetReference:
+        """The dataset."""
+        from google.cloud.bigquery import DatasetReference
+
+        return DatasetReference(self.dataset_project, str(self.dataset_id))
+
+    def get_client(self) -> Client:
+        """Return the client, whose jobs run in the dataset's project and location."""
+        return self.google_hook.get_client(project_id=self.dataset_project, location=self.location)
+
+
+def airflow_labels(dag_id: str, task_id: str) -> dict[str, str]:
+    """Return the labels that Google's operators give their jobs, as far as the ids can stand in one."""
+    labels = {"airflow-dag": dag_id, "airflow-task": task_id}
+    return {
+        name: value
+        for name, text in labels.items()
+        if re.fullmatch(r"[\w-]{0,63}", value := text.lower().replace(".", "-"))
+    }

@@ -1,0 +1,190 @@
+"""
+The models become views of BigQuery, with descriptions, again and again.
+
+The real operator, Airflow's BigQueryHook and Google's client talk to the local server of `tests.servers.bigquery`.
+"""
+
+from __future__ import annotations
+
+import json
+import uuid
+from collections.abc import Iterator
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+pytest.importorskip("airflow.providers.google", reason="the extra `google` is not installed")
+bigquery = pytest.importorskip("google.cloud.bigquery", reason="the extra `google` is not installed")
+pytest.importorskip("sqlglot", reason="the local BigQuery server translates SQL with sqlglot")
+
+from airflow.providers.common.compat.sdk import AirflowFailException  # noqa: E402
+from google.auth.credentials import AnonymousCredentials  # noqa: E402
+
+from airflow_provider_claude_code.exceptions import ClaudeCodeConfigurationError  # noqa: E402
+from airflow_provider_claude_code.operators.bigquery_views import ClaudeCodeBigQueryViewsOperator  # noqa: E402
+from airflow_provider_claude_code.tables.contract import DATA_TABLES, LOADS  # noqa: E402
+from airflow_provider_claude_code.transfers.bigquery import bigquery_schema  # noqa: E402
+from tests.servers.bigquery import BigQueryServer  # noqa: E402
+
+PROJECT = "demo-proj"
+WITHOUT_PEOPLE = {
+    "adoption",
+    "adoption_shares",
+    "cost_allocation",
+    "daily_activity",
+    "data_quality",
+    "load_health",
+    "model_usage_daily",
+    "productivity_ratios",
+    "restatements",
+    "tool_acceptance",
+}
+PERSONAL = {"people_monthly", "ai_tool_comparison"}
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[BigQueryServer]:
+    with BigQueryServer(project=PROJECT) as server:
+        yield server
+
+
+@pytest.fixture
+def client(server: BigQueryServer, monkeypatch: pytest.MonkeyPatch) -> bigquery.Client:
+    monkeypatch.setenv("BIGQUERY_EMULATOR_HOST", server.url)
+    extra = {"is_anonymous": True, "project": PROJECT}
+    connection = {"conn_type": "google_cloud_platform", "extra": extra}
+    monkeypatch.setenv("AIRFLOW_CONN_GOOGLE_CLOUD_DEFAULT", json.dumps(connection))
+    return bigquery.Client(PROJECT, AnonymousCredentials())
+
+
+@pytest.fixture
+def dataset(client: bigquery.Client) -> str:
+    """A dataset with the four tables, which are empty."""
+    name = f"d{uuid.uuid4().hex}"
+    client.create_dataset(name)
+    for table in (*DATA_TABLES.values(), LOADS):
+        client.create_table(bigquery.Table(f"{PROJECT}.{name}.claude_code_{table.name}", bigquery_schema(table)))
+    return name
+
+
+def create(dataset: str, **arguments: Any) -> dict[str, Any]:
+    operator = ClaudeCodeBigQueryViewsOperator(task_id="create_views", dataset_id=dataset, **arguments)
+    return operator.execute({"ti": SimpleNamespace(dag_id="dag", task_id="create_views")})
+
+
+def views(client: bigquery.Client, dataset: str, prefix: str = "claude_code_") -> set[str]:
+    tables = client.list_tables(dataset)
+    return {table.table_id.removeprefix(prefix) for table in tables if table.table_type == "VIEW"}
+
+
+def test_all_models_but_those_with_people_become_views(client: bigquery.Client, dataset: str) -> None:
+    result = create(dataset)
+    assert views(client, dataset) == WITHOUT_PEOPLE
+    assert result == {"views": {name: f"{PROJECT}.{dataset}.claude_code_{name}" for name in WITHOUT_PEOPLE}}
+    for name in WITHOUT_PEOPLE:
+        assert list(client.query_and_wait(f"SELECT * FROM {dataset}.claude_code_{name}")) == []
+
+
+def test_views_with_people_are_made_when_they_are_named(client: bigquery.Client, dataset: str) -> None:
+    create(dataset, models=sorted(PERSONAL))
+    assert views(client, dataset) == PERSONAL
+
+
+def test_views_and_all_their_columns_are_described(client: bigquery.Client, dataset: str) -> None:
+    for view in create(dataset)["views"].values():
+        table = client.get_table(view)
+        assert "one row per" in table.description
+        assert all(column.description for column in table.schema), view
+
+
+def test_creating_views_again_changes_nothing_and_with_other_settings_replaces_them(
+    client: bigquery.Client, dataset: str
+) -> None:
+    def query() -> str:
+        return client.get_table(f"{PROJECT}.{dataset}.claude_code_tool_acceptance").view_query
+
+    create(dataset)
+    before = query()
+    create(dataset)
+    assert query() == before
+    create(dataset, min_group_size=9)
+    assert query() != before
+    assert query().replace("9", "5") == before.replace("9", "5")
+    assert views(client, dataset) == WITHOUT_PEOPLE
+
+
+def test_a_name_that_a_table_has_is_refused_before_anything_is_created(client: bigquery.Client, dataset: str) -> None:
+    client.create_table(f"{PROJECT}.{dataset}.claude_code_restatements")
+    with pytest.raises(AirflowFailException, match=r"claude_code_restatements is a TABLE, not a view"):
+        create(dataset)
+    assert views(client, dataset) == set()
+    create(dataset, view_prefix="claude_code_v_")
+    assert views(client, dataset, "claude_code_v_") == WITHOUT_PEOPLE
+
+
+def test_views_may_stand_in_a_dataset_of_their_own(client: bigquery.Client, dataset: str) -> None:
+    client.create_dataset(f"{dataset}_views")
+    create(dataset, view_dataset_id=f"{dataset}_views", view_prefix="")
+    assert views(client, dataset) == set()
+    assert views(client, f"{dataset}_views") == WITHOUT_PEOPLE
+    assert list(client.query_and_wait(f"SELECT * FROM {dataset}_views.adoption")) == []
+
+
+def test_roster_and_mapping_are_tables_by_any_form_of_their_name(client: bigquery.Client, dataset: str) -> None:
+    client.query_and_wait(
+        f"CREATE OR REPLACE VIEW {dataset}.seats AS SELECT 'a@b.c' AS actor_id, DATE '2025-09-01' AS "
+        "valid_from, CAST(NULL AS DATE) AS valid_to"
+    )
+    for name in ("seats", f"{dataset}.seats", f"{PROJECT}.{dataset}.seats"):
+        create(dataset, models=["adoption"], roster=name)
+        view = client.get_table(f"{PROJECT}.{dataset}.claude_code_adoption").view_query
+        assert "seats" in view
+        assert list(client.query_and_wait(f"SELECT * FROM {dataset}.claude_code_adoption")) == []
+
+
+def test_tables_that_need_a_partition_filter_can_be_read(client: bigquery.Client, dataset: str) -> None:
+    for table in DATA_TABLES:
+        name = f"{PROJECT}.{dataset}.filtered_{table}"
+        new = bigquery.Table(name, bigquery_schema(DATA_TABLES[table]))
+        new.time_partitioning = bigquery.TimePartitioning(field="date")
+        new.require_partition_filter = True
+        client.create_table(new)
+    client.create_table(bigquery.Table(f"{PROJECT}.{dataset}.filtered_loads", bigquery_schema(LOADS)))
+    for view in create(dataset, table_prefix="filtered_", models=[*WITHOUT_PEOPLE, *PERSONAL])["views"].values():
+        assert list(client.query_and_wait(f"SELECT * FROM {view}")) == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"roster": "a`b"}, "no name of a BigQuery table"),
+        ({"mapping": "x.y.z.w"}, "no name of a BigQuery table"),
+        ({"mapping": "not_there"}, r"Not found: Table .*\.not_there"),
+        ({"view_prefix": "a b;--`"}, "no name of a BigQuery table"),
+        ({"min_group_size": 0}, "min_group_size"),
+        ({"max_drop": 1.5}, "max_drop"),
+        ({"max_age_hours": float("nan")}, "max_age_hours"),
+        ({"since": "2025-13-01"}, "not in the calendar"),
+    ],
+)
+def test_arguments_that_cannot_be_used_create_nothing(
+    client: bigquery.Client, dataset: str, arguments: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(AirflowFailException, match=message):
+        create(dataset, **arguments)
+    assert views(client, dataset) == set()
+
+
+@pytest.mark.parametrize("names", [[], "adoption", ["adoption", "usage"]])
+def test_models_that_there_are_not_are_refused_when_the_dag_is_parsed(names: Any) -> None:
+    with pytest.raises(ClaudeCodeConfigurationError, match="people_monthly"):
+        ClaudeCodeBigQueryViewsOperator(task_id="create_views", dataset_id="d", models=names)
+
+
+def test_a_dataset_without_the_tables_is_refused(client: bigquery.Client) -> None:
+    name = f"d{uuid.uuid4().hex}"
+    client.create_dataset(name)
+    with pytest.raises(AirflowFailException, match=r"Not found: Table .*\.claude_code_"):
+        create(name)
+    assert views(client, name) == set()

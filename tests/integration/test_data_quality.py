@@ -1,0 +1,207 @@
+"""Checks of loaded usage fail a task, or warn, for what is wrong and for nothing else; on files and in BigQuery."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+pytest.importorskip("duckdb", reason="the extra `report` is not installed")
+pytest.importorskip("sqlglot", reason="the extra `report` is not installed")
+
+import duckdb
+from airflow.providers.common.compat.sdk import AirflowFailException
+
+from airflow_provider_claude_code.exceptions import ClaudeCodeConfigurationError
+from airflow_provider_claude_code.operators.data_quality import ClaudeCodeDataQualityOperator
+from airflow_provider_claude_code.sandbox import Sandbox
+from airflow_provider_claude_code.sandbox.demo import last_complete_days
+from airflow_provider_claude_code.transfers.claude_code_to_object_storage import (
+    ClaudeCodeToObjectStorageOperator,
+)
+
+DAYS = last_complete_days(22)
+CONTEXT: dict[str, Any] = {
+    "ti": SimpleNamespace(dag_id="dag", run_id="run", task_id="check"),
+    "dag_run": SimpleNamespace(run_type="manual"),
+    "outlet_events": {},
+}
+
+
+def load(path: Path, sandbox: Sandbox, day: date, **arguments: Any) -> None:
+    connection = {"conn_type": "claude_code", "host": sandbox.base_url, "password": sandbox.api_key}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("AIRFLOW_CONN_CLAUDE_CODE_DEFAULT", json.dumps(connection))
+        ClaudeCodeToObjectStorageOperator(task_id="load", path=str(path), day=str(day), **arguments).execute(CONTEXT)
+
+
+@pytest.fixture(scope="module")
+def loaded(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Three weeks and a day of a made-up organisation, to be copied."""
+    path = tmp_path_factory.mktemp("loaded")
+    with Sandbox(users=20) as sandbox:
+        load(path, sandbox, DAYS[-1], lookback_days=len(DAYS) - 1)
+    return path
+
+
+@pytest.fixture
+def files(loaded: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(loaded, tmp_path / "files"))
+
+
+def check(path: Path, **arguments: Any) -> dict[str, Any]:
+    """Check the last week, unless the arguments say otherwise."""
+    arguments = {"last_day": str(DAYS[-1]), "period_days": 7} | arguments
+    return ClaudeCodeDataQualityOperator(task_id="check", path=str(path), **arguments).execute(CONTEXT)
+
+
+def findings(**counts: int) -> dict[str, int]:
+    return dict.fromkeys(("sums", "missing_days", "volume_drop", "freshness", "mapping"), 0) | counts
+
+
+def keep_rows(file: Path, condition: str) -> None:
+    rows = duckdb.sql(f"SELECT * FROM read_parquet('{file}', hive_partitioning = false) WHERE {condition}")
+    rows.write_parquet(f"{file}.new")
+    Path(f"{file}.new").rename(file)
+
+
+def test_a_week_that_was_loaded_whole_passes(files: Path) -> None:
+    assert check(files) == {"first_day": str(DAYS[-7]), "last_day": str(DAYS[-1]), "findings": findings()}
+
+
+def test_rows_that_are_gone_from_a_table_are_found_with_their_numbers(files: Path) -> None:
+    file = files / f"tool_usage/dt={DAYS[-3]}/tool_usage.parquet"
+    before = duckdb.sql(f"SELECT count(*), sum(accepted) FROM '{file}'").fetchall()[0]
+    keep_rows(file, "tool_name <> 'edit_tool'")
+    after = duckdb.sql(f"SELECT count(*), sum(accepted) FROM '{file}'").fetchall()[0]
+    with pytest.raises(AirflowFailException) as failure:
+        check(files)
+    message = str(failure.value)
+    assert f"loads remembers {before[0]} rows, and the table holds {after[0]}." in message
+    assert f"usage says {before[1]} accepted" in message
+    assert f"tool_usage says {after[1]} and" in message
+    assert message.count(str(DAYS[-3])) == 2
+    assert "@" not in message
+
+
+def test_a_day_that_was_never_loaded_fails_the_weeks_that_it_is_in(files: Path) -> None:
+    for table in ("usage", "model_usage", "tool_usage", "loads"):
+        shutil.rmtree(files / f"{table}/dt={DAYS[-4]}")
+    with pytest.raises(AirflowFailException, match=rf"missing_days: {DAYS[-4]} .* usage: The day was never loaded"):
+        check(files)
+    assert check(files, last_day=str(DAYS[-5]))["findings"] == findings()
+    assert check(files, checks=["sums", "freshness"])["findings"] == {"sums": 0, "freshness": 0}
+
+
+def test_a_day_that_is_not_over_is_no_finding_and_one_that_was_read_too_early_and_is_over_is(files: Path) -> None:
+    today = datetime.now(UTC).date()
+    with Sandbox(users=20) as sandbox:
+        load(files, sandbox, today, allow_incomplete=True, on_empty="replace")
+    assert check(files, last_day=str(today))["findings"] == findings()
+    (record,) = (files / f"loads/dt={DAYS[-2]}").iterdir()
+    incomplete = duckdb.sql(
+        f"SELECT * REPLACE (false AS complete) FROM read_parquet('{record}', hive_partitioning = false)"
+    )
+    incomplete.write_parquet(f"{record}.new")
+    Path(f"{record}.new").rename(record)
+    with pytest.raises(AirflowFailException, match=rf"{DAYS[-2]} .* loaded before it was complete, and not since"):
+        check(files)
+
+
+def test_a_far_smaller_day_is_a_volume_drop_and_may_only_warn(files: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with Sandbox(users=20) as sandbox:
+        small = sandbox.organization.records(DAYS[-1], datetime.now(UTC))[:2]
+        sandbox.records = lambda day, now: small
+        load(files, sandbox, DAYS[-1])
+    with pytest.raises(AirflowFailException, match=r"volume_drop: .* 2 rows, where the median of the 3 same weekdays"):
+        check(files)
+    capsys.readouterr()
+    assert check(files, warn_only=["volume_drop"])["findings"]["volume_drop"] >= 1
+    assert re.search("warning .* 2 rows, where the median", capsys.readouterr().out)
+    assert check(files, max_drop=1, checks=["volume_drop"])["findings"] == {"volume_drop": 0}
+
+
+def test_data_that_is_too_old_is_found_whatever_the_period(files: Path) -> None:
+    hours = (datetime.now(UTC) - datetime.combine(DAYS[-1], datetime.min.time(), UTC)) / timedelta(hours=1) - 24
+    assert check(files, max_age_hours=hours + 1, last_day=str(DAYS[-9]))["findings"] == findings()
+    with pytest.raises(AirflowFailException, match=rf"freshness: {DAYS[-1]} .* ended {int(hours)} hours ago"):
+        check(files, max_age_hours=hours - 0.5, last_day=str(DAYS[-9]))
+
+
+def test_a_mapping_whose_rows_overlap_is_refused_without_naming_anybody(files: Path, tmp_path: Path) -> None:
+    mapping = tmp_path / "mapping.csv"
+    head = "actor_type,actor_id,team,cost_centre,valid_from,valid_to\n"
+    mapping.write_text(
+        head + "user_actor,dev001@example.com,a,,,2025-09-30\nuser_actor,Dev001@example.com,b,,2025-10-01,\n"
+    )
+    assert check(files, mapping=str(mapping))["findings"] == findings()
+    mapping.write_text(head + "user_actor,dev001@example.com,a,,,\nuser_actor,Dev001@example.com,b,,2025-10-01,\n")
+    with pytest.raises(AirflowFailException, match=r"mapping: mapping: 1 rows overlap") as failure:
+        check(files, mapping=str(mapping))
+    assert "dev001" not in str(failure.value).lower()
+
+
+@pytest.mark.parametrize(
+    ("content", "name"),
+    [
+        ("actor_type,actor_id\nuser_actor,secret@example.com\n", "mapping.csv"),
+        (
+            "actor_type,actor_id,team,cost_centre,valid_from,valid_to\nuser_actor,secret@example.com,a,,secret,\n",
+            "m.csv",
+        ),
+        ("", "mapping.xlsx"),
+    ],
+)
+def test_a_mapping_that_cannot_be_read_is_refused_without_its_content(
+    files: Path, tmp_path: Path, content: str, name: str
+) -> None:
+    (tmp_path / name).write_text(content)
+    with pytest.raises(AirflowFailException, match="mapping") as failure:
+        check(files, mapping=str(tmp_path / name))
+    assert "secret" not in str(failure.value)
+
+
+def test_a_path_that_nothing_was_loaded_to_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(AirflowFailException, match="holds no loaded days"):
+        check(tmp_path / "nothing")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({}, "Either path"),
+        ({"path": "/a", "dataset_id": "b"}, "Either path"),
+        ({"path": "/a", "checks": "sums"}, "checks is 'sums'"),
+        ({"path": "/a", "checks": []}, "checks is"),
+        ({"path": "/a", "warn_only": ["drop"]}, "warn_only is"),
+        ({"path": "/a", "period_days": 0}, "period_days is 0"),
+        ({"path": "/a", "period_days": True}, "period_days is True"),
+    ],
+)
+def test_arguments_that_cannot_be_used_are_refused_when_the_dag_is_parsed(
+    arguments: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(ClaudeCodeConfigurationError, match=message):
+        ClaudeCodeDataQualityOperator(task_id="check", **arguments)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"first_day": "2025-09-08", "last_day": "2025-09-07"}, "is before first_day"),
+        ({"last_day": "None"}, "day is 'None'"),
+        ({"max_drop": 0}, "max_drop is 0"),
+        ({"path": "relative"}, "path is 'relative'"),
+    ],
+)
+def test_rendered_arguments_that_cannot_be_used_fail_without_a_retry(arguments: dict[str, Any], message: str) -> None:
+    with pytest.raises(AirflowFailException, match=message):
+        ClaudeCodeDataQualityOperator(
+            task_id="check", **{"path": "/nothing", "last_day": "2025-09-01"} | arguments
+        ).execute(CONTEXT)
