@@ -21,7 +21,7 @@ from google.api_core.exceptions import BadRequest
 from google.auth.credentials import AnonymousCredentials
 from google.cloud import bigquery
 
-from airflow_provider_claude_code.analytics.models import OPTIONAL_TABLES, Settings, models, render
+from airflow_provider_claude_code.analytics.models import TABLES_OF_USERS, Settings, models, render
 from airflow_provider_claude_code.analytics.sources import BigQuerySource, Source, bigquery_relations, open_files
 from airflow_provider_claude_code.api.models import decode_report
 from airflow_provider_claude_code.exceptions import ClaudeCodeError
@@ -103,7 +103,7 @@ def files_of(tables: Mapping[str, pa.Table], root: Path, settings: Settings) -> 
     """Give tables as a path of files, each day in one of its own."""
     optional = {}
     for name, rows in tables.items():
-        if name in OPTIONAL_TABLES:
+        if name in TABLES_OF_USERS:
             pq.write_table(rows, root / f"{name}.parquet")
             optional[name] = ObjectStoragePath(f"file://{root}/{name}.parquet")
             continue
@@ -125,7 +125,7 @@ def bigquery_of(client: bigquery.Client, dataset: str, tables: Mapping[str, pa.T
         file.seek(0)
         config = bigquery.LoadJobConfig(source_format="PARQUET", schema=schemas.get(name))
         client.load_table_from_file(file, f"{PROJECT}.{dataset}.claude_code_{name}", job_config=config).result()
-    optional = {name: f"claude_code_{name}" for name in OPTIONAL_TABLES if name in tables}
+    optional = {name: f"claude_code_{name}" for name in TABLES_OF_USERS if name in tables}
     relations = bigquery_relations(PROJECT, dataset, "claude_code_", **optional)
     return BigQuerySource(client, bigquery.DatasetReference(PROJECT, dataset), relations, settings, {})
 
@@ -265,7 +265,7 @@ def sandbox_tables() -> dict[str, pa.Table]:
 
 
 def sandbox_without_people() -> dict[str, pa.Table]:
-    return {name: rows for name, rows in sandbox_tables().items() if name not in OPTIONAL_TABLES}
+    return {name: rows for name, rows in sandbox_tables().items() if name not in TABLES_OF_USERS}
 
 
 @ENGINES

@@ -9,7 +9,7 @@ from typing import Any
 import duckdb
 import pytest
 
-from airflow_provider_claude_code.analytics.models import OPTIONAL_TABLES, Settings, models, render
+from airflow_provider_claude_code.analytics.models import TABLES_OF_USERS, Settings, models, render
 from airflow_provider_claude_code.analytics.sources import FileSource, bigquery_relations
 from airflow_provider_claude_code.tables.contract import DATA_TABLES, LOADS
 from airflow_provider_claude_code.tables.spool import arrow_schema
@@ -86,7 +86,7 @@ def empty_files() -> FileSource:
 
 
 @pytest.mark.googlesql
-@pytest.mark.parametrize("own_tables", [{}, {name: f"claude_code_{name}" for name in OPTIONAL_TABLES}], ids=len)
+@pytest.mark.parametrize("own_tables", [{}, {name: f"claude_code_{name}" for name in TABLES_OF_USERS}], ids=len)
 @pytest.mark.parametrize("by_period", [False, True])
 @pytest.mark.parametrize("name", models())
 def test_a_model_resolves_in_googlesql_to_the_columns_of_its_head_and_of_files(
