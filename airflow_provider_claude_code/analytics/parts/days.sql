@@ -1,4 +1,4 @@
--- One row per organisation and UTC day, from the first loaded day to the last one that should be there by now.
+-- One row per organisation and UTC day, from the first loaded day to the last one that is there or should be by now.
 --
 -- date: the UTC day.
 -- organization_id: the organisation.
