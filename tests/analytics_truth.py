@@ -492,6 +492,23 @@ def productivity_ratios(world: World) -> Iterator[Row]:
             yield row
 
 
+def period_totals(world: World) -> Iterator[Row]:
+    for org, first, last in world.months():
+        usage = _within(world.usage, org, first, last)
+        active = [row for row in usage if world.is_active([row])]
+        sums = {
+            **results(usage),
+            **tools(usage),
+            **money(_within(world.model_usage, org, first, last)),
+            **detail(usage),
+        }
+        del sums["acceptance_rate"], sums["share_of_sessions_with_model_detail"]
+        if not usage:
+            sums = dict.fromkeys(sums)
+        people = {"active_people": len(people_of(active)), "active_keys": len(keys_of(active))}
+        yield {**_month(world, org, first, last), **people, **sums}
+
+
 def ai_tool_comparison(world: World) -> Iterator[Row]:
     for org, day in world.days():
         entries = _grouped(filter(is_user, world.rows["model_usage"].get((org, day), [])), person)
@@ -605,6 +622,7 @@ MODELS: dict[str, Callable[[World], Iterable[Row]]] = {
         load_health,
         model_usage_daily,
         people_monthly,
+        period_totals,
         productivity_ratios,
         restatements,
         tool_acceptance,

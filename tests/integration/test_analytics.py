@@ -13,6 +13,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import duckdb
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -20,9 +21,17 @@ from airflow.sdk import ObjectStoragePath
 from google.api_core.exceptions import BadRequest
 from google.auth.credentials import AnonymousCredentials
 from google.cloud import bigquery
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from airflow_provider_claude_code.analytics.models import TABLES_OF_USERS, Settings, models, render
-from airflow_provider_claude_code.analytics.sources import BigQuerySource, Source, bigquery_relations, open_files
+from airflow_provider_claude_code.analytics.models import TABLES_OF_USERS, Settings, models, parts, render
+from airflow_provider_claude_code.analytics.sources import (
+    BigQuerySource,
+    FileSource,
+    Source,
+    bigquery_relations,
+    open_files,
+)
 from airflow_provider_claude_code.api.models import decode_report
 from airflow_provider_claude_code.exceptions import ClaudeCodeError
 from airflow_provider_claude_code.sandbox import Organization
@@ -269,18 +278,18 @@ def sandbox_without_people() -> dict[str, pa.Table]:
 
 
 @ENGINES
-@pytest.mark.parametrize("model", ["cost_allocation", "people_monthly", "productivity_ratios"])
-def test_a_report_has_its_period_and_the_one_before_instead_of_months(ask: Ask, engine: str, model: str) -> None:
+@pytest.mark.parametrize("name", ["cost_allocation", "people_monthly", "period_totals", "productivity_ratios"])
+def test_a_report_has_its_period_and_the_one_before_instead_of_months(ask: Ask, engine: str, name: str) -> None:
     last = LAST - timedelta(days=2)
     first = last - timedelta(days=29)
     asked = ask(sandbox_tables, Settings(first_day=first, last_day=last))
     before = first - timedelta(days=30), first - timedelta(days=1)
 
-    found = asked.sources[engine].read(model, by_period=True).to_pylist()
+    found = asked.sources[engine].read(name, by_period=True).to_pylist()
 
-    expected = list(truth.MODELS[model](replace(asked.world, periods=[before, (first, last)])))
+    expected = list(truth.MODELS[name](replace(asked.world, periods=[before, (first, last)])))
     assert {row["month"] for row in expected} == {before[0], first}
-    assert_same(found, expected, list(models()[model].columns))
+    assert_same(found, expected, list((models() | parts())[name].columns))
 
 
 HOSTILE = [
@@ -926,12 +935,105 @@ DATA = {
 
 @ENGINES
 @pytest.mark.parametrize("data", DATA)
-@pytest.mark.parametrize("name", models())
+@pytest.mark.parametrize("name", [*models(), "period_totals"])
 def test_a_model_says_what_a_plain_computation_says(ask: Ask, data: str, engine: str, name: str) -> None:
     asked = ask(*DATA[data])
     # The findings of data_quality are compared without their sentences.
-    columns = [column for column in models()[name].columns if column != "finding"]
+    columns = [column for column in (models() | parts())[name].columns if column != "finding"]
 
     found = [{column: row[column] for column in columns} for row in asked.rows(engine, name)]
 
     assert_same(found, list(truth.MODELS[name](asked.world)), columns)
+
+
+ACTORS = st.one_of(
+    st.builds(
+        lambda name: {"type": "user_actor", "email_address": name},
+        st.sampled_from(["a", "A ", "b", "c", "d", "e", "f", "g", None]),
+    ),
+    st.builds(key, st.sampled_from(["a", "CI"])),
+    st.just({"type": "service_actor", "id": "a"}),
+)
+ENTRIES = st.builds(
+    model,
+    st.decimals(0, 1000, places=7),
+    name=st.sampled_from(["claude-opus-4-5", "claude-haiku-4-5", "new"]),
+    currency=st.sampled_from(["USD", "USD", "USD", "EUR"]),
+    tokens=st.tuples(*[st.integers(0, 2)] * 4),
+)
+ANY_RECORDS = st.builds(
+    record,
+    sessions=st.integers(0, 3),
+    tools=st.dictionaries(st.sampled_from(["edit_tool", "bash_tool"]), st.tuples(st.integers(0, 2), st.integers(0, 2))),
+    models=st.lists(ENTRIES, max_size=2),
+    actor=ACTORS,
+    customer_type=st.sampled_from(["api", "subscription", "marketplace"]),
+)
+
+
+@st.composite
+def mappings(draw: st.DrawFn) -> list[dict[str, Any]]:
+    """Give some actors teams one after the other, with or without days between them."""
+    rows = []
+    for kind, name in [("user_actor", person) for person in "abcDE"] + [("api_actor", "ci"), ("service_actor", "a")]:
+        days = sorted(draw(st.sets(st.integers(-3, 44), max_size=4)))
+        teams = [draw(st.sampled_from([("x", "1"), ("x", "2"), ("y", None), (None, "1")])) for _ in days[::2]]
+        for (first, last), team in zip(zip(days[::2], [*days[1::2], None], strict=False), teams, strict=False):
+            valid = {
+                "valid_from": MONTH + timedelta(first),
+                "valid_to": None if last is None else MONTH + timedelta(last),
+            }
+            rows.append({**mapped(name, *team, **valid), "actor_type": kind})
+    return rows
+
+
+def over_memory(tables: Mapping[str, pa.Table], settings: Settings) -> FileSource:
+    """Give tables to the queries as files are, but without files."""
+    database = duckdb.connect()
+    database.execute("SET TimeZone = 'UTC'")
+    database.execute("CREATE SCHEMA claude_code")
+    for name, rows in tables.items():
+        database.register("given", rows)
+        database.execute(f"CREATE TABLE claude_code.{name} AS FROM given")
+    return FileSource(database, tables, settings)
+
+
+def added_up(rows: Iterable[Mapping[str, Any]], *names: str) -> dict[str, Any]:
+    rows = list(rows)
+    return {name: sum(row[name] for row in rows if row[name] is not None) for name in names}
+
+
+@settings(max_examples=15)
+@given(
+    days=st.dictionaries(st.integers(0, 40), st.lists(ANY_RECORDS, max_size=12), min_size=1, max_size=3),
+    mapping=mappings(),
+    size=st.sampled_from([1, 2, 5]),
+)
+def test_groups_add_up_to_what_was_loaded_however_they_are_folded_and_mapped(
+    days: dict[int, list[Json]], mapping: list[dict[str, Any]], size: int
+) -> None:
+    history = History()
+    for number, records in days.items():
+        history.load("acme", MONTH + timedelta(days=number), records)
+    tables = {**history.tables(), "mapping": pa.Table.from_pylist(mapping, MAPPING)}
+    source = over_memory(tables, Settings(min_group_size=size))
+    usage, entries = tables["usage"].to_pylist(), tables["model_usage"].to_pylist()
+
+    def read(name: str) -> list[dict[str, Any]]:
+        return source.read(name).to_pylist()
+
+    def whole(usage: list[dict[str, Any]], entries: list[dict[str, Any]]) -> dict[str, Any]:
+        cost = {name: amount or 0 for name, amount in truth.money(entries).items()}
+        detailed = sum(row["num_sessions"] for row in usage if row["model_count"])
+        return {"sessions": sum(row["num_sessions"] for row in usage), "sessions_with_model_detail": detailed, **cost}
+
+    everything = whole(usage, entries)
+    assert added_up(read("cost_allocation"), *everything) == everything
+    assert added_up(read("daily_activity"), *everything) == everything
+    assert added_up(read("people_monthly"), *everything) == everything
+    of_people = whole(list(filter(truth.is_user, usage)), list(filter(truth.is_user, entries)))
+    assert added_up(read("productivity_ratios"), *of_people) == of_people
+    costs = truth.money(entries) | {"entries": len(entries)}
+    assert added_up(read("model_usage_daily"), *costs) == {name: amount or 0 for name, amount in costs.items()}
+    offered = added_up(tables["tool_usage"].to_pylist(), "accepted", "rejected")
+    assert added_up(read("tool_acceptance"), *offered) == offered
