@@ -13,7 +13,6 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import duckdb
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -27,7 +26,6 @@ from hypothesis import strategies as st
 from airflow_provider_claude_code.analytics.models import TABLES_OF_USERS, Settings, models, parts, render
 from airflow_provider_claude_code.analytics.sources import (
     BigQuerySource,
-    FileSource,
     Source,
     bigquery_relations,
     open_files,
@@ -41,6 +39,7 @@ from airflow_provider_claude_code.tables.loads import Load
 from airflow_provider_claude_code.tables.spool import SpooledTable, arrow_schema, arrow_tables
 from airflow_provider_claude_code.transfers.bigquery import bigquery_schema
 from tests import analytics_truth as truth
+from tests.analytics_data import MAPPING, ROSTER, over_memory
 from tests.analytics_truth import World
 from tests.records import MODEL, Json, body, model, official_example
 from tests.servers.bigquery import BigQueryServer
@@ -52,11 +51,6 @@ LAST = truth.last_day_due(datetime.now(UTC))
 MONTH = (LAST - timedelta(days=40)).replace(day=1)
 ENGINES = pytest.mark.parametrize("engine", ["files", "bigquery"])
 TABLES = (*DATA_TABLES.values(), LOADS)
-MAPPING = pa.schema(
-    [(name, pa.string()) for name in ("actor_type", "actor_id", "team", "cost_centre")]
-    + [(name, pa.date32()) for name in ("valid_from", "valid_to")]
-)
-ROSTER = pa.schema([("actor_id", pa.string()), ("valid_from", pa.date32()), ("valid_to", pa.date32())])
 
 
 class History:
@@ -985,17 +979,6 @@ def mappings(draw: st.DrawFn) -> list[dict[str, Any]]:
             }
             rows.append({**mapped(name, *team, **valid), "actor_type": kind})
     return rows
-
-
-def over_memory(tables: Mapping[str, pa.Table], settings: Settings) -> FileSource:
-    """Give tables to the queries as files are, but without files."""
-    database = duckdb.connect()
-    database.execute("SET TimeZone = 'UTC'")
-    database.execute("CREATE SCHEMA claude_code")
-    for name, rows in tables.items():
-        database.register("given", rows)
-        database.execute(f"CREATE TABLE claude_code.{name} AS FROM given")
-    return FileSource(database, tables, settings)
 
 
 def added_up(rows: Iterable[Mapping[str, Any]], *names: str) -> dict[str, Any]:

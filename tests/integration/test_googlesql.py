@@ -6,13 +6,11 @@ import re
 from pathlib import Path
 from typing import Any
 
-import duckdb
 import pytest
 
 from airflow_provider_claude_code.analytics.models import TABLES_OF_USERS, Settings, models, render
 from airflow_provider_claude_code.analytics.sources import FileSource, bigquery_relations
-from airflow_provider_claude_code.tables.contract import DATA_TABLES, LOADS
-from airflow_provider_claude_code.tables.spool import arrow_schema
+from tests.analytics_data import empty_tables, over_memory
 from tests.servers.demo import QUERIES
 
 README = (Path(__file__).parents[2] / "README.md").read_text()
@@ -38,14 +36,16 @@ def test_the_parser_refuses_what_is_no_sql() -> None:
         parser.parse_statement_static("SELECT FROM WHERE")
 
 
-# The tables of the user's own have the columns that the README asks for.
-PERIOD = {"valid_from": "DATE", "valid_to": "DATE"}
-OWN_TABLES = {
-    "roster": {"actor_id": "STRING", **PERIOD},
-    "mapping": dict.fromkeys(("actor_type", "actor_id", "team", "cost_centre"), "STRING") | PERIOD,
+TYPES = {
+    "int64": "INT64",
+    "double": "DOUBLE",
+    "bool": "BOOL",
+    "string": "STRING",
+    "date32[day]": "DATE",
+    "decimal128(38, 9)": "NUMERIC",
+    "timestamp[us, tz=UTC]": "TIMESTAMP",
 }
-TYPES = {"int64": "INT64", "double": "DOUBLE", "bool": "BOOL", "string": "STRING", "date32[day]": "DATE"}
-TYPES |= {"decimal128(38, 9)": "NUMERIC", "timestamp[us, tz=UTC]": "TIMESTAMP"}
+"""What GoogleSQL calls Arrow's types."""
 
 
 @pytest.fixture(scope="module")
@@ -56,12 +56,10 @@ def resolve() -> Any:
     language.product_mode = types.ProductMode.PRODUCT_EXTERNAL
     functions = types.ZetaSQLBuiltinFunctionOptions(language_options=language)
     catalog = api.CatalogBuilder("catalog").with_builtin_functions(functions)
-    tables = {table.name: {column.name: column.type for column in table.columns} for table in DATA_TABLES.values()}
-    tables |= {"loads": {column.name: column.type for column in LOADS.columns}, **OWN_TABLES}
-    for number, (name, columns) in enumerate(tables.items(), 1):
+    for number, (name, rows) in enumerate(empty_tables().items(), 1):
         table = api.TableBuilder(f"p.d.claude_code_{name}", number)
-        for column, kind in columns.items():
-            table.add_column(column, getattr(types.TypeKind, f"TYPE_{kind}"))
+        for column in rows.schema:
+            table.add_column(column.name, getattr(types.TypeKind, f"TYPE_{TYPES[str(column.type)]}"))
         catalog.add_table(table.build())
     analyzer = api.Analyzer(types.AnalyzerOptions(language_options=language), catalog.build())
 
@@ -74,15 +72,7 @@ def resolve() -> Any:
 
 @pytest.fixture(scope="module")
 def empty_files() -> FileSource:
-    database = duckdb.connect()
-    database.execute("SET TimeZone = 'UTC'")
-    database.execute("CREATE SCHEMA claude_code")
-    for table in (*DATA_TABLES.values(), LOADS):
-        database.register("rows", arrow_schema(table).empty_table())
-        database.execute(f"CREATE TABLE claude_code.{table.name} AS FROM rows")
-    for name, columns in OWN_TABLES.items():
-        database.execute(f"CREATE TABLE claude_code.{name} ({', '.join(map(' '.join, columns.items()))})")
-    return FileSource(database, Settings())
+    return over_memory(empty_tables(), Settings())
 
 
 @pytest.mark.googlesql
