@@ -204,7 +204,7 @@ def _organization(
         ratios=_ordered(of_period("productivity_ratios", first), lambda row: 0, ("customer_type",)),
         health=rows("load_health"),
         restatements=_ordered(rows("restatements"), lambda row: 0, ("date", "table_name", "loaded_at")),
-        findings=_ordered(findings.to_pylist(), lambda row: 0, ("date", "check_name", "table_name", "finding")),
+        findings=_ordered(findings.to_pylist(), lambda row: 0, ("check_name", "date", "table_name", "finding")),
         people=(
             _ordered(
                 [row for row in of_period("people_monthly", first) if row["actor_type"] == "user_actor"],
