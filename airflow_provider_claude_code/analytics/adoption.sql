@@ -13,11 +13,12 @@
 -- days_loaded_28: How many of these 28 days have a complete load.
 -- mean_daily_active_people: Mean of daily_active_people over the loaded days of the 28.
 -- stickiness: mean_daily_active_people of monthly_active_people, 0 to 1; null when nobody was active.
--- new_people: People whose first active day in the loaded history is this one; null on the first 28 days of it.
--- returning_people: People active today who were last active more than 28 days ago; null on the first 28 days.
+-- new_people: People whose first active day in the loaded history is this one; null on the first 28 days of it, and on
+--   a day that is not loaded.
+-- returning_people: People active today who were last active more than 28 days ago; null on the same days.
 -- gone_quiet_people: People active 29 to 56 days ago and not since; null on the first 56 days.
 -- days_loaded_57: How many of the 57 days that these look at have a complete load.
--- eligible_people: People on the roster on that day; null without a roster.
+-- eligible_people: People on the roster on that day; null when it names nobody, as without a roster.
 -- eligible_active_people: Those of them who were active on any of the 28 days.
 -- adoption_rate: eligible_active_people of eligible_people, 0 to 1.
 -- idle_seats: Eligible people who were not active on any of the 28 days.

@@ -9,7 +9,7 @@
 -- is_complete: Whether its newest load read it after it was complete.
 -- dimension: terminal_type, location or customer_type.
 -- value: The terminal; remote, local or unknown (the API does not always say); api or subscription.
--- people: Active people with the value.
+-- people: People who were active with the value.
 -- share_of_people: These of all active people of the day, 0 to 1.
 -- sessions: Their sessions with the value.
 -- share_of_sessions: These of all sessions of people on the day, 0 to 1; null without sessions.

@@ -12,7 +12,7 @@
 -- lines_added: Lines of code that were added.
 -- api_cost_usd: Estimated cost in US dollars of what is billed by use; null when unknown.
 -- subscription_value_usd: Estimated value in US dollars of what a subscription includes; null when unknown.
--- other_cost_entries: Model entries whose cost is in neither: another currency or another customer type.
+-- other_cost_entries: Model entries with a cost that is in neither: another currency or another customer type.
 -- share_of_sessions_with_model_detail: Sessions of records that name models of all sessions, 0 to 1; the cost of the
 --   others is unknown. Null without sessions.
 SELECT

@@ -7,18 +7,18 @@
 --
 -- month: First day of the month (UTC).
 -- organization_id: The organisation.
--- team: The mapping's team; "(unmapped)" for actors that the mapping does not name on the day of the usage.
--- cost_centre: The mapping's cost centre.
+-- team: The mapping's team; "(unmapped)" for actors whom the mapping gives none on the day of the usage.
+-- cost_centre: The mapping's cost centre; null where it has none, and for "(small groups)".
 -- days_in_month: Days of the month.
 -- days_loaded: How many of them have a complete load.
--- people: People (user_actor) with usage.
--- keys: API keys (api_actor) with usage.
+-- people: People (user_actor) with a record, even one that counts nothing.
+-- keys: API keys (api_actor) with one.
 -- sessions: Sessions.
 -- api_cost_usd: Estimated cost of customer_type api in US dollars, which the organisation's cost report already
---   includes; null when no record names a model.
+--   includes; null when no such record names a model.
 -- subscription_value_usd: Estimated value of customer_type subscription in US dollars, which is not billed by use;
---   null when no record names a model.
--- other_cost_entries: Model entries whose cost is in neither: another currency or another customer type.
+--   null when no such record names a model.
+-- other_cost_entries: Model entries with a cost that is in neither: another currency or another customer type.
 -- sessions_with_model_detail: Sessions of records that name models; the cost of the others is unknown.
 -- share_of_sessions_with_model_detail: These of all sessions, 0 to 1; null without sessions.
 WITH mapping AS (
@@ -30,6 +30,8 @@ WITH mapping AS (
     COALESCE(valid_from, DATE '0001-01-01') AS valid_from,
     COALESCE(valid_to, DATE '9999-12-31') AS valid_to
   FROM `claude_code.mapping`
+  -- Who has no id cannot be mapped.
+  WHERE actor_id IS NOT NULL
 ),
 overlaps AS (
   SELECT COUNTIF(COALESCE(overlaps, FALSE)) AS row_count
@@ -48,7 +50,11 @@ usage AS (
     days.actor,
     COALESCE(mapping.team, '(unmapped)') AS team,
     mapping.cost_centre,
-    CONCAT(COALESCE(mapping.team, '(unmapped)'), ' / ', COALESCE(mapping.cost_centre, '')) AS name,
+    -- No two groups are written alike, whatever their names hold.
+    CONCAT(
+      REPLACE(COALESCE(mapping.team, '(unmapped)'), '/', '//'),
+      COALESCE(CONCAT(' / ', REPLACE(mapping.cost_centre, '/', '//')), '')
+    ) AS name,
     days.customer_type,
     days.sessions,
     days.sessions_with_model_detail,

@@ -1,5 +1,5 @@
 -- What an organisation did with Claude Code on each day: one row per UTC day and organisation, from the first loaded
--- day to the last one that should be there. All counts are null on a day that is not loaded, and 0 on one that is
+-- day to the last one that is there or should be. All counts are null on a day that is not loaded, and 0 on one that is
 -- loaded and empty.
 --
 -- date: The UTC day.
@@ -23,10 +23,10 @@
 -- cache_read_tokens: The same.
 -- cache_creation_tokens: The same.
 -- api_cost_usd: Estimated cost of customer_type api in US dollars, which the organisation's cost report already
---   includes; null when no record names a model.
+--   includes; null when no such record names a model.
 -- subscription_value_usd: Estimated value of customer_type subscription in US dollars, which is not billed by use;
---   null when no record names a model.
--- other_cost_entries: Model entries whose cost is in neither: another currency or another customer type.
+--   null when no such record names a model.
+-- other_cost_entries: Model entries with a cost that is in neither: another currency or another customer type.
 -- sessions_with_model_detail: Sessions of records that name models; the cost and tokens of the others are unknown.
 -- share_of_sessions_with_model_detail: These of all sessions, 0 to 1; null without sessions.
 WITH activity AS (

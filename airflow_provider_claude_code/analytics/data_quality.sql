@@ -1,9 +1,9 @@
 -- What is wrong with the loaded days: one row per finding, none when all is well.
 --
 -- check_name: sums (the tables of a day contradict each other or `loads`), missing_days (a day was never loaded, or only
---   before it was complete), volume_drop (far fewer records than the median of the same weekdays in the 28 days before,
---   of which at least two must be loaded), freshness (the newest complete day ended too long ago), mapping (rows of the
---   mapping of actors to groups overlap).
+--   before it was complete), volume_drop (of the median rows of the same weekdays in the 28 days before, of which at
+--   least two must be loaded, the share max_drop is lacking or more), freshness (the newest complete day ended too long
+--   ago), mapping (rows of the mapping of actors to groups overlap).
 -- date: The UTC day; the newest complete one for freshness, null for mapping.
 -- organization_id: The organisation; null for mapping, and where rows of a day are counted for all together.
 -- table_name: The table.
@@ -68,19 +68,21 @@ mapping AS (
     COALESCE(valid_from, DATE '0001-01-01') AS valid_from,
     COALESCE(valid_to, DATE '9999-12-31') AS valid_to
   FROM `claude_code.mapping`
+  -- Who has no id cannot be mapped.
+  WHERE actor_id IS NOT NULL
 )
 SELECT
   'sums' AS check_name,
-  remembered.date,
+  COALESCE(remembered.date, held.date) AS date,
   CAST(NULL AS STRING) AS organization_id,
-  remembered.table_name,
+  COALESCE(remembered.table_name, held.table_name) AS table_name,
   CONCAT(
-    'loads remembers ', CAST(remembered.row_count AS STRING), ' rows, and the table holds ',
+    'loads remembers ', CAST(COALESCE(remembered.row_count, 0) AS STRING), ' rows, and the table holds ',
     CAST(COALESCE(held.row_count, 0) AS STRING), '.'
   ) AS finding
 FROM remembered
-LEFT JOIN held ON held.date = remembered.date AND held.table_name = remembered.table_name
-WHERE remembered.row_count <> COALESCE(held.row_count, 0)
+FULL JOIN held ON held.date = remembered.date AND held.table_name = remembered.table_name
+WHERE COALESCE(remembered.row_count, 0) <> COALESCE(held.row_count, 0)
 UNION ALL
 SELECT
   'sums', parent_sums.date, parent_sums.organization_id, 'model_usage',
@@ -131,7 +133,7 @@ SELECT
   )
 FROM health
 WHERE state IN ('loaded', 'empty') AND weekdays_compared >= 2
-  AND row_count < median_row_count * (1 - 0.5 /* max_drop */)
+  AND median_row_count > 0 AND median_row_count - row_count >= median_row_count * 0.5 /* max_drop */
 UNION ALL
 SELECT
   'freshness', date, organization_id, 'usage',

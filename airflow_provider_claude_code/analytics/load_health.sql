@@ -1,11 +1,11 @@
 -- Whether each day is there, and as large as it should be: one row per UTC day, organisation and table, from the first
--- loaded day to the last one that should be there.
+-- loaded day to the last one that is there or should be.
 --
 -- date: The UTC day.
 -- organization_id: The organisation of the key that loads it.
 -- table_name: usage, model_usage or tool_usage, as far as it was ever loaded.
--- state: loaded; empty (loaded, and the API had no records); incomplete (the newest load read the day before it was
---   complete); or missing.
+-- state: loaded; empty (loaded, and the API had nothing for the table); incomplete (the newest load, empty or not, read
+--   the day before it was complete); or missing.
 -- row_count: Rows that the newest load wrote; null when the day is missing.
 -- num_sessions: Sessions that it read.
 -- loads: How often the day was loaded.

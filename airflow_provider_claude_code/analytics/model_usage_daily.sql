@@ -23,7 +23,7 @@
 -- subscription_value_usd: Estimated value of customer_type subscription in US dollars, which is not billed by use;
 --   null when the model was not used so.
 -- share_of_subscription_value: subscription_value_usd of that of the day and organisation, 0 to 1.
--- other_cost_entries: Rows whose cost is in neither: another currency or another customer type.
+-- other_cost_entries: Rows with a cost that is in neither: another currency or another customer type.
 -- share_of_sessions_with_model_detail: On that day, sessions of records that name models of all sessions, 0 to 1; the
 --   cost of the others is unknown.
 WITH entries AS (
@@ -98,11 +98,11 @@ SELECT
   ) AS cache_read_ratio,
   models.api_cost_usd,
   SAFE_DIVIDE(
-    models.api_cost_usd, SUM(models.api_cost_usd) OVER (PARTITION BY days.organization_id, days.date)
+    CAST(models.api_cost_usd AS FLOAT64), SUM(models.api_cost_usd) OVER (PARTITION BY days.organization_id, days.date)
   ) AS share_of_api_cost,
   models.subscription_value_usd,
   SAFE_DIVIDE(
-    models.subscription_value_usd,
+    CAST(models.subscription_value_usd AS FLOAT64),
     SUM(models.subscription_value_usd) OVER (PARTITION BY days.organization_id, days.date)
   ) AS share_of_subscription_value,
   models.other_cost_entries,

@@ -15,16 +15,16 @@
 -- lines_added: Lines of code that were added.
 -- sessions_with_model_detail: Sessions of records that name models; the cost of the others is unknown.
 -- share_of_sessions_with_model_detail: These of all sessions, 0 to 1. The lower it is, the more the ratios understate.
--- other_cost_entries: Model entries whose cost is in neither amount: another currency or another customer type.
+-- other_cost_entries: Model entries with a cost that is in neither amount: another currency or customer type.
 -- api_cost_usd: Estimated cost in US dollars, which the organisation's cost report already includes; null for
---   subscriptions, and when no record names a model.
+--   subscriptions, and when no such record names a model.
 -- api_cost_usd_per_active_person: api_cost_usd divided by active_people; null when there are none.
 -- api_cost_usd_per_session: api_cost_usd divided by sessions.
 -- api_cost_usd_per_commit: api_cost_usd divided by commits.
 -- api_cost_usd_per_pull_request: api_cost_usd divided by pull_requests.
 -- api_cost_usd_per_1000_lines_added: api_cost_usd divided by lines_added, times 1,000.
 -- subscription_value_usd: Estimated value in US dollars, which is not billed by use; null for the API, and when no
---   record names a model.
+--   such record names a model.
 -- subscription_value_usd_per_active_person: subscription_value_usd divided by active_people; null when there are none.
 -- subscription_value_usd_per_session: subscription_value_usd divided by sessions.
 -- subscription_value_usd_per_commit: subscription_value_usd divided by commits.
@@ -68,8 +68,9 @@ sums AS (
 amounts AS (
   SELECT
     sums.*,
-    IF(customer_type = 'api', api_cost_usd, NULL) AS api_cost,
-    IF(customer_type = 'subscription', subscription_value_usd, NULL) AS subscription_value
+    -- A NUMERIC divided is a NUMERIC, which holds 9 places of what may be a small part of a cent.
+    CAST(IF(customer_type = 'api', api_cost_usd, NULL) AS FLOAT64) AS api_cost,
+    CAST(IF(customer_type = 'subscription', subscription_value_usd, NULL) AS FLOAT64) AS subscription_value
   FROM sums
 )
 SELECT

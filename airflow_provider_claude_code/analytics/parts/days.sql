@@ -1,4 +1,4 @@
--- One row per organisation and UTC day, from the first loaded day to the last one that should be there by now.
+-- One row per organisation and UTC day, from the first loaded day to the last one that is there or should be by now.
 --
 -- date: the UTC day.
 -- organization_id: the organisation.
@@ -16,15 +16,18 @@ WITH newest AS (
 covered AS (
   SELECT organization_id, date, is_complete FROM newest
   UNION ALL
-  -- A parent's key reads its children's records: where an organisation has no loads, those of the others count.
+  -- A parent's key reads its children's records. Where an organisation has no loads, those that brought its records
+  -- count: they began at the moment that the records bear.
   SELECT children.organization_id, newest.date, LOGICAL_AND(newest.is_complete) AS is_complete
   FROM newest
-  CROSS JOIN (
-    SELECT DISTINCT organization_id
-    FROM `claude_code.usage`
-    WHERE date >= DATE '2025-01-01' /* since */
-      AND organization_id NOT IN (SELECT organization_id FROM newest)
+  JOIN (
+    SELECT DISTINCT usage.organization_id, loads.organization_id AS parent_id
+    FROM `claude_code.usage` AS usage
+    JOIN `claude_code.loads` AS loads ON loads.date = usage.date AND loads.loaded_at = usage.loaded_at
+    WHERE usage.date >= DATE '2025-01-01' /* since */ AND loads.date >= DATE '2025-01-01' /* since */
+      AND usage.organization_id NOT IN (SELECT organization_id FROM newest)
   ) AS children
+    ON children.parent_id = newest.organization_id
   GROUP BY children.organization_id, newest.date
 ),
 spans AS (

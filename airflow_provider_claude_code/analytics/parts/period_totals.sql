@@ -16,10 +16,10 @@
 -- tool_actions_offered: Tool actions that were accepted or rejected.
 -- tool_actions_accepted: Those that were accepted.
 -- api_cost_usd: Estimated cost of customer_type api in US dollars, which the organisation's cost report already
---   includes; null when no record names a model.
+--   includes; null when no such record names a model.
 -- subscription_value_usd: Estimated value of customer_type subscription in US dollars, which is not billed by use;
---   null when no record names a model.
--- other_cost_entries: Model entries whose cost is in neither: another currency or another customer type.
+--   null when no such record names a model.
+-- other_cost_entries: Model entries with a cost that is in neither: another currency or another customer type.
 -- sessions_with_model_detail: Sessions of records that name models; the cost of the others is unknown.
 SELECT
   months.month,

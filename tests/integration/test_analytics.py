@@ -1,0 +1,1022 @@
+"""The models say what a plain computation says, and what was worked out by hand, on files and in BigQuery."""
+
+from __future__ import annotations
+
+import io
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field, replace
+from datetime import UTC, date, datetime, time, timedelta
+from decimal import Decimal
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from airflow.sdk import ObjectStoragePath
+from google.api_core.exceptions import BadRequest
+from google.auth.credentials import AnonymousCredentials
+from google.cloud import bigquery
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from airflow_provider_claude_code.analytics.models import TABLES_OF_USERS, Settings, models, parts, render
+from airflow_provider_claude_code.analytics.sources import (
+    BigQuerySource,
+    Source,
+    bigquery_relations,
+    open_files,
+)
+from airflow_provider_claude_code.api.models import decode_report
+from airflow_provider_claude_code.exceptions import ClaudeCodeError
+from airflow_provider_claude_code.sandbox import Organization
+from airflow_provider_claude_code.tables.contract import DATA_TABLES, LOADS
+from airflow_provider_claude_code.tables.flatten import Flattener
+from airflow_provider_claude_code.tables.loads import Load
+from airflow_provider_claude_code.tables.spool import SpooledTable, arrow_schema, arrow_tables
+from airflow_provider_claude_code.transfers.bigquery import bigquery_schema
+from tests import analytics_truth as truth
+from tests.analytics_data import MAPPING, ROSTER, over_memory
+from tests.analytics_truth import World
+from tests.records import MODEL, Json, body, model, official_example
+from tests.servers.bigquery import BigQueryServer
+
+PROJECT = "demo-proj"
+DEFAULT = Settings()
+UNFOLDED = Settings(min_group_size=1)
+LAST = truth.last_day_due(datetime.now(UTC))
+MONTH = (LAST - timedelta(days=40)).replace(day=1)
+ENGINES = pytest.mark.parametrize("engine", ["files", "bigquery"])
+TABLES = (*DATA_TABLES.values(), LOADS)
+
+
+class History:
+    """Days as they are loaded one after the other: the rows of the four tables."""
+
+    def __init__(self) -> None:
+        self.days: dict[tuple[str, date], dict[str, pa.Table]] = {}
+        self.loads: list[dict[str, Any]] = []
+
+    def load(
+        self,
+        organization: str,
+        day: date,
+        records: Iterable[Json],
+        *,
+        hours: float = 2,
+        complete: bool = True,
+        pseudonym_key_id: str | None = None,
+    ) -> None:
+        """Load a day some hours after its end; what was there of it is replaced."""
+        records = [{"date": str(day), "organization_id": organization, **record} for record in records]
+        loaded_at = datetime.combine(day + timedelta(days=1), time(), UTC) + timedelta(hours=hours)
+        flattener = Flattener(day)
+        page = flattener.flatten(decode_report(body(records))[0].data)
+        self.days[organization, day] = arrow_tables(page, DATA_TABLES, loaded_at)
+        self.loads += Load(
+            load_id=f"{loaded_at:%Y%m%dT%H%M%S.%fZ}-{len(self.loads):08x}",
+            loaded_at=loaded_at,
+            day=day,
+            organization_id=organization,
+            complete=complete,
+            totals=flattener.totals,
+            files={name: SpooledTable(Path(), count, 0, "") for name, count in flattener.totals.row_counts.items()},
+            actor_identity="hmac" if pseudonym_key_id else "plain",
+            pseudonym_key_id=pseudonym_key_id,
+            dag_id=None,
+            run_id=None,
+        ).rows()
+
+    def tables(self) -> dict[str, pa.Table]:
+        """Return all rows by table."""
+        tables = {
+            table.name: pa.concat_tables(
+                [arrow_schema(table).empty_table(), *(day[table.name] for day in self.days.values())]
+            )
+            for table in DATA_TABLES.values()
+        }
+        return {**tables, "loads": pa.Table.from_pylist(self.loads, arrow_schema(LOADS))}
+
+
+@contextmanager
+def files_of(tables: Mapping[str, pa.Table], root: Path, settings: Settings) -> Iterator[Source]:
+    """Give tables as a path of files, each day in one of its own."""
+    optional = {}
+    for name, rows in tables.items():
+        if name in TABLES_OF_USERS:
+            pq.write_table(rows, root / f"{name}.parquet")
+            optional[name] = ObjectStoragePath(f"file://{root}/{name}.parquet")
+            continue
+        for day in rows["date"].unique():
+            folder = root / name / f"dt={day}"
+            folder.mkdir(parents=True, exist_ok=True)
+            pq.write_table(rows.filter(pa.compute.equal(rows["date"], day)), folder / f"{name}.parquet")
+    with open_files(ObjectStoragePath(f"file://{root}"), settings, **optional) as source:
+        yield source
+
+
+def bigquery_of(client: bigquery.Client, dataset: str, tables: Mapping[str, pa.Table], settings: Settings) -> Source:
+    """Give tables as a dataset."""
+    client.create_dataset(f"{PROJECT}.{dataset}")
+    schemas = {table.name: bigquery_schema(table) for table in TABLES}
+    for name, rows in tables.items():
+        file = io.BytesIO()
+        pq.write_table(rows, file)
+        file.seek(0)
+        config = bigquery.LoadJobConfig(source_format="PARQUET", schema=schemas.get(name))
+        client.load_table_from_file(file, f"{PROJECT}.{dataset}.claude_code_{name}", job_config=config).result()
+    optional = {name: f"claude_code_{name}" for name in TABLES_OF_USERS if name in tables}
+    relations = bigquery_relations(PROJECT, dataset, "claude_code_", **optional)
+    return BigQuerySource(client, bigquery.DatasetReference(PROJECT, dataset), relations, settings, {})
+
+
+@dataclass
+class Asked:
+    """
+    The same data behind both engines.
+
+    :param tables: its rows.
+    :param settings: the settings of the queries.
+    :param sources: by engine, what to ask.
+    :param answers: what was asked before.
+    """
+
+    tables: Mapping[str, pa.Table]
+    settings: Settings
+    sources: Mapping[str, Source]
+    answers: dict[tuple[str, str], list[dict[str, Any]]] = field(default_factory=dict)
+
+    def rows(self, engine: str, model: str, **having: Any) -> list[dict[str, Any]]:
+        """Ask for a model's rows, all or those that have some values."""
+        if (engine, model) not in self.answers:
+            self.answers[engine, model] = self.sources[engine].read(model).to_pylist()
+        rows = self.answers[engine, model]
+        return [row for row in rows if all(row[name] == value for name, value in having.items())]
+
+    def row(self, engine: str, model: str, **having: Any) -> dict[str, Any]:
+        """Ask for the one row that has some values."""
+        (row,) = self.rows(engine, model, **having)
+        return row
+
+    @cached_property
+    def world(self) -> World:
+        """What a plain computation reads."""
+        rows = {name: table.to_pylist() for name, table in self.tables.items()}
+        return World(now=datetime.now(UTC), min_group_size=self.settings.min_group_size, **rows)
+
+
+Ask = Callable[..., Asked]
+
+
+@pytest.fixture(scope="module")
+def client() -> Iterator[bigquery.Client]:
+    with BigQueryServer(project=PROJECT) as server, pytest.MonkeyPatch.context() as patch:
+        patch.setenv("BIGQUERY_EMULATOR_HOST", server.url)
+        yield bigquery.Client(PROJECT, AnonymousCredentials())
+
+
+@pytest.fixture(scope="module")
+def ask(client: bigquery.Client, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ask]:
+    """Put data behind both engines, once."""
+    made: dict[Any, Asked] = {}
+    with ExitStack() as stack:
+
+        def put(make: Callable[[], Mapping[str, pa.Table]], settings: Settings = DEFAULT) -> Asked:
+            if (make, settings) not in made:
+                tables = make()
+                files = stack.enter_context(files_of(tables, tmp_path_factory.mktemp("files"), settings))
+                dataset = bigquery_of(client, f"d{len(made)}", tables, settings)
+                made[make, settings] = Asked(tables, settings, {"files": files, "bigquery": dataset})
+            return made[make, settings]
+
+        yield put
+
+
+def comparable(row: Mapping[str, Any]) -> tuple[str, ...]:
+    """Order rows by all but their ratios, which may differ in the last digits."""
+    return tuple(str(value) for value in row.values() if not isinstance(value, float))
+
+
+def assert_same(rows: list[dict[str, Any]], expected: list[dict[str, Any]], columns: list[str]) -> None:
+    """Compare rows in any order: ratios nearly, all else exactly. What an expected row does not name is null."""
+    assert {name for row in expected for name in row} <= set(columns)
+    whole = sorted(({name: row.get(name) for name in columns} for row in expected), key=comparable)
+    for found, wanted in zip(sorted(rows, key=comparable), whole, strict=False):
+        near = {name: pytest.approx(value, rel=1e-9) for name, value in wanted.items() if isinstance(value, float)}
+        assert found == {**wanted, **near}
+    assert len(rows) == len(expected)
+
+
+def sandbox_tables() -> dict[str, pa.Table]:
+    """
+    Load 90 days of a made-up organisation as they would be: some late, some twice, some never, some empty.
+
+    Its people are on a roster and mapped to teams, large and small, some of them only for a time.
+    """
+    organization = Organization.named("acme", users=40, seed=3)
+    history, last = History(), LAST
+    first = last - timedelta(days=89)
+    for number in range(90):
+        day = first + timedelta(days=number)
+
+        def load(hours: float, *, complete: bool = True, empty: bool = False, day: date = day) -> None:
+            now = datetime.combine(day + timedelta(days=1), time(), UTC) + timedelta(hours=hours)
+            records = [] if empty else organization.records(day, now)
+            history.load(organization.id, day, records, hours=hours, complete=complete)
+
+        if number in (17, 40, 41, 88):
+            continue
+        if number in (30, 61):
+            load(2, empty=True)
+        elif number == 70:
+            load(-9, complete=False)
+        else:
+            if number % 11 == 0:
+                load(0.4, complete=False)
+            load(2.25)
+            if day.weekday() == 2:
+                load(30)
+                load(54)
+    person = "dev{:03}@example.com".format
+    middle = (first + timedelta(days=45)).replace(day=15)
+    roster = [{"actor_id": person(number)} for number in range(1, 30)]
+    roster += [{"actor_id": f" {person(number).upper()}", "valid_from": middle} for number in range(28, 36)]
+    roster += [{"actor_id": f"never-{number}@example.com", "valid_to": middle} for number in range(3)]
+
+    def mapped(team: str, numbers: Iterable[int], **days: date) -> list[dict[str, Any]]:
+        return [
+            {"actor_type": "user_actor", "actor_id": person(number), "team": team, "cost_centre": f"CC-{team}", **days}
+            for number in numbers
+        ]
+
+    mapping = [
+        *mapped("red", range(1, 9)),
+        *mapped("green", range(9, 13)),
+        *mapped("blue", range(13, 15), valid_to=middle),
+        *mapped("red", range(13, 15), valid_from=middle + timedelta(days=1)),
+        *mapped("white", range(15, 30), valid_from=middle),
+        {"actor_type": "api_actor", "actor_id": "CI-pipeline-01 ", "team": "platform", "cost_centre": None},
+    ]
+    return {
+        **history.tables(),
+        "roster": pa.Table.from_pylist(roster, ROSTER),
+        "mapping": pa.Table.from_pylist(mapping, MAPPING),
+    }
+
+
+def sandbox_without_people() -> dict[str, pa.Table]:
+    return {name: rows for name, rows in sandbox_tables().items() if name not in TABLES_OF_USERS}
+
+
+@ENGINES
+@pytest.mark.parametrize("name", ["cost_allocation", "people_monthly", "period_totals", "productivity_ratios"])
+def test_a_report_has_its_period_and_the_one_before_instead_of_months(ask: Ask, engine: str, name: str) -> None:
+    last = LAST - timedelta(days=2)
+    first = last - timedelta(days=29)
+    asked = ask(sandbox_tables, Settings(first_day=first, last_day=last))
+    before = first - timedelta(days=30), first - timedelta(days=1)
+
+    found = asked.sources[engine].read(name, by_period=True).to_pylist()
+
+    expected = list(truth.MODELS[name](replace(asked.world, periods=[before, (first, last)])))
+    assert {row["month"] for row in expected} == {before[0], first}
+    assert_same(found, expected, list((models() | parts())[name].columns))
+
+
+HOSTILE = [
+    "'; DROP TABLE usage; --",
+    '"back\\slash\\"',
+    "`claude_code.loads`",
+    "5 /* min_group_size */",
+    "DATE '2025-01-01' /* since */",
+    "line\nbreak",
+    "例え 🙂",
+    "{}%s$1",
+]
+
+
+def ago(count: int) -> date:
+    return LAST - timedelta(days=count)
+
+
+def record(
+    person: str | None = "ann@example.com",
+    *,
+    sessions: int = 0,
+    added: int = 0,
+    removed: int = 0,
+    commits: int = 0,
+    tools: Mapping[str, tuple[int, int]] | None = None,
+    models: Iterable[Json] = (),
+    **changes: Any,
+) -> Json:
+    """Make a record that counts nothing but what is given, for History.load()."""
+    return official_example(
+        **{
+            "date": ...,
+            "organization_id": ...,
+            "actor": {"type": "user_actor", "email_address": person},
+            "core_metrics": {
+                "num_sessions": sessions,
+                "lines_of_code": {"added": added, "removed": removed},
+                "commits_by_claude_code": commits,
+                "pull_requests_by_claude_code": 0,
+            },
+            "tool_actions": {
+                name: {"accepted": accepted, "rejected": rejected}
+                for name, (accepted, rejected) in (tools or {}).items()
+            },
+            "model_breakdown": list(models),
+            **changes,
+        }
+    )
+
+
+def key(name: str) -> Json:
+    return {"type": "api_actor", "api_key_name": name}
+
+
+def corners() -> dict[str, pa.Table]:
+    """Load a history for each corner case, as an organisation of its own, and map the people of some."""
+    history = History()
+    mapping: list[dict[str, Any]] = []
+
+    def team(organization: str, name: str, count: int) -> list[Json]:
+        addresses = [f"{organization}-{name}-{number}@example.com" for number in range(count)]
+        mapping.extend(
+            {"actor_type": "user_actor", "actor_id": address, "team": name, "cost_centre": "1"} for address in addresses
+        )
+        return [record(address, sessions=1, models=[model(100)]) for address in addresses]
+
+    for number in range(4):
+        history.load("nobody", ago(number), [])
+
+    history.load("one person", ago(2), [record(sessions=2, added=10, removed=4, commits=1, models=[model("150.5")])])
+    history.load("one person", ago(0), [])
+
+    history.load("rejections", ago(1), [record(tools={"edit_tool": (0, 3)})])
+
+    history.load(
+        "currencies",
+        ago(1),
+        [
+            record("ann", sessions=1, models=[model(100), model(200, currency="EUR")]),
+            record("bob", sessions=1, customer_type="subscription", models=[model(300, currency="EUR")]),
+            record("cat", sessions=2, models=[model(0), model(0, currency="EUR")]),
+        ],
+    )
+
+    history.load("no models", ago(1), [record(sessions=3)])
+
+    places = [record(f"p{number}", sessions=1) for number in range(5)]
+    places += [record(f"p{number}", sessions=2, is_remote=False) for number in range(4, 9)]
+    places += [record(f"q{number}", sessions=3, is_remote=True) for number in range(6)]
+    history.load("places", ago(1), places)
+
+    history.load("month ends", MONTH - timedelta(days=1), [record(sessions=1, models=[model(100)])])
+    history.load("month ends", MONTH, [record(sessions=10, models=[model(1000)])])
+
+    for number in (13, 14):
+        history.load("moves", MONTH + timedelta(days=number), [record("Ann@Moves.example", sessions=number)])
+    moved = {"actor_type": "user_actor", "cost_centre": None}
+    mapping.append(
+        {**moved, "actor_id": " ann@moves.EXAMPLE", "team": "before", "valid_to": MONTH + timedelta(days=13)}
+    )
+    mapping.append(
+        {**moved, "actor_id": "ANN@moves.example", "team": "after", "valid_from": MONTH + timedelta(days=14)}
+    )
+
+    groups = [*team("groups", "a", 2), *team("groups", "b", 2), *team("groups", "c", 5), *team("groups", "d", 6)]
+    groups += [record(actor=key("robot"), sessions=10), record(actor=key("nobody's"), sessions=100)]
+    mapping.append({"actor_type": "api_actor", "actor_id": "ROBOT", "team": "robots", "cost_centre": "2"})
+    history.load("groups", MONTH, groups)
+    history.load("enough", MONTH, [*team("enough", "a", 3), *team("enough", "b", 3), *team("enough", "c", 5)])
+
+    active = {"day 27": [27], "day 28": [28], "day 40": [40], "back after 28": [41, 69], "back after 29": [41, 70]}
+    for number in range(98):
+        people = [name for name, days in active.items() if number in days]
+        history.load("recency", ago(97 - number), [record(name, sessions=1) for name in people])
+
+    history.load(
+        "odd actors",
+        ago(1),
+        [
+            record(None, sessions=1, terminal_type="tmux"),
+            record(None, sessions=1),
+            record(" Ann@x", sessions=1),
+            record("ann@X", sessions=1),
+            record(actor=key("Ann@x"), sessions=1),
+            record(actor={"type": "service_actor", "id": "S1"}, sessions=1),
+            record("bob", sessions=4, customer_type="marketplace", models=[model(700)]),
+        ],
+    )
+
+    before = [record("ann", sessions=1, models=[model(100)])]
+    after = [*before, record("bob", sessions=2, models=[model(50)])]
+    history.load("restated", ago(5), before, hours=0.5, complete=False)
+    history.load("restated", ago(5), after, hours=2)
+    history.load("restated", ago(5), after, hours=26)
+    pseudonyms = [{**row, "actor": {"type": "user_actor", "email_address": str(n) * 64}} for n, row in enumerate(after)]
+    history.load("restated", ago(5), pseudonyms, hours=50, pseudonym_key_id="k1")
+    history.load("restated", ago(5), pseudonyms[:1], hours=74, pseudonym_key_id="k2")
+    history.load("restated", ago(5), [record("ann", models=[model(1), model(2, currency="EUR")])], hours=98)
+
+    for weeks, count in zip((5, 4, 3, 2, 1, 0), (2, 4, 9, 2, 3, 2), strict=True):
+        rows = [record(f"p{number}", sessions=weeks) for number in range(count)]
+        history.load("weekdays", ago(7 * weeks), rows)
+    for weeks, count in zip((2, 1, 0), (4, 4, 0), strict=True):
+        history.load("fell", ago(7 * weeks), [record(f"p{number}") for number in range(count)])
+
+    history.load("stale", ago(3), [record()], hours=5)
+    history.load("stale", ago(1), [record()], hours=0.5, complete=False)
+    history.load("early", ago(0), [record()])
+    history.load("early", ago(-1), [record(sessions=1)], hours=-23, complete=False)
+
+    hostile = []
+    for number in range(5):
+        address = f"hostile-{number}@example.com"
+        mapping.append({"actor_type": "user_actor", "actor_id": address, "team": HOSTILE[number], "cost_centre": "'"})
+        models = [model(100, name=name) for name in HOSTILE]
+        hostile.append(record(address, models=models, tools=dict.fromkeys(HOSTILE, (2, 1))))
+        hostile += [record(address, sessions=1, terminal_type=name) for name in HOSTILE]
+    history.load("hostile", ago(1), hostile)
+    return {**history.tables(), "mapping": pa.Table.from_pylist(mapping, MAPPING)}
+
+
+def pick(row: Mapping[str, Any], expected: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: row[name] for name in expected}
+
+
+@ENGINES
+def test_a_loaded_empty_day_has_zeros_and_no_ratios(ask: Ask, engine: str) -> None:
+    asked, day = ask(corners), {"date": ago(0), "organization_id": "nobody"}
+
+    activity = asked.row(engine, "daily_activity", **day)
+    adoption = asked.row(engine, "adoption", **day)
+
+    zero = {"active_people", "active_keys", "active_others", "sessions", "lines_added", "lines_removed", "lines_net"}
+    zero |= {"commits", "pull_requests", "tool_actions_offered", "tool_actions_accepted", "other_cost_entries"}
+    zero |= {"sessions_with_model_detail"}
+    state = {**day, "is_loaded": True, "is_complete": True}
+    assert activity == {**dict.fromkeys(activity), **state, **dict.fromkeys(zero, 0)}
+    loaded = {"days_loaded_7": 4, "days_loaded_28": 4, "days_loaded_57": 4}
+    zero = {"daily_active_people", "weekly_active_people", "monthly_active_people", "mean_daily_active_people"}
+    assert adoption == {**dict.fromkeys(adoption), **state, **loaded, **dict.fromkeys(zero, 0)}
+    for name in ("adoption_shares", "model_usage_daily", "tool_acceptance"):
+        assert asked.row(engine, name, **day) == {**dict.fromkeys(models()[name].columns), **state}
+    for name in ("cost_allocation", "people_monthly", "productivity_ratios", "ai_tool_comparison", "restatements"):
+        assert asked.rows(engine, name, organization_id="nobody") == []
+    assert asked.row(engine, "load_health", **day, table_name="usage")["state"] == "empty"
+    assert asked.rows(engine, "data_quality", organization_id="nobody") == []
+
+
+@ENGINES
+def test_one_persons_day_is_told_and_the_missing_day_after_it_is_no_fall(ask: Ask, engine: str) -> None:
+    asked, one = ask(corners), {"organization_id": "one person"}
+
+    activity = asked.row(engine, "daily_activity", date=ago(2), **one)
+    missing = asked.row(engine, "daily_activity", date=ago(1), **one)
+    adoption = {number: asked.row(engine, "adoption", date=ago(number), **one) for number in (2, 1, 0)}
+
+    assert activity == {
+        "date": ago(2),
+        "organization_id": "one person",
+        "is_loaded": True,
+        "is_complete": True,
+        "active_people": 1,
+        "active_keys": 0,
+        "active_others": 0,
+        "sessions": 2,
+        "lines_added": 10,
+        "lines_removed": 4,
+        "lines_net": 6,
+        "commits": 1,
+        "pull_requests": 0,
+        "tool_actions_offered": 0,
+        "tool_actions_accepted": 0,
+        "acceptance_rate": None,
+        "input_tokens": 1,
+        "output_tokens": 2,
+        "cache_read_tokens": 3,
+        "cache_creation_tokens": 4,
+        "api_cost_usd": Decimal("1.505"),
+        "subscription_value_usd": None,
+        "other_cost_entries": 0,
+        "sessions_with_model_detail": 2,
+        "share_of_sessions_with_model_detail": 1.0,
+    }
+    nothing = {**dict.fromkeys(missing), "date": ago(1), **one, "is_loaded": False, "is_complete": False}
+    assert missing == nothing
+    names = ("daily_active_people", "weekly_active_people", "monthly_active_people", "days_loaded_28")
+    assert [tuple(row[name] for name in names) for row in adoption.values()] == [
+        (1, 1, 1, 1),
+        (None, 1, 1, 1),
+        (0, 1, 1, 2),
+    ]
+    assert [row["mean_daily_active_people"] for row in adoption.values()] == [1, 1, 0.5]
+    assert [row["stickiness"] for row in adoption.values()] == [1, 1, 0.5]
+    cost = asked.row(engine, "model_usage_daily", date=ago(2), **one)
+    expected = {"model": "(small groups)", "model_family": None, "people": 1, "entries": 1, "cache_read_ratio": 3 / 8}
+    assert pick(cost, expected) == expected
+
+
+@ENGINES
+def test_someone_who_only_rejects_is_active_and_accepts_nothing(ask: Ask, engine: str) -> None:
+    asked, day = ask(corners, UNFOLDED), {"date": ago(1), "organization_id": "rejections"}
+
+    rejected = {"active_people": 1, "sessions": 0, "tool_actions_offered": 3, "tool_actions_accepted": 0}
+    rejected |= {"acceptance_rate": 0.0, "share_of_sessions_with_model_detail": None}
+    assert pick(asked.row(engine, "daily_activity", **day), rejected) == rejected
+    tool = {"tool_name": "edit_tool", "people": 1, "offered": 3, "accepted": 0, "rejected": 3, "acceptance_rate": 0.0}
+    assert pick(asked.row(engine, "tool_acceptance", **day), tool) == tool
+    shares = asked.rows(engine, "adoption_shares", **day)
+    assert [(row["people"], row["share_of_people"], row["share_of_sessions"]) for row in shares] == [(1, 1.0, None)] * 3
+
+
+@ENGINES
+def test_only_us_dollars_are_added_up_and_other_costs_are_counted(ask: Ask, engine: str) -> None:
+    asked, day = ask(corners, UNFOLDED), {"date": ago(1), "organization_id": "currencies"}
+
+    expected = {"api_cost_usd": 1, "subscription_value_usd": None, "other_cost_entries": 2}
+    expected |= {"share_of_sessions_with_model_detail": 1.0}
+    activity = asked.row(engine, "daily_activity", **day)
+    assert pick(activity, expected) == expected
+    used = {"entries": 5, "entries_rounded_to_zero": 2, "people": 3, "share_of_api_cost": 1.0}
+    used |= expected | {"model": MODEL, "model_family": "sonnet"}
+    assert pick(asked.row(engine, "model_usage_daily", **day), used) == used
+    people = asked.rows(engine, "people_monthly", organization_id="currencies")
+    costs = {row["actor_id"]: (row["api_cost_usd"], row["other_cost_entries"]) for row in people}
+    assert costs == {"ann": (1, 1), "bob": (None, 1), "cat": (0, 0)}
+
+
+@ENGINES
+def test_without_model_detail_cost_and_tokens_are_unknown(ask: Ask, engine: str) -> None:
+    asked, day = ask(corners), {"date": ago(1), "organization_id": "no models"}
+
+    unknown = dict.fromkeys((*truth.TOKENS, "api_cost_usd", "subscription_value_usd"))
+    expected = {**unknown, "sessions": 3, "sessions_with_model_detail": 0, "share_of_sessions_with_model_detail": 0.0}
+    assert pick(asked.row(engine, "daily_activity", **day), expected) == expected
+    used = {"model": None, "entries": None, "is_loaded": True, "share_of_sessions_with_model_detail": 0.0}
+    assert pick(asked.row(engine, "model_usage_daily", **day), used) == used
+    ratios = asked.row(engine, "productivity_ratios", organization_id="no models")
+    assert [value for name, value in ratios.items() if name.startswith(("api_cost", "subscription_value"))] == [
+        None
+    ] * 12
+
+
+@ENGINES
+def test_a_location_that_the_api_does_not_tell_is_unknown(ask: Ask, engine: str) -> None:
+    rows = ask(corners).rows(engine, "adoption_shares", organization_id="places", dimension="location")
+
+    # 15 people, one of them in two places; 5 + 10 + 18 sessions.
+    shares = {row["value"]: (row["people"], row["share_of_people"], row["sessions"]) for row in rows}
+    assert shares == {
+        "unknown": (5, pytest.approx(5 / 15), 5),
+        "local": (5, pytest.approx(5 / 15), 10),
+        "remote": (6, pytest.approx(6 / 15), 18),
+    }
+
+
+@ENGINES
+@pytest.mark.parametrize("model", ["cost_allocation", "people_monthly", "productivity_ratios"])
+def test_a_day_belongs_to_its_month(ask: Ask, engine: str, model: str) -> None:
+    rows = ask(corners).rows(engine, model, organization_id="month ends")
+
+    before = MONTH - timedelta(days=1)
+    months = {
+        row["month"]: (row["days_in_month"], row["days_loaded"], row["sessions"], row["api_cost_usd"]) for row in rows
+    }
+    after = (MONTH + timedelta(days=31)).replace(day=1)
+    assert months == {before.replace(day=1): (before.day, 1, 1, 1), MONTH: ((after - MONTH).days, 1, 10, 10)}
+
+
+@ENGINES
+def test_who_moves_within_a_month_costs_each_team_their_own_days(ask: Ask, engine: str) -> None:
+    rows = ask(corners, UNFOLDED).rows(engine, "cost_allocation", organization_id="moves")
+
+    assert {row["team"]: row["sessions"] for row in rows} == {"before": 13, "after": 14}
+
+
+@ENGINES
+def test_small_groups_are_folded_with_the_next_one_until_they_are_large_enough(ask: Ask, engine: str) -> None:
+    def groups(organization: str, settings: Settings = DEFAULT) -> dict[str, tuple[int, int, int, Decimal]]:
+        rows = ask(corners, settings).rows(engine, "cost_allocation", organization_id=organization)
+        return {row["team"]: (row["people"], row["keys"], row["sessions"], row["api_cost_usd"]) for row in rows}
+
+    keys = {"robots": (0, 1, 10, None), "(unmapped)": (0, 1, 100, None)}
+    assert groups("groups") == {**keys, "(small groups)": (9, 0, 9, 9), "d": (6, 0, 6, 6)}
+    assert groups("enough") == {"(small groups)": (6, 0, 6, 6), "c": (5, 0, 5, 5)}
+    each = {"a": (2, 0, 2, 2), "b": (2, 0, 2, 2), "c": (5, 0, 5, 5), "d": (6, 0, 6, 6)}
+    assert groups("groups", UNFOLDED) == {**keys, **each}
+
+
+@ENGINES
+def test_who_is_new_who_returns_and_who_went_quiet_turns_at_exact_days(ask: Ask, engine: str) -> None:
+    rows = ask(corners).rows(engine, "adoption", organization_id="recency")
+    rows.sort(key=lambda row: row["date"])
+
+    def on(name: str, *numbers: int) -> list[int | None]:
+        return [rows[number][name] for number in numbers]
+
+    assert on("new_people", 27, 28, 29, 40, 41) == [None, 1, 0, 1, 2]
+    assert on("returning_people", 27, 28, 69, 70, 71) == [None, 0, 0, 1, 0]
+    assert on("gone_quiet_people", 55, 56, 57, 68, 69, 83, 84, 85, 96, 97) == [None, 1, 2, 2, 3, 3, 2, 1, 1, 0]
+    assert on("weekly_active_people", 33, 34, 46, 47, 48) == [2, 1, 3, 2, 0]
+    assert on("monthly_active_people", 54, 55, 56, 67, 68, 69) == [5, 4, 3, 3, 2, 1]
+    assert on("days_loaded_7", 5, 6, 7) == [6, 7, 7]
+    assert on("days_loaded_28", 26, 27, 28) == [27, 28, 28]
+    assert on("days_loaded_57", 55, 56, 57) == [56, 57, 57]
+
+
+@ENGINES
+def test_people_are_told_apart_by_their_address_whatever_its_case(ask: Ask, engine: str) -> None:
+    asked, day = ask(corners), {"date": ago(1), "organization_id": "odd actors"}
+
+    expected = {"active_people": 3, "active_keys": 1, "active_others": 1, "sessions": 10, "api_cost_usd": None}
+    expected |= {"subscription_value_usd": None, "other_cost_entries": 1}
+    assert pick(asked.row(engine, "daily_activity", **day), expected) == expected
+    people = asked.rows(engine, "people_monthly", organization_id="odd actors")
+    assert {(row["actor_type"], row["actor_id"]): row["sessions"] for row in people} == {
+        ("user_actor", ""): 2,
+        ("user_actor", "ann@x"): 2,
+        ("user_actor", "bob"): 4,
+        ("api_actor", "ann@x"): 1,
+        ("service_actor", '{"id":"s1"}'): 1,
+    }
+    kinds = ask(corners, UNFOLDED).rows(engine, "productivity_ratios", organization_id="odd actors")
+    assert {row["customer_type"]: row["active_people"] for row in kinds} == {"api": 2, "marketplace": 1}
+
+
+@ENGINES
+def test_each_change_of_a_day_is_a_restatement(ask: Ask, engine: str) -> None:
+    rows = ask(corners).rows(engine, "restatements", organization_id="restated", table_name="usage")
+
+    names = ("hours_after_day_end", "was_complete", "is_complete", "identity_changed")
+    names += ("rows_changed", "sessions_changed", "cost_cents_changed")
+    assert sorted(tuple(row[name] for name in names) for row in rows) == [
+        (2, False, True, False, 1, 2, 50),
+        (50, True, True, True, 0, 0, 0),
+        (74, True, True, True, -1, -2, -50),
+        (98, True, True, True, 0, -1, None),
+    ]
+    assert {row["loaded_at"] - row["previous_loaded_at"] for row in rows} == {
+        timedelta(hours=1.5),
+        timedelta(hours=24),
+    }
+
+
+@ENGINES
+def test_a_day_is_compared_with_the_median_of_up_to_four_of_its_weekdays(ask: Ask, engine: str) -> None:
+    asked = ask(corners)
+
+    rows = asked.rows(engine, "load_health", organization_id="weekdays", table_name="usage", state="loaded")
+    rows.sort(key=lambda row: row["date"])
+    drops = asked.rows(engine, "data_quality", check_name="volume_drop", table_name="usage")
+
+    names = ("row_count", "weekdays_compared", "median_row_count", "row_count_to_median", "median_num_sessions")
+    assert [tuple(row[name] for name in names) for row in rows] == [
+        (2, 0, None, None, None),
+        (4, 1, 2, 2, 10),
+        (9, 2, 3, 3, 13),
+        (2, 3, 4, 0.5, 16),
+        (3, 4, 3, 1, 13),
+        (2, 4, 3.5, pytest.approx(2 / 3.5), 10),
+    ]
+    assert [
+        (row["organization_id"], row["date"], row["finding"]) for row in drops if row["organization_id"] == "fell"
+    ] == [("fell", ago(0), "0 rows, where the median of the 2 same weekdays before is 4.0.")]
+
+
+@ENGINES
+def test_days_that_never_came_whole_are_reported_once_they_are_due(ask: Ask, engine: str) -> None:
+    asked = ask(corners)
+
+    findings = {
+        (row["organization_id"], row["date"]): row["finding"]
+        for row in asked.rows(engine, "data_quality", check_name="missing_days", table_name="usage")
+        if row["organization_id"] in ("stale", "early")
+    }
+    health = asked.rows(engine, "load_health", organization_id="stale", table_name="usage")
+    stale = asked.row(engine, "data_quality", check_name="freshness", organization_id="stale")
+
+    assert findings == {
+        ("stale", ago(2)): "The day was never loaded.",
+        ("stale", ago(1)): "The day was loaded before it was complete, and not since.",
+        ("stale", ago(0)): "The day was never loaded.",
+    }
+    assert {row["date"]: (row["state"], row["loads"], row["first_complete_hours_after_day_end"]) for row in health} == {
+        ago(3): ("loaded", 1, 5.0),
+        ago(2): ("missing", 0, None),
+        ago(1): ("incomplete", 1, None),
+        ago(0): ("missing", 0, None),
+    }
+    assert (stale["date"], stale["table_name"]) == (ago(3), "usage")
+    hours = int(re.fullmatch(r"The newest complete day ended (\d+) hours ago\.", stale["finding"])[1])
+    assert 73 <= hours <= 97
+    assert asked.rows(engine, "data_quality", check_name="freshness", organization_id="early") == []
+    today = asked.row(engine, "daily_activity", organization_id="early", date=ago(-1))
+    assert (today["is_loaded"], today["is_complete"], today["sessions"]) == (True, False, 1)
+
+
+@ENGINES
+def test_names_are_shown_as_they_are_and_mean_nothing_to_sql(ask: Ask, engine: str) -> None:
+    asked, day = ask(corners), {"date": ago(1), "organization_id": "hostile"}
+
+    tools = asked.rows(engine, "tool_acceptance", **day)
+    used = asked.rows(engine, "model_usage_daily", **day)
+    terminals = asked.rows(engine, "adoption_shares", **day, dimension="terminal_type")
+    teams = ask(corners, UNFOLDED).rows(engine, "cost_allocation", organization_id="hostile")
+
+    assert {row["tool_name"]: (row["people"], row["accepted"], row["rejected"]) for row in tools} == dict.fromkeys(
+        HOSTILE, (5, 10, 5)
+    )
+    assert {row["model"]: (row["people"], row["api_cost_usd"]) for row in used} == dict.fromkeys(HOSTILE, (5, 5))
+    assert {row["value"] for row in terminals} == {*HOSTILE, "vscode"}
+    assert {row["team"] for row in teams} == {*HOSTILE[:5]}
+
+
+@ENGINES
+def test_with_max_drop_1_only_empty_days_are_drops(ask: Ask, engine: str) -> None:
+    rows = ask(corners, Settings(max_drop=1)).rows(engine, "data_quality", check_name="volume_drop", table_name="usage")
+
+    assert {row["organization_id"] for row in rows} == {"fell", "recency"}
+    assert {row["finding"].split(",")[0] for row in rows} == {"0 rows"}
+
+
+def mapped(person: str | None, team: str | None, cost_centre: str | None, **days: date) -> dict[str, Any]:
+    return {"actor_type": "user_actor", "actor_id": person, "team": team, "cost_centre": cost_centre, **days}
+
+
+def groups_that_are_written_alike() -> dict[str, pa.Table]:
+    groups = [("a", "b / c"), ("a / b", "c"), ("a", None), ("a", ""), ("a /", "b"), (None, "b")]
+    people = [[f"{number}-{person}" for person in range(3)] for number in range(len(groups))]
+    history = History()
+    history.load("acme", ago(1), [record(name, sessions=1) for names in people for name in names])
+    rows = [mapped(name, *group) for group, names in zip(groups, people, strict=True) for name in names]
+    return {**history.tables(), "mapping": pa.Table.from_pylist(rows, MAPPING)}
+
+
+@ENGINES
+def test_two_small_groups_are_not_taken_for_a_large_one_because_they_are_written_alike(ask: Ask, engine: str) -> None:
+    row = ask(groups_that_are_written_alike).row(engine, "cost_allocation")
+
+    assert (row["team"], row["cost_centre"], row["people"], row["sessions"]) == ("(small groups)", None, 18, 18)
+    assert len(ask(groups_that_are_written_alike, UNFOLDED).rows(engine, "cost_allocation")) == 6
+
+
+def one_person(*mapping: dict[str, Any]) -> dict[str, pa.Table]:
+    history = History()
+    history.load("acme", ago(1), [record("ann", sessions=1)])
+    return {**history.tables(), "mapping": pa.Table.from_pylist(list(mapping), MAPPING)}
+
+
+OVERLAPS: dict[str, list[dict[str, Any]]] = {
+    "doubled": [mapped("ann", "a", "1"), mapped("ann", "a", "1")],
+    "in another case": [mapped("ann", "a", "1"), mapped("ANN ", "b", "1")],
+    "on one day": [mapped("ann", "a", "1", valid_to=ago(9)), mapped("ann", "b", "1", valid_from=ago(9))],
+    "one within the other": [
+        mapped("ann", "a", "1", valid_from=ago(99), valid_to=ago(1)),
+        mapped("ann", "b", "1", valid_from=ago(50), valid_to=ago(50)),
+    ],
+    "of someone without usage": [mapped("bob", "a", "1"), mapped("bob", "b", "1", valid_to=ago(400))],
+}
+
+
+@ENGINES
+@pytest.mark.parametrize("overlap", OVERLAPS)
+def test_a_mapping_whose_rows_overlap_is_refused(
+    client: bigquery.Client, tmp_path: Path, engine: str, overlap: str
+) -> None:
+    tables = one_person(*OVERLAPS[overlap], mapped("cat", "a", "1"))
+    with ExitStack() as stack:
+        if engine == "files":
+            source = stack.enter_context(files_of(tables, tmp_path, DEFAULT))
+        else:
+            source = bigquery_of(client, f"overlap_{list(OVERLAPS).index(overlap)}", tables, DEFAULT)
+
+        with pytest.raises(ClaudeCodeError, match="Rows of the mapping overlap"):
+            source.read("cost_allocation")
+
+        (finding,) = [row for row in source.read("data_quality").to_pylist() if row["check_name"] == "mapping"]
+    nowhere = {"date": None, "organization_id": None, "table_name": "mapping"}
+    assert finding == {
+        "check_name": "mapping",
+        **nowhere,
+        "finding": "1 rows overlap with another row of the same actor.",
+    }
+
+
+@pytest.mark.parametrize("selected", ["month", "COUNT(*)", "SUM(sessions)", "team"])
+def test_a_view_refuses_a_mapping_whose_rows_overlap_whatever_is_selected(
+    client: bigquery.Client, selected: str
+) -> None:
+    dataset = f"view_{len(list(client.list_datasets()))}"
+    bigquery_of(client, dataset, one_person(*OVERLAPS["doubled"]), DEFAULT)
+    relations = bigquery_relations(PROJECT, dataset, "claude_code_", mapping="claude_code_mapping")
+    view = bigquery.Table(f"{PROJECT}.{dataset}.view")
+    view.view_query = render("cost_allocation", relations, DEFAULT)
+    client.create_table(view)
+
+    with pytest.raises(BadRequest, match="Rows of the mapping overlap"):
+        client.query_and_wait(f"SELECT {selected} FROM {dataset}.view")
+
+
+def mapping_with_rows_of_nobody() -> dict[str, pa.Table]:
+    return one_person(
+        mapped(None, "a", "1"),
+        mapped(None, "b", "1"),
+        mapped("ann", "c", "1", valid_to=ago(2)),
+        mapped("ann", "d", "1", valid_from=ago(1)),
+    )
+
+
+@ENGINES
+def test_rows_of_the_mapping_that_name_nobody_overlap_with_nothing(ask: Ask, engine: str) -> None:
+    asked = ask(mapping_with_rows_of_nobody, UNFOLDED)
+
+    assert asked.row(engine, "cost_allocation")["team"] == "d"
+    assert asked.rows(engine, "data_quality", check_name="mapping") == []
+
+
+def united_organizations() -> dict[str, pa.Table]:
+    """Unite a parent, whose key reads its child's records too, with another organisation."""
+    history = History()
+    both = [record("ann", sessions=1), record("bob", sessions=2, organization_id="child")]
+    history.load("parent", ago(3), both, hours=3)
+    history.load("parent", ago(1), both[:1], hours=3)
+    history.load("parent", ago(0), both, hours=0.5, complete=False)
+    for number in (4, 3, 2, 1, 0):
+        history.load("other", ago(number), [record("ann", sessions=4)])
+    return history.tables()
+
+
+@ENGINES
+def test_a_childs_days_are_those_that_the_parents_key_loaded(ask: Ask, engine: str) -> None:
+    rows = ask(united_organizations).rows(engine, "daily_activity")
+
+    days: dict[str, Any] = {"parent": {}, "child": {}, "other": {}}
+    for row in rows:
+        days[row["organization_id"]][row["date"]] = (row["is_loaded"], row["is_complete"], row["sessions"])
+    missing = (False, False, None)
+    assert days == {
+        "parent": {ago(3): (True, True, 1), ago(2): missing, ago(1): (True, True, 1), ago(0): (True, False, 1)},
+        "child": {ago(3): (True, True, 2), ago(2): missing, ago(1): (True, True, 0), ago(0): (True, False, 2)},
+        "other": dict.fromkeys(map(ago, range(5)), (True, True, 4)),
+    }
+
+
+def without(rows: pa.Table, day: date) -> pa.Table:
+    return rows.filter(pa.compute.not_equal(rows["date"], day))
+
+
+def torn_days() -> dict[str, pa.Table]:
+    """Load the same day five times over, and tear all but the first one."""
+    history = History()
+    tools = {"edit_tool": (3, 1)}
+    both = [model(100), model(50, currency="EUR")]
+    rows = [record("ann", tools=tools, models=[model(100)]), record("bob", sessions=1, tools=tools, models=[model(1)])]
+    rows.append(record("cat", sessions=1, models=[model(200), model(300)]))
+    for number in (0, 1, 2, 3, 4, 5):
+        history.load("acme", ago(number), [*rows[:2], record("cat", models=both)] if number == 5 else rows)
+    tables = history.tables()
+    torn = History()
+    torn.load("acme", ago(3), [*rows[:2], record("cat", sessions=1, models=[model(200)])])
+    torn.load("acme", ago(2), [*rows[:2], record("cat", sessions=1, models=[model(200), model("300.5")])])
+    torn.load("acme", ago(1), [record("ann", tools={"edit_tool": (3, 2)}), rows[1]])
+    for name, number in (("model_usage", 3), ("model_usage", 2), ("tool_usage", 1)):
+        tables[name] = pa.concat_tables([without(tables[name], ago(number)), torn.days["acme", ago(number)][name]])
+    # The last day was published in part: the load is not remembered.
+    tables["loads"] = without(tables["loads"], ago(0))
+    tables["model_usage"] = without(tables["model_usage"], ago(0))
+    return tables
+
+
+@ENGINES
+def test_days_whose_tables_contradict_each_other_or_loads_are_found(ask: Ask, engine: str) -> None:
+    rows = ask(torn_days).rows(engine, "data_quality", check_name="sums")
+
+    assert {(row["date"], row["organization_id"], row["table_name"]) for row in rows} == {
+        (ago(3), None, "model_usage"),
+        (ago(3), "acme", "model_usage"),
+        (ago(2), "acme", "model_usage"),
+        (ago(1), "acme", "tool_usage"),
+        (ago(0), None, "usage"),
+        (ago(0), None, "tool_usage"),
+    }
+    # In files amounts have all their places.
+    findings = {re.sub(r"\.0+\b|(?<=\.5)0+\b", "", row["finding"]) for row in rows}
+    assert findings == {
+        "loads remembers 4 rows, and the table holds 3.",
+        "usage says 4 model entries, 40 tokens and 601 cents; model_usage says 3, 30 and 301.",
+        "usage says 4 model entries, 40 tokens and 601 cents; model_usage says 4, 40 and 601.5.",
+        "usage says 6 accepted and 2 rejected actions; tool_usage says 6 and 3.",
+        "loads remembers 0 rows, and the table holds 3.",
+        "loads remembers 0 rows, and the table holds 2.",
+    }
+
+
+DATA = {
+    "sandbox": (sandbox_tables, DEFAULT),
+    "sandbox without roster and mapping": (sandbox_without_people, DEFAULT),
+    "corner cases": (corners, DEFAULT),
+    "corner cases unfolded": (corners, UNFOLDED),
+    "united organizations": (united_organizations, DEFAULT),
+}
+
+
+@ENGINES
+@pytest.mark.parametrize("data", DATA)
+@pytest.mark.parametrize("name", [*models(), "period_totals"])
+def test_a_model_says_what_a_plain_computation_says(ask: Ask, data: str, engine: str, name: str) -> None:
+    asked = ask(*DATA[data])
+    # The findings of data_quality are compared without their sentences.
+    columns = [column for column in (models() | parts())[name].columns if column != "finding"]
+
+    found = [{column: row[column] for column in columns} for row in asked.rows(engine, name)]
+
+    assert_same(found, list(truth.MODELS[name](asked.world)), columns)
+
+
+ACTORS = st.one_of(
+    st.builds(
+        lambda name: {"type": "user_actor", "email_address": name},
+        st.sampled_from(["a", "A ", "b", "c", "d", "e", "f", "g", None]),
+    ),
+    st.builds(key, st.sampled_from(["a", "CI"])),
+    st.just({"type": "service_actor", "id": "a"}),
+)
+ENTRIES = st.builds(
+    model,
+    st.decimals(0, 1000, places=7),
+    name=st.sampled_from(["claude-opus-4-5", "claude-haiku-4-5", "new"]),
+    currency=st.sampled_from(["USD", "USD", "USD", "EUR"]),
+    tokens=st.tuples(*[st.integers(0, 2)] * 4),
+)
+ANY_RECORDS = st.builds(
+    record,
+    sessions=st.integers(0, 3),
+    tools=st.dictionaries(st.sampled_from(["edit_tool", "bash_tool"]), st.tuples(st.integers(0, 2), st.integers(0, 2))),
+    models=st.lists(ENTRIES, max_size=2),
+    actor=ACTORS,
+    customer_type=st.sampled_from(["api", "subscription", "marketplace"]),
+)
+
+
+@st.composite
+def mappings(draw: st.DrawFn) -> list[dict[str, Any]]:
+    """Give some actors teams one after the other, with or without days between them."""
+    rows = []
+    for kind, name in [("user_actor", person) for person in "abcDE"] + [("api_actor", "ci"), ("service_actor", "a")]:
+        days = sorted(draw(st.sets(st.integers(-3, 44), max_size=4)))
+        teams = [draw(st.sampled_from([("x", "1"), ("x", "2"), ("y", None), (None, "1")])) for _ in days[::2]]
+        for (first, last), team in zip(zip(days[::2], [*days[1::2], None], strict=False), teams, strict=False):
+            valid = {
+                "valid_from": MONTH + timedelta(first),
+                "valid_to": None if last is None else MONTH + timedelta(last),
+            }
+            rows.append({**mapped(name, *team, **valid), "actor_type": kind})
+    return rows
+
+
+def added_up(rows: Iterable[Mapping[str, Any]], *names: str) -> dict[str, Any]:
+    rows = list(rows)
+    return {name: sum(row[name] for row in rows if row[name] is not None) for name in names}
+
+
+@settings(max_examples=15)
+@given(
+    days=st.dictionaries(st.integers(0, 40), st.lists(ANY_RECORDS, max_size=12), min_size=1, max_size=3),
+    mapping=mappings(),
+    size=st.sampled_from([1, 2, 5]),
+)
+def test_groups_add_up_to_what_was_loaded_however_they_are_folded_and_mapped(
+    days: dict[int, list[Json]], mapping: list[dict[str, Any]], size: int
+) -> None:
+    history = History()
+    for number, records in days.items():
+        history.load("acme", MONTH + timedelta(days=number), records)
+    tables = {**history.tables(), "mapping": pa.Table.from_pylist(mapping, MAPPING)}
+    source = over_memory(tables, Settings(min_group_size=size))
+    usage, entries = tables["usage"].to_pylist(), tables["model_usage"].to_pylist()
+
+    def read(name: str) -> list[dict[str, Any]]:
+        return source.read(name).to_pylist()
+
+    def whole(usage: list[dict[str, Any]], entries: list[dict[str, Any]]) -> dict[str, Any]:
+        cost = {name: amount or 0 for name, amount in truth.money(entries).items()}
+        detailed = sum(row["num_sessions"] for row in usage if row["model_count"])
+        return {"sessions": sum(row["num_sessions"] for row in usage), "sessions_with_model_detail": detailed, **cost}
+
+    everything = whole(usage, entries)
+    assert added_up(read("cost_allocation"), *everything) == everything
+    assert added_up(read("daily_activity"), *everything) == everything
+    assert added_up(read("people_monthly"), *everything) == everything
+    of_people = whole(list(filter(truth.is_user, usage)), list(filter(truth.is_user, entries)))
+    assert added_up(read("productivity_ratios"), *of_people) == of_people
+    costs = truth.money(entries) | {"entries": len(entries)}
+    assert added_up(read("model_usage_daily"), *costs) == {name: amount or 0 for name, amount in costs.items()}
+    offered = added_up(tables["tool_usage"].to_pylist(), "accepted", "rejected")
+    assert added_up(read("tool_acceptance"), *offered) == offered
