@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import itertools
+import json
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from html.parser import HTMLParser
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -20,9 +22,14 @@ pytest.importorskip("sqlglot", reason="the extra `report` is not installed")
 from airflow_provider_claude_code.analytics.models import Settings
 from airflow_provider_claude_code.analytics.report import Report, make_report
 from airflow_provider_claude_code.analytics.report.wording import visible
+from airflow_provider_claude_code.analytics.sources import BigQuerySource, bigquery_relations
+from airflow_provider_claude_code.sandbox import Sandbox
 from airflow_provider_claude_code.sandbox.organization import Organization
+from airflow_provider_claude_code.tables.contract import DATA_TABLES, LOADS
+from airflow_provider_claude_code.transfers.claude_code_to_object_storage import ClaudeCodeToObjectStorageOperator
 from tests.loaded import HOSTILE, put_day, put_days, put_hostile_days, source
 from tests.records import ORGANIZATION_ID, Json, model, official_example, people
+from tests.servers.bigquery import BigQueryServer
 
 FIRST = date(2025, 9, 8)
 WEEK = [FIRST + timedelta(days=number) for number in range(7)]
@@ -459,3 +466,62 @@ class TestPage:
         assert len(tables) == 1
         assert tables[0].count('scope="row"') == 10
         assert "7 of 7" in tables[0]
+
+
+class TestBigQuery:
+    @pytest.fixture
+    def server(self, monkeypatch: pytest.MonkeyPatch) -> Iterator[BigQueryServer]:
+        pytest.importorskip("airflow.providers.google", reason="the extra `google` is not installed")
+        with BigQueryServer(project="demo-proj") as server, Sandbox(users=30) as sandbox:
+            monkeypatch.setenv("BIGQUERY_EMULATOR_HOST", server.url)
+            google = {"conn_type": "google_cloud_platform", "extra": {"is_anonymous": True, "project": "demo-proj"}}
+            monkeypatch.setenv("AIRFLOW_CONN_GOOGLE_CLOUD_DEFAULT", json.dumps(google))
+            api = {"conn_type": "claude_code", "host": sandbox.base_url, "password": sandbox.api_key}
+            monkeypatch.setenv("AIRFLOW_CONN_CLAUDE_CODE_DEFAULT", json.dumps(api))
+            yield server
+
+    @staticmethod
+    def report(dataset: str) -> Report:
+        from google.auth.credentials import AnonymousCredentials
+        from google.cloud.bigquery import Client, DatasetReference
+
+        client = Client("demo-proj", AnonymousCredentials())
+        relations = bigquery_relations("demo-proj", dataset, "claude_code_")
+        opened = BigQuerySource(client, DatasetReference("demo-proj", dataset), relations, SETTINGS, {})
+        return make_report(opened, SETTINGS, people=True, generated_at=MADE)
+
+    def test_the_report_is_the_one_of_the_files(self, server: BigQueryServer, tmp_path: Path) -> None:
+        from google.auth.credentials import AnonymousCredentials
+        from google.cloud.bigquery import Client
+
+        from airflow_provider_claude_code.transfers.claude_code_to_bigquery import ClaudeCodeToBigQueryOperator
+
+        Client("demo-proj", AnonymousCredentials()).create_dataset("loaded")
+        days: dict[str, Any] = {"task_id": "load", "day": str(WEEK[-1]), "lookback_days": 13}
+        context: Any = {
+            "ti": SimpleNamespace(dag_id="dag", run_id="run", task_id="load", try_number=1, map_index=-1),
+            "dag_run": SimpleNamespace(run_type="manual"),
+            "outlet_events": {},
+        }
+        ClaudeCodeToBigQueryOperator(dataset_id="loaded", **days).execute(context)
+        ClaudeCodeToObjectStorageOperator(path=str(tmp_path), **days).execute(context)
+        of_tables, of_files = self.report("loaded"), report(tmp_path, with_people=True)
+        assert of_tables.headlines == of_files.headlines
+        assert of_files.headlines[0]["sessions"] > 0
+        # The one was loaded a moment later than the other.
+        moment = "First loaded completely:.*?</li>"
+        assert re.sub(moment, "", of_tables.html) == re.sub(moment, "", of_files.html)
+
+    def test_tables_without_a_row_give_a_page_that_says_so(self, server: BigQueryServer) -> None:
+        from google.auth.credentials import AnonymousCredentials
+        from google.cloud.bigquery import Client, Table
+
+        from airflow_provider_claude_code.transfers.bigquery import bigquery_schema
+
+        client = Client("demo-proj", AnonymousCredentials())
+        client.create_dataset("empty")
+        for table in (*DATA_TABLES.values(), LOADS):
+            client.create_table(Table(f"demo-proj.empty.claude_code_{table.name}", bigquery_schema(table)))
+        made = self.report("empty")
+        assert made.headlines == []
+        assert "No day has been loaded yet" in made.html

@@ -181,7 +181,7 @@ def _tiles(organization: Organization) -> str:
         if written is dollars and now[name] is None:
             remark = "no record of this kind names a model"
         if change:
-            remark = f"({written(before[name])} before)"
+            remark = f"({written(before[name])}\u00a0before)"
         detail = f"<strong>{_html(change)}</strong> {_html(remark)}" if change else _html(remark)
         tiles.append(
             f'<div><dt>{_html(label)}</dt><dd class="value">{_html(value)}</dd><dd class="change">{detail}</dd></div>'
@@ -253,7 +253,10 @@ def _adoption(key: str, organization: Organization, settings: Settings) -> str:
         organization,
         "Active people",
         (
-            ("On the day (mean of a week)", lambda members: _mean(members, "daily_active_people")),
+            (
+                "On a day (mean)" if _is_by_week(organization) else "On the day",
+                lambda members: _mean(members, "daily_active_people"),
+            ),
             ("In 7 days", lambda members: number(members[-1]["weekly_active_people"])),
             ("In 28 days", lambda members: number(members[-1]["monthly_active_people"])),
             ("Days loaded of 28", lambda members: number(members[-1]["days_loaded_28"])),
@@ -829,7 +832,7 @@ def _day_table(
     organization: Organization, caption: str, columns: Sequence[tuple[str, Callable[[Sequence[Row]], str]]]
 ) -> str:
     """Write a row per day, or per week (Monday to Sunday) when there are many days."""
-    by_week = len(organization.days) > _MOST_DAYS_BY_DAY
+    by_week = _is_by_week(organization)
     groups: dict[Any, list[date]] = {}
     for value in organization.days:
         groups.setdefault(value.isocalendar()[:2] if by_week else value, []).append(value)
@@ -844,6 +847,10 @@ def _day_table(
         rows.append((period(days[0], days[-1]), state, *cells))
     heading = ("Week", "Days loaded") if by_week else ("Day", "Loaded")
     return _table(caption, (*heading, *(column for column, _write in columns)), rows)
+
+
+def _is_by_week(organization: Organization) -> bool:
+    return len(organization.days) > _MOST_DAYS_BY_DAY
 
 
 def _summing(name: str) -> Callable[[Sequence[Row]], str]:
