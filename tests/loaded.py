@@ -90,7 +90,7 @@ HOSTILE = (
     "<script>alert(1)</script>",
     "</title></style></svg><img src=x onerror=alert(1)>",
     "\"'><a href='https://example.org/'>x</a>",
-    "$x^2$ \\frac $",
+    "$x^2$ $\\frac$",
     "two\nlines\tand\x00nul",
     "x" * 500,
     "\u202egnp.exe\u2066",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from datetime import UTC, date, datetime, timedelta
+from importlib import resources
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ pytest.importorskip("sqlglot", reason="the extra `report` is not installed")
 from playwright.sync_api import Browser, Page, expect
 
 from airflow_provider_claude_code.analytics.models import Settings
-from airflow_provider_claude_code.analytics.report import make_report
+from airflow_provider_claude_code.analytics.report import charts, make_report
 from airflow_provider_claude_code.sandbox.organization import Organization
 from tests.e2e.browser import CHROMIUM, SCREENSHOTS, chromium
 from tests.loaded import put_day, put_days, put_hostile_days, source
@@ -176,12 +177,33 @@ class TestOnAScreen:
         assert seen.complaints == []
 
     def test_charts_have_a_name_and_hide_what_they_are_made_of(self, seen: Seen) -> None:
-        charts = seen.page.get_by_role("img")
+        drawings = seen.page.get_by_role("img")
         # The narrow or the wide one of each.
-        assert charts.count() == seen.page.locator("figure").count() > 4
-        for chart in charts.all():
+        assert drawings.count() == seen.page.locator("figure").count() > 4
+        for chart in drawings.all():
             expect(chart).to_have_accessible_name(re.compile(r"^\w.{40,}", re.DOTALL))
         assert seen.page.locator("svg > :not([aria-hidden=true])").count() == 0
+
+
+class TestLargeNumbers:
+    @pytest.mark.parametrize("width", WIDTHS)
+    def test_the_ends_of_lines_and_the_axis_have_room_for_them(
+        self, browser: Browser, tmp_path: Path, width: int
+    ) -> None:
+        days = [LAST - timedelta(days=number) for number in range(400, -1, -1)]
+        whole = [True] * len(days)
+        lines = [
+            charts.Line(f"{number} days", [1_234_567.0 - number] * len(days), whole, charts.FIRST_COLOUR, 2)
+            for number in (1, 7, 28)
+        ]
+        drawing = charts.line_chart("key", "label", days, [""] * len(days), lines)
+        style = (resources.files(charts.__package__) / "style.css").read_text(encoding="utf-8")
+        page = tmp_path / "page.html"
+        page.write_text(f'<style>{style}</style><main><div class="card">{drawing}</div></main>', encoding="utf-8")
+        seen = Seen(browser, page, width)
+        assert seen.page.get_by_text("28 days 1,234,539").locator("visible=true").count() == 1
+        assert seen.page.evaluate(UNREADABLE) == []
+        seen.context.close()
 
 
 class TestColours:

@@ -67,6 +67,8 @@ _STYLE: Any = {
 }
 _ROW = 38
 """Height of a bar with its text."""
+_COLUMN = 7
+"""Width that is kept for a character, which is what wide fonts need."""
 
 # Widths of the drawings in CSS pixels, for pages above and below 720 pixels.
 _WIDTHS = {"wide": 760, "narrow": 350}
@@ -120,11 +122,18 @@ def line_chart(key: str, label: str, days: Sequence[date], shaded: Sequence[str]
     """
     highest = max((value for line in lines for value in line.values if value is not None), default=0)
 
+    ends = []
+    for line in lines:
+        known = [value for value in line.values if value is not None]
+        if known:
+            ends.append((known[-1], f"{line.name} {known[-1]:,.0f}", line.colour))
+    longest = max((len(name) for _value, name, _colour in ends), default=0)
+
     def draw(width: float) -> Figure:
-        figure, axes = _time_axes(width, 270, days, shaded, highest, right=88)
+        figure, axes = _time_axes(width, 270, days, shaded, highest, right=14 + _COLUMN * longest)
         for line in lines:
             _draw_line(axes, line)
-        _name_ends(axes, lines)
+        _name_ends(axes, ends)
         return figure
 
     return _drawn(key, label, _WIDTHS, draw)
@@ -183,7 +192,7 @@ def bar_chart(key: str, label: str, bars: Sequence[Bar], colour: str, *, of_whol
         axes.set_ylim(height, 0)
         for position, bar in enumerate(bars):
             top = position * _ROW
-            columns = int((width - 7 * len(bar.value) - 16) / 7)
+            columns = int((width - 16) / _COLUMN) - len(bar.value)
             axes.text(0, top + 14, shortened(bar.name, columns), va="baseline", color=_INK)
             axes.text(width, top + 14, bar.value, va="baseline", ha="right", color=_INK)
             if of_whole:
@@ -220,7 +229,7 @@ def _time_axes(
     axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _position: short_number(value)))
     axes.grid(axis="y")
     ticks = _ticks(days, most=max(2, int((width - left - right) / 52)))
-    axes.set_xticks(ticks, [in_words(days[tick], year=False) for tick in ticks])
+    axes.set_xticks(ticks, [_tick_name(days[tick], is_rough=len(days) > 120) for tick in ticks])
     pixels_per_day = (width - left - right) / len(days)
     for first, last in _runs(shaded):
         axes.axvspan(first - 0.5, last + 0.5, facecolor=_SHADE, edgecolor=_HATCH, hatch="////", linewidth=0, zorder=0.5)
@@ -261,19 +270,14 @@ def _draw_line(axes: Axes, line: Line) -> None:
         )
 
 
-def _name_ends(axes: Axes, lines: Sequence[Line]) -> None:
-    """Write each line's name at its end, the names apart from each other."""
+def _name_ends(axes: Axes, ends: Sequence[tuple[float, str, str]]) -> None:
+    """Write names beside the last values of lines, apart from each other."""
     height = axes.bbox.height
     highest = axes.get_ylim()[1]
-    ends = []
-    for line in lines:
-        known = [value for value in line.values if value is not None]
-        if known:
-            ends.append((known[-1] / highest * height, f"{line.name} {known[-1]:,.0f}", line.colour))
     lowest = 4.0
     placed = []
-    for position, name, colour in sorted(ends):
-        lowest = max(lowest, position)
+    for value, name, colour in sorted(ends):
+        lowest = max(lowest, value / highest * height)
         placed.append((lowest, name, colour))
         lowest += 16
     overflow = max(0.0, lowest - 16 - height)
@@ -298,6 +302,11 @@ def _ticks(days: Sequence[date], most: int) -> list[int]:
         return firsts[::step]
     step = next(step for step in (1, 2, 3, 7, 14, 28, 56, 112) if len(days) / step <= most)
     return list(range(0, len(days), step))
+
+
+def _tick_name(value: date, *, is_rough: bool) -> str:
+    """Return a day in a few letters; in a long period a January says of which year."""
+    return f"Jan {value.year}" if is_rough and value.month == 1 else in_words(value, year=False)
 
 
 def _runs(words: Sequence[str]) -> list[tuple[int, int]]:

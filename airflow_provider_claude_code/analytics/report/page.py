@@ -106,7 +106,7 @@ def _organization(position: int, organization: Organization, settings: Settings)
         parts = [
             _loaded_and_compared(organization, settings),
             _tiles(organization),
-            _adoption(key, organization),
+            _adoption(key, organization, settings),
             _acceptance(key, organization, settings),
             _cost(key, organization, settings),
             _output(key, organization),
@@ -211,7 +211,7 @@ def _signed(value: float) -> str:
     return "\u00b10.0" if text[1:] == "0.0" else text
 
 
-def _adoption(key: str, organization: Organization) -> str:
+def _adoption(key: str, organization: Organization, settings: Settings) -> str:
     days, rows = (
         list(organization.days),
         [row if row and row["is_loaded"] else None for row in organization.days.values()],
@@ -245,10 +245,10 @@ def _adoption(key: str, organization: Organization) -> str:
             charts.Line("1 day", values("daily_active_people"), [bool(row) for row in rows], charts.THIRD_COLOUR, 1.2),
         ],
     )
-    note = (
-        "Each line counts people who were active on the day or on any of the 7 or 28 days that end with it. Dotted: "
-        "not all of these days are loaded, so the count is too low. Shaded days are not loaded, or incomplete."
-    )
+    note = "Each line counts people who were active on the day or on any of the 7 or 28 days that end with it."
+    if any(row and row["days_loaded_28"] < 28 for row in rows):
+        note += " Dotted: not all of these days are loaded, so the count is too low."
+    note += _shading(organization)
     table = _day_table(
         organization,
         "Active people",
@@ -265,7 +265,7 @@ def _adoption(key: str, organization: Organization) -> str:
         _fact("A mean of", f"{number(mean, 1)} people were active on a loaded day."),
         *_comings_and_goings(organization, last),
     ]
-    return _card("Adoption", figure, _list(facts), _where(organization))
+    return _card("Adoption", figure, _list(facts), _where(organization, settings))
 
 
 def _comings_and_goings(organization: Organization, last: Row) -> list[str]:
@@ -317,7 +317,7 @@ _DIMENSIONS = {
 }
 
 
-def _where(organization: Organization) -> str:
+def _where(organization: Organization, settings: Settings) -> str:
     tables = []
     for dimension, heading in _DIMENSIONS.items():
         rows = folded(organization.shares.get(dimension, []), "value", _MOST_BARS, ("sessions",))
@@ -343,7 +343,12 @@ def _where(organization: Organization) -> str:
         return ""
     note = (
         "Sums over the period; sessions of API keys are not in them. A person who uses two terminals is in two rows. "
-        f"{SMALL_GROUPS}: sessions on days on which too few people shared a value to show it."
+        + _folding(
+            settings,
+            [row for rows in organization.shares.values() for row in rows],
+            "value",
+            "sessions on days on which fewer than {size} people shared a value",
+        )
     )
     # The first is the longest.
     columns = f"<div>{tables[0]}</div><div>{''.join(tables[1:])}</div>"
@@ -385,7 +390,8 @@ def _acceptance(key: str, organization: Organization, settings: Settings) -> str
             for row in tools
         ],
     )
-    note = f"The tool that offered most comes first. {_folding(settings, 'tools')}"
+    folding = _folding(settings, tools, "tool_name", "tools of fewer than {size} people on a day")
+    note = f"The tool that offered most comes first. {folding}"
     return _card("Acceptance by tool", _figure("Accepted of offered actions", f"{message} {note}", chart, table))
 
 
@@ -452,7 +458,9 @@ def _cost(key: str, organization: Organization, settings: Settings) -> str:
         _paragraph("These are two different things, and must not be added up.", "note"),
         shown,
         _details("Table: cost and tokens by model", table) if organization.models else "",
-        _paragraph(_folding(settings, "models"), "note"),
+        _paragraph(
+            _folding(settings, organization.models, "model", "models of fewer than {size} people on a day"), "note"
+        ),
     )
 
 
@@ -520,7 +528,7 @@ def _output(key: str, organization: Organization) -> str:
         "Lines, commits and pull requests",
         [(label, _summing(name)) for label, name in _RESULTS],
     )
-    note = "They measure activity, not its worth. Shaded days are not loaded, and have no column, or are incomplete."
+    note = f"They measure activity, not its worth.{_shading(organization)}"
     return _card("Lines and commits", *figures, _details("Table: lines and commits", table), _paragraph(note, "note"))
 
 
@@ -565,7 +573,7 @@ def _groups(organization: Organization, settings: Settings) -> str:
                 text_columns=(1,),
             )
         )
-        parts.append(_paragraph(_folding(settings, "groups"), "note"))
+        parts.append(_paragraph(_folding(settings, groups, "team", "groups of fewer than {size} people"), "note"))
     return _card("Groups", *parts) + _card("Cost per result", *_ratios(organization))
 
 
@@ -738,11 +746,10 @@ def _caveats(settings: Settings) -> str:
 """
 
 
-def _folding(settings: Settings, what: str) -> str:
-    if settings.min_group_size <= 1:
+def _folding(settings: Settings, rows: Iterable[Row], name: str, what: str) -> str:
+    if all(row[name] != SMALL_GROUPS for row in rows):
         return ""
-    on_a_day = "" if what == "groups" else " on a day"
-    return f"{SMALL_GROUPS}: {what} of fewer than {settings.min_group_size} people{on_a_day}."
+    return f"{SMALL_GROUPS}: {what.format(size=settings.min_group_size)}."
 
 
 # HTML
@@ -854,6 +861,10 @@ def _shaded(organization: Organization) -> list[str]:
         "not loaded" if not (row and row["is_loaded"]) else "" if row["is_complete"] else "incomplete"
         for row in organization.days.values()
     ]
+
+
+def _shading(organization: Organization) -> str:
+    return " Shaded days are not loaded, or incomplete." if any(_shaded(organization)) else ""
 
 
 def _known_dollars(amount: Decimal | None) -> str:
