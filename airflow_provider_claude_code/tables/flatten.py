@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable, Sequence, Set
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import date
 from decimal import ROUND_HALF_EVEN, Context, Decimal
@@ -218,7 +218,7 @@ class Flattener:
 def _unlisted_values(page: FlatPage, currencies: Values) -> list[str]:
     """Name the fields with a value that the reference does not list; of the value nothing is told."""
     shared = dict(zip((column.name for column in SHARED_COLUMNS), page.shared, strict=True))
-    listed: dict[str, tuple[Values, Set[Any]]] = {
+    listed: dict[str, tuple[Values, set[Any]]] = {
         "data[].customer_type": (shared["customer_type"], KNOWN_CUSTOMER_TYPES),
         "data[].subscription_type": (shared["subscription_type"], KNOWN_SUBSCRIPTION_TYPES),
         "data[].model_breakdown[].estimated_cost.currency": (currencies, KNOWN_CURRENCIES),
