@@ -8,12 +8,13 @@ from datetime import date, timedelta
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
-from airflow_provider_claude_code.analytics.models import Settings
 from airflow_provider_claude_code.analytics.report.wording import plain_decimal
-from airflow_provider_claude_code.analytics.sources import Source
 
 if TYPE_CHECKING:
     import pyarrow as pa
+
+    from airflow_provider_claude_code.analytics.models import Settings
+    from airflow_provider_claude_code.analytics.sources import Source
 
 Row = Mapping[str, Any]
 
