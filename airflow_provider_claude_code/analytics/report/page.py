@@ -265,7 +265,7 @@ def _adoption(key: str, organization: Organization, settings: Settings) -> str:
     figure = _figure("Active people", f"{message} {note}", chart, table)
     mean = sum(daily) / len(daily)
     facts = [
-        _fact("A mean of", f"{number(mean, 1)} people were active on a loaded day."),
+        _fact("Mean of the loaded days:", f"{number(mean, 1)} active people"),
         *_comings_and_goings(organization, last),
     ]
     return _card("Adoption", figure, _list(facts), _where(organization, settings))
