@@ -98,6 +98,7 @@ def open_files(
     :param mapping: a CSV or Parquet file of groups: ``actor_type``, ``actor_id``, ``team``, ``cost_centre``,
         ``valid_from``, ``valid_to``.
     :raises ClaudeCodeConfigurationError: there are no such files, or DuckDB or sqlglot is not installed.
+    :raises ClaudeCodeSourceError: the files cannot be read at the moment.
     """
     try:
         import duckdb
@@ -278,8 +279,10 @@ def _typed_errors() -> Iterator[None]:
                 f"{MAPPING_ERROR}: the same actor has two rows for a day, so its cost would count twice. Give each row "
                 "a valid_from and a valid_to (inclusive), so that no two rows of an actor share a day."
             ) from None
-        raise ClaudeCodeConfigurationError(
-            f"The files could not be queried ({type(error).__name__}). Were they all written by this provider?"
+        # A file may have been replaced by a load while it was read, or a store have been out of reach.
+        raise ClaudeCodeSourceError(
+            f"The files could not be queried ({type(error).__name__}); try again. If that does not help: were they all "
+            "written by this provider?"
         ) from None
 
 

@@ -134,7 +134,7 @@ class ClaudeCodeAnalyticsOperator(BigQueryDatasetMixin, BaseOperator):
             return
         root = self._storage_path("path", self.path)
         for table in DATA_TABLES:
-            lineage.add_input_asset(context=root, uri=str(root / table))
+            lineage.add_input_asset(context=root, uri=(root / table).as_uri())
         files = {
             name: self._storage_path(name, file) if file else None
             for name, file in (("roster", roster), ("mapping", mapping))

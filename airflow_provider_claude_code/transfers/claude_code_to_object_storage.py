@@ -51,7 +51,8 @@ class ClaudeCodeToObjectStorageOperator(ClaudeCodeTransferOperator):
 
     def table_uri(self, table: str) -> str:
         """Return the URL of a table's folder."""
-        return str(self._root / table)
+        # Not str(), which puts the Connection's id before the bucket.
+        return (self._root / table).as_uri()
 
     def openlineage_name(self, table: str) -> tuple[str, str]:
         """Return the store and the folder."""

@@ -171,7 +171,8 @@ class ObjectStore:
 
     def url(self, key: str) -> str:
         """Return an object's URL."""
-        return str(self._root / key)
+        # Not str(), which puts the Connection's id before the bucket.
+        return (self._root / key).as_uri()
 
     def _path(self, key: str) -> str:
         return str((self._root / key).path)
