@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
@@ -101,25 +101,25 @@ class History:
         return {**tables, "loads": pa.Table.from_pylist(self.loads, arrow_schema(LOADS))}
 
 
-@contextmanager
-def files_of(tables: Mapping[str, pa.Table], root: Path, settings: Settings) -> Iterator[Source]:
-    """Give tables as a path of files, each day in one of its own."""
-    optional = {}
+def write_files(tables: Mapping[str, pa.Table], root: Path) -> None:
+    """Write tables as they are loaded, each day into a file of its own, and those that users may add beside them."""
     for name, rows in tables.items():
         if name in TABLES_OF_USERS:
             pq.write_table(rows, root / f"{name}.parquet")
-            optional[name] = ObjectStoragePath(f"file://{root}/{name}.parquet")
             continue
         for day in rows["date"].unique():
             folder = root / name / f"dt={day}"
-            folder.mkdir(parents=True, exist_ok=True)
+            folder.mkdir(parents=True)
             pq.write_table(rows.filter(pa.compute.equal(rows["date"], day)), folder / f"{name}.parquet")
-    with open_files(ObjectStoragePath(f"file://{root}"), settings, **optional) as source:
-        yield source
 
 
-def bigquery_of(client: bigquery.Client, dataset: str, tables: Mapping[str, pa.Table], settings: Settings) -> Source:
-    """Give tables as a dataset."""
+def open_written(tables: Mapping[str, pa.Table], root: Path, settings: Settings) -> AbstractContextManager[Source]:
+    path = ObjectStoragePath(f"file://{root}")
+    return open_files(path, settings, **{name: path / f"{name}.parquet" for name in TABLES_OF_USERS if name in tables})
+
+
+def fill_dataset(client: bigquery.Client, dataset: str, tables: Mapping[str, pa.Table]) -> None:
+    """Load tables into a new dataset."""
     client.create_dataset(f"{PROJECT}.{dataset}")
     schemas = {table.name: bigquery_schema(table) for table in TABLES}
     for name, rows in tables.items():
@@ -128,8 +128,11 @@ def bigquery_of(client: bigquery.Client, dataset: str, tables: Mapping[str, pa.T
         file.seek(0)
         config = bigquery.LoadJobConfig(source_format="PARQUET", schema=schemas.get(name))
         client.load_table_from_file(file, f"{PROJECT}.{dataset}.claude_code_{name}", job_config=config).result()
-    optional = {name: f"claude_code_{name}" for name in TABLES_OF_USERS if name in tables}
-    relations = bigquery_relations(PROJECT, dataset, "claude_code_", **optional)
+
+
+def ask_dataset(client: bigquery.Client, dataset: str, tables: Mapping[str, pa.Table], settings: Settings) -> Source:
+    of_users = {name: f"claude_code_{name}" for name in TABLES_OF_USERS if name in tables}
+    relations = bigquery_relations(PROJECT, dataset, "claude_code_", **of_users)
     return BigQuerySource(client, bigquery.DatasetReference(PROJECT, dataset), relations, settings, {})
 
 
@@ -182,14 +185,21 @@ def client() -> Iterator[bigquery.Client]:
 def ask(client: bigquery.Client, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ask]:
     """Put data behind both engines, once."""
     made: dict[Any, Asked] = {}
+    written: dict[Any, tuple[Mapping[str, pa.Table], Path, str]] = {}
     with ExitStack() as stack:
 
         def put(make: Callable[[], Mapping[str, pa.Table]], settings: Settings = DEFAULT) -> Asked:
+            if make not in written:
+                written[make] = make(), tmp_path_factory.mktemp("files"), f"d{len(written)}"
+                tables, root, dataset = written[make]
+                write_files(tables, root)
+                fill_dataset(client, dataset, tables)
             if (make, settings) not in made:
-                tables = make()
-                files = stack.enter_context(files_of(tables, tmp_path_factory.mktemp("files"), settings))
-                dataset = bigquery_of(client, f"d{len(made)}", tables, settings)
-                made[make, settings] = Asked(tables, settings, {"files": files, "bigquery": dataset})
+                tables, root, dataset = written[make]
+                files = stack.enter_context(open_written(tables, root, settings))
+                made[make, settings] = Asked(
+                    tables, settings, {"files": files, "bigquery": ask_dataset(client, dataset, tables, settings)}
+                )
             return made[make, settings]
 
         yield put
@@ -309,6 +319,7 @@ def record(
     added: int = 0,
     removed: int = 0,
     commits: int = 0,
+    pull_requests: int = 0,
     tools: Mapping[str, tuple[int, int]] | None = None,
     models: Iterable[Json] = (),
     **changes: Any,
@@ -323,7 +334,7 @@ def record(
                 "num_sessions": sessions,
                 "lines_of_code": {"added": added, "removed": removed},
                 "commits_by_claude_code": commits,
-                "pull_requests_by_claude_code": 0,
+                "pull_requests_by_claude_code": pull_requests,
             },
             "tool_actions": {
                 name: {"accepted": accepted, "rejected": rejected}
@@ -400,6 +411,23 @@ def corners() -> dict[str, pa.Table]:
         people = [name for name, days in active.items() if number in days]
         history.load("recency", ago(97 - number), [record(name, sessions=1) for name in people])
 
+    history.load("dormant", ago(60), [record("day 40", sessions=1)])
+    history.load("dormant", ago(0), [])
+    roster = [{"actor_id": " DAY 40"}, {"actor_id": "never"}, {"actor_id": None}]
+    roster.append({"actor_id": "Day 27", "valid_from": ago(97 - 20), "valid_to": ago(97 - 30)})
+
+    kinds: list[dict[str, Any]] = [{name: 1} for name in ("sessions", "added", "removed", "commits", "pull_requests")]
+    kinds += [{"tools": {"edit_tool": counts}} for counts in ((1, 0), (0, 1))]
+    kinds += [{"models": [model(0, tokens=[int(kind == n) for n in range(4)])]} for kind in range(4)]
+    people = [record(f"p{number}", **kind) for number, kind in enumerate([*kinds, {}])]
+    history.load("kinds of activity", ago(1), people)
+    both = [
+        record(sessions=1, actor=actor, customer_type=customer_type)
+        for actor in ({"type": "user_actor", "email_address": "ann"}, key("ci"), {"type": "service_actor", "id": "s"})
+        for customer_type in ("api", "subscription")
+    ]
+    history.load("both customer types", ago(1), both)
+
     history.load(
         "odd actors",
         ago(1),
@@ -443,7 +471,11 @@ def corners() -> dict[str, pa.Table]:
         hostile.append(record(address, models=models, tools=dict.fromkeys(HOSTILE, (2, 1))))
         hostile += [record(address, sessions=1, terminal_type=name) for name in HOSTILE]
     history.load("hostile", ago(1), hostile)
-    return {**history.tables(), "mapping": pa.Table.from_pylist(mapping, MAPPING)}
+    return {
+        **history.tables(),
+        "roster": pa.Table.from_pylist(roster, ROSTER),
+        "mapping": pa.Table.from_pylist(mapping, MAPPING),
+    }
 
 
 def pick(row: Mapping[str, Any], expected: Mapping[str, Any]) -> dict[str, Any]:
@@ -463,6 +495,7 @@ def test_a_loaded_empty_day_has_zeros_and_no_ratios(ask: Ask, engine: str) -> No
     state = {**day, "is_loaded": True, "is_complete": True}
     assert activity == {**dict.fromkeys(activity), **state, **dict.fromkeys(zero, 0)}
     loaded = {"days_loaded_7": 4, "days_loaded_28": 4, "days_loaded_57": 4}
+    loaded |= {"eligible_people": 2, "eligible_active_people": 0, "adoption_rate": 0, "idle_seats": 2}
     zero = {"daily_active_people", "weekly_active_people", "monthly_active_people", "mean_daily_active_people"}
     assert adoption == {**dict.fromkeys(adoption), **state, **loaded, **dict.fromkeys(zero, 0)}
     for name in ("adoption_shares", "model_usage_daily", "tool_acceptance"):
@@ -632,6 +665,41 @@ def test_who_is_new_who_returns_and_who_went_quiet_turns_at_exact_days(ask: Ask,
 
 
 @ENGINES
+def test_the_roster_says_who_is_eligible_on_a_day_and_who_of_them_is_idle(ask: Ask, engine: str) -> None:
+    rows = ask(corners).rows(engine, "adoption", organization_id="recency")
+    rows.sort(key=lambda row: row["date"])
+
+    def on(name: str, *numbers: int) -> list[float | None]:
+        return [rows[number][name] for number in numbers]
+
+    assert on("eligible_people", 19, 20, 30, 31) == [2, 3, 3, 2]
+    assert on("eligible_active_people", 26, 27, 30, 31, 40, 67, 68) == [0, 1, 1, 0, 1, 1, 0]
+    assert on("idle_seats", 27, 31, 67, 68) == [2, 2, 1, 2]
+    assert on("adoption_rate", 19, 27, 67, 68) == [0, pytest.approx(1 / 3), 0.5, 0]
+
+
+@ENGINES
+def test_any_kind_of_activity_makes_active_and_none_does_not(ask: Ask, engine: str) -> None:
+    asked, day = ask(corners, UNFOLDED), {"date": ago(1), "organization_id": "kinds of activity"}
+
+    assert asked.row(engine, "daily_activity", **day)["active_people"] == 11
+    assert asked.row(engine, "adoption", **day)["daily_active_people"] == 11
+    shares = asked.rows(engine, "adoption_shares", **day)
+    assert [(row["people"], row["share_of_people"]) for row in shares] == [(11, 1)] * 3
+    assert sum(row["is_active"] for row in asked.rows(engine, "ai_tool_comparison", **day)) == 11
+    months = asked.rows(engine, "people_monthly", organization_id="kinds of activity")
+    assert sorted(row["active_days"] for row in months) == [0, *[1] * 11]
+
+
+@ENGINES
+def test_who_has_both_customer_types_is_counted_once(ask: Ask, engine: str) -> None:
+    asked, day = ask(corners), {"date": ago(1), "organization_id": "both customer types"}
+
+    expected = {"active_people": 1, "active_keys": 1, "active_others": 1, "sessions": 6}
+    assert pick(asked.row(engine, "daily_activity", **day), expected) == expected
+
+
+@ENGINES
 def test_people_are_told_apart_by_their_address_whatever_its_case(ask: Ask, engine: str) -> None:
     asked, day = ask(corners), {"date": ago(1), "organization_id": "odd actors"}
 
@@ -793,9 +861,12 @@ def test_a_mapping_whose_rows_overlap_is_refused(
     tables = one_person(*OVERLAPS[overlap], mapped("cat", "a", "1"))
     with ExitStack() as stack:
         if engine == "files":
-            source = stack.enter_context(files_of(tables, tmp_path, DEFAULT))
+            write_files(tables, tmp_path)
+            source = stack.enter_context(open_written(tables, tmp_path, DEFAULT))
         else:
-            source = bigquery_of(client, f"overlap_{list(OVERLAPS).index(overlap)}", tables, DEFAULT)
+            dataset = f"overlap_{list(OVERLAPS).index(overlap)}"
+            fill_dataset(client, dataset, tables)
+            source = ask_dataset(client, dataset, tables, DEFAULT)
 
         with pytest.raises(ClaudeCodeError, match="Rows of the mapping overlap"):
             source.read("cost_allocation")
@@ -814,7 +885,7 @@ def test_a_view_refuses_a_mapping_whose_rows_overlap_whatever_is_selected(
     client: bigquery.Client, selected: str
 ) -> None:
     dataset = f"view_{len(list(client.list_datasets()))}"
-    bigquery_of(client, dataset, one_person(*OVERLAPS["doubled"]), DEFAULT)
+    fill_dataset(client, dataset, one_person(*OVERLAPS["doubled"]))
     relations = bigquery_relations(PROJECT, dataset, "claude_code_", mapping="claude_code_mapping")
     view = bigquery.Table(f"{PROJECT}.{dataset}.view")
     view.view_query = render("cost_allocation", relations, DEFAULT)
@@ -873,24 +944,32 @@ def without(rows: pa.Table, day: date) -> pa.Table:
 
 
 def torn_days() -> dict[str, pa.Table]:
-    """Load the same day five times over, and tear all but the first one."""
+    """Load the same day several times over, and tear some."""
     history = History()
     tools = {"edit_tool": (3, 1)}
-    both = [model(100), model(50, currency="EUR")]
     rows = [record("ann", tools=tools, models=[model(100)]), record("bob", sessions=1, tools=tools, models=[model(1)])]
-    rows.append(record("cat", sessions=1, models=[model(200), model(300)]))
-    for number in (0, 1, 2, 3, 4, 5):
-        history.load("acme", ago(number), [*rows[:2], record("cat", models=both)] if number == 5 else rows)
+    rows += [record("cat", sessions=1, models=[model(200), model(300)]), record("dan", sessions=1)]
+    both_currencies = [record(models=[model(100), model(50, currency="EUR")]), record("dan", sessions=1)]
+    for number in range(7):
+        history.load("acme", ago(number), both_currencies if number == 6 else rows)
     tables = history.tables()
     torn = History()
-    torn.load("acme", ago(3), [*rows[:2], record("cat", sessions=1, models=[model(200)])])
-    torn.load("acme", ago(2), [*rows[:2], record("cat", sessions=1, models=[model(200), model("300.5")])])
+    torn.load("acme", ago(3), [*rows[:2], record("cat", models=[model(200)])])
+    torn.load("acme", ago(2), [*rows[:2], record("cat", models=[model(200), model("300.5")])])
     torn.load("acme", ago(1), [record("ann", tools={"edit_tool": (3, 2)}), rows[1]])
-    for name, number in (("model_usage", 3), ("model_usage", 2), ("tool_usage", 1)):
+    torn.load("acme", ago(0), [*rows[:2], record("cat", models=[model(200), model(300, tokens=(2, 2, 3, 4))])])
+    for name, number in (("model_usage", 3), ("model_usage", 2), ("tool_usage", 1), ("model_usage", 0)):
         tables[name] = pa.concat_tables([without(tables[name], ago(number)), torn.days["acme", ago(number)][name]])
-    # The last day was published in part: the load is not remembered.
-    tables["loads"] = without(tables["loads"], ago(0))
-    tables["model_usage"] = without(tables["model_usage"], ago(0))
+    # Of one day only usage is there, and of another only usage was ever asked for.
+    for name in ("model_usage", "tool_usage"):
+        tables[name] = without(without(tables[name], ago(4)), ago(5))
+    asked_for = pa.compute.or_(
+        pa.compute.not_equal(tables["loads"]["date"], ago(5)), pa.compute.equal(tables["loads"]["table_name"], "usage")
+    )
+    tables["loads"] = tables["loads"].filter(asked_for)
+    # The first load of a day was killed before it was remembered.
+    torn.load("acme", ago(7), rows)
+    tables["usage"] = pa.concat_tables([tables["usage"], torn.days["acme", ago(7)]["usage"]])
     return tables
 
 
@@ -898,24 +977,59 @@ def torn_days() -> dict[str, pa.Table]:
 def test_days_whose_tables_contradict_each_other_or_loads_are_found(ask: Ask, engine: str) -> None:
     rows = ask(torn_days).rows(engine, "data_quality", check_name="sums")
 
-    assert {(row["date"], row["organization_id"], row["table_name"]) for row in rows} == {
-        (ago(3), None, "model_usage"),
-        (ago(3), "acme", "model_usage"),
-        (ago(2), "acme", "model_usage"),
-        (ago(1), "acme", "tool_usage"),
-        (ago(0), None, "usage"),
-        (ago(0), None, "tool_usage"),
+    found = {
+        # In files amounts have all their places.
+        (row["date"], row["organization_id"], row["table_name"], re.sub(r"\.0+\b|(?<=\.5)0+\b", "", row["finding"]))
+        for row in rows
     }
-    # In files amounts have all their places.
-    findings = {re.sub(r"\.0+\b|(?<=\.5)0+\b", "", row["finding"]) for row in rows}
-    assert findings == {
-        "loads remembers 4 rows, and the table holds 3.",
-        "usage says 4 model entries, 40 tokens and 601 cents; model_usage says 3, 30 and 301.",
-        "usage says 4 model entries, 40 tokens and 601 cents; model_usage says 4, 40 and 601.5.",
-        "usage says 6 accepted and 2 rejected actions; tool_usage says 6 and 3.",
-        "loads remembers 0 rows, and the table holds 3.",
-        "loads remembers 0 rows, and the table holds 2.",
+    usage = "usage says 4 model entries, 40 tokens and 601 cents; model_usage says"
+    assert found == {
+        (ago(7), None, "usage", "loads remembers 0 rows, and the table holds 4."),
+        (ago(4), None, "model_usage", "loads remembers 4 rows, and the table holds 0."),
+        (ago(4), "acme", "model_usage", f"{usage} 0, 0 and 0."),
+        (ago(4), None, "tool_usage", "loads remembers 2 rows, and the table holds 0."),
+        (ago(4), "acme", "tool_usage", "usage says 6 accepted and 2 rejected actions; tool_usage says 0 and 0."),
+        (ago(3), None, "model_usage", "loads remembers 4 rows, and the table holds 3."),
+        (ago(3), "acme", "model_usage", f"{usage} 3, 30 and 301."),
+        (ago(2), "acme", "model_usage", f"{usage} 4, 40 and 601.5."),
+        (ago(1), "acme", "tool_usage", "usage says 6 accepted and 2 rejected actions; tool_usage says 6 and 3."),
+        (ago(0), "acme", "model_usage", f"{usage} 4, 41 and 601."),
     }
+
+
+def hours_since(day: date) -> float:
+    return (datetime.now(UTC) - datetime.combine(day + timedelta(days=1), time(), UTC)) / timedelta(hours=1)
+
+
+@ENGINES
+@pytest.mark.parametrize(("margin", "stale"), [(-0.01, True), (0.1, False)])
+def test_data_is_stale_from_max_age_hours_on(ask: Ask, engine: str, margin: float, stale: bool) -> None:
+    asked = ask(united_organizations, Settings(max_age_hours=hours_since(ago(1)) + margin))
+
+    rows = asked.rows(engine, "data_quality", check_name="freshness", organization_id="parent")
+
+    assert [row["date"] for row in rows] == [ago(1)] * stale
+
+
+def corners_of_a_month() -> dict[str, pa.Table]:
+    """Leave out what was before the first day that is read."""
+    return {
+        name: rows.filter(pa.compute.greater_equal(rows["date"], MONTH)) if "date" in rows.column_names else rows
+        for name, rows in corners().items()
+    }
+
+
+@ENGINES
+@pytest.mark.parametrize("name", models())
+def test_days_before_since_are_not_read(ask: Ask, engine: str, name: str) -> None:
+    columns = [column for column in models()[name].columns if column != "finding"]
+
+    found, expected = (
+        [{column: row[column] for column in columns} for row in asked.rows(engine, name)]
+        for asked in (ask(corners, Settings(since=MONTH)), ask(corners_of_a_month))
+    )
+
+    assert_same(found, expected, columns)
 
 
 DATA = {
