@@ -216,13 +216,22 @@ def corners() -> dict[str, pa.Table]:
     kinds: list[dict[str, Any]] = [{name: 1} for name in ("sessions", "added", "removed", "commits", "pull_requests")]
     kinds += [{"tools": {"edit_tool": counts}} for counts in ((1, 0), (0, 1))]
     kinds += [{"models": [model(0, tokens=[int(kind == n) for n in range(4)])]} for kind in range(4)]
-    people = [record(f"p{number}", **kind) for number, kind in enumerate([*kinds, {}])]
+    # What costs something without a token is no activity, nor is a tool that offers nothing.
+    kinds += [
+        {},
+        {"models": [model(5, tokens=(0, 0, 0, 0)), model(0, tokens=(0, 0, 0, 0))]},
+        {"tools": {"new": (0, 0)}},
+    ]
+    people = [record(f"p{number}", **kind) for number, kind in enumerate(kinds)]
+    people += [record(actor=key("idle"), tools={"new": (0, 0)}), record(actor=key("no"), tools={"new": (0, 1)})]
     history.load("kinds of activity", ago(1), people)
+    work = {"added": 3, "tools": {"edit_tool": (2, 1)}, "models": [model(100), model(7, currency="EUR")]}
     both = [
-        record(sessions=1, actor=actor, customer_type=customer_type)
+        record(sessions=1, actor=actor, customer_type=customer_type, **work)
         for actor in ({"type": "user_actor", "email_address": "ann"}, key("ci"), {"type": "service_actor", "id": "s"})
         for customer_type in ("api", "subscription")
     ]
+    both.append(record("ann", customer_type="marketplace"))
     history.load("both customer types", ago(1), both)
 
     history.load(
@@ -231,8 +240,9 @@ def corners() -> dict[str, pa.Table]:
         [
             record(None, sessions=1, terminal_type="tmux"),
             record(None, sessions=1),
-            record(" Ann@x", sessions=1),
-            record("ann@X", sessions=1),
+            record(" Ann@x", sessions=1, tools={"new": (1, 0)}, models=[model(0, name="Claude-OPUS-9")]),
+            record("ann@X", sessions=1, tools={"new": (1, 0)}, models=[model(0, name="Claude-OPUS-9")]),
+            record("ann@X", models=[model(0, name=name) for name in ("SONNET", "HAIKU")]),
             record(actor=key("Ann@x"), sessions=1),
             record(actor={"type": "service_actor", "id": "S1"}, sessions=1),
             record("bob", sessions=4, customer_type="marketplace", models=[model(700)]),

@@ -395,22 +395,58 @@ def test_any_kind_of_activity_makes_active_and_none_does_not(ask: Ask, engine: s
     assert [(row["people"], row["share_of_people"]) for row in shares] == [(11, 1)] * 3
     assert sum(row["is_active"] for row in asked.rows(engine, "ai_tool_comparison", **day)) == 11
     months = asked.rows(engine, "people_monthly", organization_id="kinds of activity")
-    assert sorted(row["active_days"] for row in months) == [0, *[1] * 11]
+    assert sorted(row["active_days"] for row in months) == [0, 0, 0, 0, *[1] * 12]
+
+
+@ENGINES
+def test_a_tool_is_used_by_those_whom_it_offers_something(ask: Ask, engine: str) -> None:
+    asked = ask(corners, UNFOLDED)
+
+    rows = asked.rows(engine, "tool_acceptance", organization_id="kinds of activity", tool_name="new")
+    odd = asked.row(engine, "tool_acceptance", organization_id="odd actors", tool_name="new")
+
+    assert [(row["people"], row["keys"], row["offered"]) for row in rows] == [(0, 1, 1)]
+    assert (odd["people"], odd["keys"], odd["offered"], odd["acceptance_rate"]) == (1, 0, 2, 1)
+
+
+@ENGINES
+def test_a_models_family_is_in_its_name_in_any_case(ask: Ask, engine: str) -> None:
+    rows = ask(corners, UNFOLDED).rows(engine, "model_usage_daily", organization_id="odd actors", date=ago(1))
+
+    assert {row["model"]: (row["model_family"], row["people"], row["entries"]) for row in rows} == {
+        "Claude-OPUS-9": ("opus", 1, 2),
+        "SONNET": ("sonnet", 1, 1),
+        "HAIKU": ("haiku", 1, 1),
+        MODEL: ("sonnet", 1, 1),
+    }
 
 
 @ENGINES
 def test_who_has_both_customer_types_is_counted_once(ask: Ask, engine: str) -> None:
     asked, day = ask(corners), {"date": ago(1), "organization_id": "both customer types"}
 
-    expected = {"active_people": 1, "active_keys": 1, "active_others": 1, "sessions": 6}
+    expected = {"active_people": 1, "active_keys": 1, "active_others": 1, "sessions": 6, "lines_added": 18}
+    expected |= {"api_cost_usd": 3, "subscription_value_usd": 3, "other_cost_entries": 6}
     assert pick(asked.row(engine, "daily_activity", **day), expected) == expected
+    expected = {
+        "person": "ann",
+        "is_active": True,
+        "suggestions_offered": 6,
+        "suggestions_accepted": 4,
+        "lines_added": 6,
+    }
+    expected |= {"api_cost_usd": 1, "subscription_value_usd": 1, "other_cost_entries": 2}
+    assert pick(asked.row(engine, "ai_tool_comparison", **day), expected) == expected
+    expected = {"active_days": 1, "sessions": 2, "other_cost_entries": 2}
+    month = asked.row(engine, "people_monthly", organization_id="both customer types", actor_id="ann")
+    assert pick(month, expected) == expected
 
 
 @ENGINES
 def test_people_are_told_apart_by_their_address_whatever_its_case(ask: Ask, engine: str) -> None:
     asked, day = ask(corners), {"date": ago(1), "organization_id": "odd actors"}
 
-    expected = {"active_people": 3, "active_keys": 1, "active_others": 1, "sessions": 10, "api_cost_usd": None}
+    expected = {"active_people": 3, "active_keys": 1, "active_others": 1, "sessions": 10, "api_cost_usd": 0}
     expected |= {"subscription_value_usd": None, "other_cost_entries": 1}
     assert pick(asked.row(engine, "daily_activity", **day), expected) == expected
     people = asked.rows(engine, "people_monthly", organization_id="odd actors")
