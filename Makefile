@@ -1,6 +1,8 @@
 # `make demo` and `make test` set up everything they need in .venv, with uv when there is one.
 PYTHON ?= python3
 BIN := .venv/bin
+# uv does not compile what it installs: each of an Airflow's many processes would do so with all that it imports.
+unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
 .PHONY: help install demo demo-bigquery test fuzz e2e bench audit lint lock docs faults clean
@@ -31,7 +33,7 @@ demo-bigquery: install ## the same for a week into a local stand-in for BigQuery
 	@$(BIN)/python -m tests.servers.demo example_dags/claude_code_to_bigquery.py .demo/bigquery
 
 test: install ## run the unit and integration tests
-	@$(BIN)/python -m pytest
+	@$(BIN)/python -m pytest --numprocesses=logical --dist=worksteal
 
 fuzz: install ## try many more damaged and whole pages than the tests do, and count them (10 minutes)
 	@HYPOTHESIS_PROFILE=fuzz $(BIN)/python -m pytest tests/unit/test_fuzz.py --hypothesis-show-statistics

@@ -22,6 +22,7 @@ NAMES = (
     "waiting",
     "year",
     "task_overhead",
+    "report",
 )
 RESULTS = Path(__file__).with_name("RESULTS.md")
 NOTES = Path(__file__).with_name("NOTES.md")

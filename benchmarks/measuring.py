@@ -33,6 +33,7 @@ LIBRARIES = (
         "pandas",
         "dlt",
         "duckdb",
+        "matplotlib",
     ),
     *("google-cloud-bigquery", "google-cloud-storage"),
 )

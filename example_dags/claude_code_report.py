@@ -46,7 +46,7 @@ with DAG(
             subject="Claude Code from {{ ti.xcom_pull('make_report')['first_day'] }}"
             " to {{ ti.xcom_pull('make_report')['last_day'] }}",
             html_content="The report is attached; open it in a browser.",
-            # The file itself, which is in a directory that this worker sees, too.
-            files=[REPORT_PATH],
+            # A local file. Airflow would take a value that ends with .html for a template to be read.
+            files=["{{ ti.xcom_pull('make_report')['report'].removeprefix('file://') }}"],
         )
         make_report >> send_report

@@ -33,10 +33,10 @@ WITH mapping AS (
   -- Who has no id cannot be mapped.
   WHERE actor_id IS NOT NULL
 ),
-overlaps AS (
-  SELECT COUNTIF(COALESCE(overlaps, FALSE)) AS row_count
+conflicts AS (
+  SELECT COUNTIF(COALESCE(is_conflict, FALSE)) AS row_count
   FROM (
-    SELECT valid_from <= LAG(valid_to) OVER (PARTITION BY actor_type, actor ORDER BY valid_from, valid_to) AS overlaps
+    SELECT valid_from <= LAG(valid_to) OVER (PARTITION BY actor_type, actor ORDER BY valid_from, valid_to) AS is_conflict
     FROM mapping
   )
 ),
@@ -63,12 +63,12 @@ usage AS (
   FROM `claude_code.actor_days` AS days
   JOIN `claude_code.months` AS months
     ON months.organization_id = days.organization_id AND days.date BETWEEN months.month AND months.last_date
-  CROSS JOIN overlaps
+  CROSS JOIN conflicts
   LEFT JOIN mapping
     ON mapping.actor_type = days.actor_type AND mapping.actor = days.actor
     AND days.date BETWEEN mapping.valid_from AND mapping.valid_to
   WHERE IF(
-    overlaps.row_count > 0,
+    conflicts.row_count > 0,
     ERROR('Rows of the mapping overlap: the same actor has two rows for a day, so its cost would count twice.'),
     TRUE
   )

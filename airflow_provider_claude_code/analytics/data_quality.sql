@@ -151,8 +151,8 @@ SELECT
   'mapping', CAST(NULL AS DATE), CAST(NULL AS STRING), 'mapping',
   CONCAT(CAST(COUNT(*) AS STRING), ' rows overlap with another row of the same actor.')
 FROM (
-  SELECT valid_from <= LAG(valid_to) OVER (PARTITION BY actor_type, actor ORDER BY valid_from, valid_to) AS overlaps
+  SELECT valid_from <= LAG(valid_to) OVER (PARTITION BY actor_type, actor ORDER BY valid_from, valid_to) AS is_conflict
   FROM mapping
 )
-WHERE overlaps
+WHERE is_conflict
 HAVING COUNT(*) > 0

@@ -24,8 +24,13 @@ TABLES = (*DATA_TABLES, LOADS.name)
 
 MAPPING_ERROR = "Rows of the mapping overlap"
 _DAY_FILE = re.compile(r"(\w+)/dt=([0-9-]{10})/[^/]+\.parquet")
-# DuckDB would fetch extensions that it takes for useful.
-_CONFIG = {"autoinstall_known_extensions": "false", "autoload_known_extensions": "false"}
+_CONFIG: dict[str, str | bool | int | float | list[str]] = {
+    # A worker has other tasks as well; the rest goes to disk.
+    "memory_limit": "512MB",
+    # DuckDB would fetch extensions that it takes for useful.
+    "autoinstall_known_extensions": False,
+    "autoload_known_extensions": False,
+}
 # Read by many queries of a session, so they are computed once.
 _COMPUTED_ONCE = ("days", "actor_days")
 
@@ -66,7 +71,7 @@ class FileSource:
         """Run a query."""
         relations = self._relations
         if by_period:
-            relations = relations | {"months": f"({render('periods', relations, self._settings)})"}
+            relations = {**relations, "months": f"({render('periods', relations, self._settings)})"}
         with _typed_errors():
             return _typed_as_in_bigquery(self._database.sql(self._translated(name, relations)).to_arrow_table())
 
@@ -101,11 +106,8 @@ def open_files(
         raise ClaudeCodeConfigurationError(
             f"{error.name} is not installed: pip install 'airflow-provider-claude-code[report]'."
         ) from None
-    # What does not fit into memory goes to files, which name people.
-    with (
-        spool_directory() as directory,
-        duckdb.connect(config=_CONFIG | {"temp_directory": str(directory)}) as database,
-    ):
+    # In a file, so that what is computed once need not stay in memory. It names people, and goes when the task ends.
+    with spool_directory() as directory, duckdb.connect(directory / "usage.duckdb", config=_CONFIG) as database:
         database.execute("SET TimeZone = 'UTC'")
         database.execute("CREATE SCHEMA claude_code")
         _create_tables(database, root, settings)

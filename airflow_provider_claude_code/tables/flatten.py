@@ -198,15 +198,7 @@ class Flattener:
         totals.billionths_of_all_currencies += sum(cents)
         totals.currencies.update(currencies)
         totals.unknown_names.update(set(tools[0]).difference(KNOWN_TOOLS))
-        # Of a value that the reference does not list only the field is named.
-        shared = dict(zip((column.name for column in SHARED_COLUMNS), page.shared, strict=True))
-        for field_name, values, known in (
-            ("data[].customer_type", shared["customer_type"], KNOWN_CUSTOMER_TYPES),
-            ("data[].subscription_type", shared["subscription_type"], KNOWN_SUBSCRIPTION_TYPES),
-            ("data[].model_breakdown[].estimated_cost.currency", currencies, KNOWN_CURRENCIES),
-        ):
-            if not known.issuperset(values):
-                totals.unknown_names.add(field_name)
+        totals.unknown_names.update(_unlisted_values(page, currencies))
 
         *sums, record_cents, _ = usage[_SUMMED]
         largest = max(max(filter(None, column), default=0) for column in sums)
@@ -221,6 +213,17 @@ class Flattener:
         return ClaudeCodeResponseError(
             f"The Claude Code usage of {self._day} holds {problem}, so nothing of it is published."
         )
+
+
+def _unlisted_values(page: FlatPage, currencies: Values) -> list[str]:
+    """Name the fields with a value that the reference does not list; of the value nothing is told."""
+    shared = dict(zip((column.name for column in SHARED_COLUMNS), page.shared, strict=True))
+    listed: dict[str, tuple[Values, set[Any]]] = {
+        "data[].customer_type": (shared["customer_type"], KNOWN_CUSTOMER_TYPES),
+        "data[].subscription_type": (shared["subscription_type"], KNOWN_SUBSCRIPTION_TYPES),
+        "data[].model_breakdown[].estimated_cost.currency": (currencies, KNOWN_CURRENCIES),
+    }
+    return [field_name for field_name, (values, known) in listed.items() if not known.issuperset(values)]
 
 
 def _models(records: Sequence[Record]) -> list[Values]:

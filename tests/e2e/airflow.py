@@ -67,6 +67,7 @@ class Airflow:
         self.home = home
         self._components = (*COMPONENTS, *workers)
         self.files = home / "files"
+        self.report = home / "reports" / "claude_code.html"
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
         self._groups: list[int] = []
         dags = home / "dags"
@@ -101,6 +102,8 @@ class Airflow:
             "AIRFLOW__LOGGING__WORKER_LOG_SERVER_PORT": str(free_port()),
             "AIRFLOW__LOGGING__TRIGGER_LOG_SERVER_PORT": str(free_port()),
             "AIRFLOW__DAG_PROCESSOR__REFRESH_INTERVAL": "5",
+            # The Dags do not change, and to parse them twice a minute takes as long as many tasks.
+            "AIRFLOW__DAG_PROCESSOR__MIN_FILE_PROCESS_INTERVAL": "3600",
             # Airflow fails a task that comes back from the triggerer before its worker's end was noticed, which takes
             # up to this many seconds (5 by default) and a turn of the scheduler.
             "AIRFLOW__WORKERS__MIN_HEARTBEAT_INTERVAL": "1",
@@ -111,9 +114,12 @@ class Airflow:
             "AIRFLOW__SCHEDULER__JOB_HEARTBEAT_SEC": "2",
             "AIRFLOW__SCHEDULER__SCHEDULER_HEALTH_CHECK_THRESHOLD": "15",
             "AIRFLOW__SCHEDULER__ORPHANED_TASKS_CHECK_INTERVAL": "5",
+            "AIRFLOW__SCHEDULER__TRIGGER_TIMEOUT_CHECK_INTERVAL": "1",
             "AIRFLOW__TRIGGERER__JOB_HEARTBEAT_SEC": "2",
             "AIRFLOW__TRIGGERER__TRIGGERER_HEALTH_CHECK_THRESHOLD": "15",
             "CLAUDE_CODE_PATH": f"file://{self.files}",
+            "CLAUDE_CODE_REPORT_PATH": str(self.report),
+            "CLAUDE_CODE_REPORT_TO": "manager@example.com",
             **environment,
         }
         # A proxy of the machine is not for what stays on it.

@@ -6,11 +6,13 @@ import json
 from collections.abc import Iterator
 
 import pytest
+from aiosmtpd.controller import Controller
+from aiosmtpd.handlers import Mailbox
 from google.auth.credentials import AnonymousCredentials
 from google.cloud.bigquery import Client
 
 from airflow_provider_claude_code.sandbox import Sandbox
-from tests.e2e.airflow import Airflow
+from tests.e2e.airflow import Airflow, free_port
 from tests.servers.bigquery import BigQueryServer
 
 
@@ -27,9 +29,26 @@ def bigquery() -> Iterator[BigQueryServer]:
 
 
 @pytest.fixture(scope="session")
-def connections(sandbox: Sandbox, bigquery: BigQueryServer) -> dict[str, str]:
+def mail_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Controller]:
+    """A mail server that keeps what it gets."""
+    controller = Controller(Mailbox(str(tmp_path_factory.mktemp("mail") / "box")), "127.0.0.1", port=free_port())
+    controller.start()
+    yield controller
+    controller.stop()
+
+
+@pytest.fixture(scope="session")
+def connections(sandbox: Sandbox, bigquery: BigQueryServer, mail_server: Controller) -> dict[str, str]:
     """Environment variables that lead an Airflow to the servers."""
     return {
+        "AIRFLOW_CONN_SMTP_DEFAULT": json.dumps(
+            {
+                "conn_type": "smtp",
+                "host": mail_server.hostname,
+                "port": mail_server.port,
+                "extra": {"disable_ssl": True, "disable_tls": True, "from_email": "airflow@example.com"},
+            }
+        ),
         "AIRFLOW_CONN_CLAUDE_CODE_DEFAULT": json.dumps(
             {
                 "conn_type": "claude_code",

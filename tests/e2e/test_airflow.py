@@ -46,7 +46,7 @@ def test_airflow_lists_the_provider_with_all_its_parts(airflow: Airflow) -> None
     assert "claude_code" in {row["field_behaviours"] for row in behaviours}
     assert {
         row["extra_link_class_name"].rsplit(".", 1)[1] for row in links if "claude_code" in row["extra_link_class_name"]
-    } == {"BigQueryTableLink", "BigQueryJobLink", "GCSFolderLink"}
+    } == {"BigQueryTableLink", "BigQueryJobLink", "BigQueryDatasetLink", "GCSFolderLink", "ClaudeCodeReportLink"}
     assert {row["class"] for row in triggers if row["package_name"] == "airflow-provider-claude-code"} == {
         "airflow_provider_claude_code.triggers.freshness",
         "airflow_provider_claude_code.triggers.bigquery",

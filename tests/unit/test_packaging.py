@@ -126,7 +126,7 @@ def test_every_import_outside_the_optional_parts_is_a_requirement() -> None:
     }
     # Their absence is handled, or they belong to an extra.
     optional = {"flask_appbuilder", "flask_babel", "google", "google_crc32c", "requests", "wtforms", "fsspec", "duckdb"}
-    optional |= {"openlineage"}
+    optional |= {"matplotlib", "openlineage", "sqlglot"}
     for path in PACKAGE.rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text())):
             names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []

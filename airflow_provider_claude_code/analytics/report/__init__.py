@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from airflow_provider_claude_code.analytics.models import Settings
-from airflow_provider_claude_code.analytics.sources import Source
+if TYPE_CHECKING:
+    from airflow_provider_claude_code.analytics.models import Settings
+    from airflow_provider_claude_code.analytics.sources import Source
 
 
 @dataclass(frozen=True)

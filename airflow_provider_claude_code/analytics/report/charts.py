@@ -1,7 +1,8 @@
 """
-Charts as inline SVG, each in two widths: text must stay readable on a phone, and the browser can only scale a drawing.
+Charts as inline SVG, each in two widths: text must stay readable on a phone, and a browser can only scale a drawing.
 
-Matplotlib draws with stand-in colours, which become CSS variables, so that the page can be light or dark. Text stays text.
+Matplotlib draws with stand-in colours, which become CSS variables, so that the page can be light or dark. Text stays
+text.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from typing import TYPE_CHECKING, Any
-from xml.etree import ElementTree  # noqa: S405
+from xml.etree import ElementTree
 
 from airflow_provider_claude_code.analytics.report.wording import day as in_words
 from airflow_provider_claude_code.analytics.report.wording import short_number, shortened
@@ -36,7 +37,7 @@ _VARIABLES = {
     SECOND_COLOUR: "var(--second)",
     THIRD_COLOUR: "var(--third)",
 }
-_STYLE = {
+_STYLE: Any = {
     "svg.fonttype": "none",
     "svg.hashsalt": "report",
     "svg.id": None,
@@ -60,15 +61,18 @@ _STYLE = {
     "lines.solid_capstyle": "round",
     "xtick.color": _MUTED,
     "ytick.color": _MUTED,
+    "xtick.major.pad": 9,
     "xtick.major.size": 0,
     "ytick.major.size": 0,
 }
 _ROW = 38
 """Height of a bar with its text."""
+_COLUMN = 7
+"""Width that is kept for a character, which is what wide fonts need."""
 
-# Widths of the drawings in CSS pixels, for pages above and below 620 pixels.
-_TIME_WIDTHS = {"wide": 880, "narrow": 350}
-_BAR_WIDTHS = {"wide": 520, "narrow": 350}
+# Widths of the drawings in CSS pixels, for pages above and below 720 pixels.
+_WIDTHS = {"wide": 760, "narrow": 350}
+_HALF_WIDTHS = {"wide": 440, "narrow": 350}
 
 
 @dataclass(frozen=True)
@@ -105,31 +109,38 @@ class Bar:
     value: str
 
 
-def line_chart(key: str, label: str, days: Sequence[date], shaded: Sequence[bool], lines: Sequence[Line]) -> str:
+def line_chart(key: str, label: str, days: Sequence[date], shaded: Sequence[str], lines: Sequence[Line]) -> str:
     """
     Draw lines over days.
 
     :param key: what makes the ids of this chart its own.
     :param label: what the chart says, for those who do not see it.
     :param days: the days, in a row.
-    :param shaded: per day whether its data is missing or not whole.
+    :param shaded: per day what its data lacks, in a word or two; empty when it lacks nothing.
     :param lines: the lines.
     :return: two svg elements.
     """
     highest = max((value for line in lines for value in line.values if value is not None), default=0)
 
+    ends = []
+    for line in lines:
+        known = [value for value in line.values if value is not None]
+        if known:
+            ends.append((known[-1], f"{line.name} {known[-1]:,.0f}", line.colour))
+    longest = max((len(name) for _value, name, _colour in ends), default=0)
+
     def draw(width: float) -> Figure:
-        figure, axes = _time_axes(width, 270, days, shaded, highest, right=88)
+        figure, axes = _time_axes(width, 270, days, shaded, highest, right=14 + _COLUMN * longest)
         for line in lines:
             _draw_line(axes, line)
-        _name_ends(axes, lines)
+        _name_ends(axes, ends)
         return figure
 
-    return _drawn(key, label, _TIME_WIDTHS, draw)
+    return _drawn(key, label, _WIDTHS, draw)
 
 
 def column_chart(
-    key: str, label: str, days: Sequence[date], shaded: Sequence[bool], values: Sequence[float | None], colour: str
+    key: str, label: str, days: Sequence[date], shaded: Sequence[str], values: Sequence[float | None], colour: str
 ) -> str:
     """
     Draw a column per day.
@@ -137,7 +148,7 @@ def column_chart(
     :param key: what makes the ids of this chart its own.
     :param label: what the chart says, for those who do not see it.
     :param days: the days, in a row.
-    :param shaded: per day whether its data is missing or not whole.
+    :param shaded: per day what its data lacks, in a word or two; empty when it lacks nothing.
     :param values: the columns' heights; None draws none.
     :param colour: one of the colours of this module.
     :return: two svg elements.
@@ -155,10 +166,10 @@ def column_chart(
         axes.stairs(heights, edges, fill=True, color=colour, linewidth=0)
         return figure
 
-    return _drawn(key, label, _TIME_WIDTHS, draw)
+    return _drawn(key, label, _WIDTHS, draw)
 
 
-def bar_chart(key: str, label: str, bars: Sequence[Bar], colour: str, *, of_whole: bool) -> str:
+def bar_chart(key: str, label: str, bars: Sequence[Bar], colour: str, *, of_whole: bool, is_half: bool = False) -> str:
     """
     Draw bars from the left, one below the other.
 
@@ -167,6 +178,7 @@ def bar_chart(key: str, label: str, bars: Sequence[Bar], colour: str, *, of_whol
     :param bars: the bars.
     :param colour: one of the colours of this module.
     :param of_whole: whether a bar's length is a share, so that its whole is drawn as well.
+    :param is_half: whether two charts stand side by side where there is room.
     :return: two svg elements.
     """
 
@@ -180,7 +192,7 @@ def bar_chart(key: str, label: str, bars: Sequence[Bar], colour: str, *, of_whol
         axes.set_ylim(height, 0)
         for position, bar in enumerate(bars):
             top = position * _ROW
-            columns = int((width - 7 * len(bar.value) - 16) / 7)
+            columns = int((width - 16) / _COLUMN) - len(bar.value)
             axes.text(0, top + 14, shortened(bar.name, columns), va="baseline", color=_INK)
             axes.text(width, top + 14, bar.value, va="baseline", ha="right", color=_INK)
             if of_whole:
@@ -189,7 +201,7 @@ def bar_chart(key: str, label: str, bars: Sequence[Bar], colour: str, *, of_whol
                 axes.add_patch(Rectangle((0, top + 20), max(1.0, bar.length * width), 8, facecolor=colour, linewidth=0))
         return figure
 
-    return _drawn(key, label, _BAR_WIDTHS, draw)
+    return _drawn(key, label, _HALF_WIDTHS if is_half else _WIDTHS, draw)
 
 
 def _axes(width: float, height: float, box: tuple[float, float, float, float]) -> tuple[Figure, Axes]:
@@ -203,27 +215,28 @@ def _axes(width: float, height: float, box: tuple[float, float, float, float]) -
 
 
 def _time_axes(
-    width: float, height: float, days: Sequence[date], shaded: Sequence[bool], highest: float, right: float
+    width: float, height: float, days: Sequence[date], shaded: Sequence[str], highest: float, right: float
 ) -> tuple[Figure, Axes]:
     from matplotlib.ticker import FuncFormatter, MaxNLocator
 
-    left, bottom, top = 44, 28, 14
+    left, bottom, top = 44, 34, 14
     figure, axes = _axes(width, height, (left, bottom, width - right, height - top))
     axes.set_xlim(-0.5, len(days) - 0.5)
-    axes.set_ylim(0, highest * 1.06 if highest else 1)
-    axes.yaxis.set_major_locator(MaxNLocator(4, integer=True, steps=[1, 2, 5, 10]))
+    heights = MaxNLocator(4, integer=True, steps=[1, 2, 2.5, 5, 10]).tick_values(0, max(1, highest))
+    # A line at the top keeps its whole thickness.
+    axes.set_ylim(0, heights[-1] * 1.03)
+    axes.set_yticks(heights)
     axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _position: short_number(value)))
     axes.grid(axis="y")
-    ticks = _ticks(days, most=max(2, int((width - left - right) / 62)))
-    axes.set_xticks(ticks, [in_words(days[tick], year=False) for tick in ticks])
+    ticks = _ticks(days, most=max(2, int((width - left - right) / 52)))
+    axes.set_xticks(ticks, [_tick_name(days[tick], is_rough=len(days) > 120) for tick in ticks])
     pixels_per_day = (width - left - right) / len(days)
     for first, last in _runs(shaded):
         axes.axvspan(first - 0.5, last + 0.5, facecolor=_SHADE, edgecolor=_HATCH, hatch="////", linewidth=0, zorder=0.5)
         if (last - first + 1) * pixels_per_day > 76:
             middle = (first + last) / 2
-            axes.text(
-                middle, 0.97, "not loaded", transform=axes.get_xaxis_transform(), ha="center", va="top", color=_INK
-            )
+            transform = axes.get_xaxis_transform()
+            axes.text(middle, 0.97, shaded[first], transform=transform, ha="center", va="top", color=_INK)
     return figure, axes
 
 
@@ -257,19 +270,14 @@ def _draw_line(axes: Axes, line: Line) -> None:
         )
 
 
-def _name_ends(axes: Axes, lines: Sequence[Line]) -> None:
-    """Write each line's name at its end, the names apart from each other."""
+def _name_ends(axes: Axes, ends: Sequence[tuple[float, str, str]]) -> None:
+    """Write names beside the last values of lines, apart from each other."""
     height = axes.bbox.height
     highest = axes.get_ylim()[1]
-    ends = []
-    for line in lines:
-        known = [value for value in line.values if value is not None]
-        if known:
-            ends.append((known[-1] / highest * height, f"{line.name} {known[-1]:,.0f}", line.colour))
     lowest = 4.0
     placed = []
-    for position, name, colour in sorted(ends):
-        lowest = max(lowest, position)
+    for value, name, colour in sorted(ends):
+        lowest = max(lowest, value / highest * height)
         placed.append((lowest, name, colour))
         lowest += 16
     overflow = max(0.0, lowest - 16 - height)
@@ -296,13 +304,18 @@ def _ticks(days: Sequence[date], most: int) -> list[int]:
     return list(range(0, len(days), step))
 
 
-def _runs(flags: Sequence[bool]) -> list[tuple[int, int]]:
-    """Return the first and last position of each run of true values."""
+def _tick_name(value: date, *, is_rough: bool) -> str:
+    """Return a day in a few letters; in a long period a January says of which year."""
+    return f"Jan {value.year}" if is_rough and value.month == 1 else in_words(value, year=False)
+
+
+def _runs(words: Sequence[str]) -> list[tuple[int, int]]:
+    """Return the first and last position of each run of the same word."""
     runs: list[tuple[int, int]] = []
-    for position, flag in enumerate(flags):
-        if flag and runs and runs[-1][1] == position - 1:
+    for position, word in enumerate(words):
+        if word and runs and runs[-1][1] == position - 1 and words[position - 1] == word:
             runs[-1] = (runs[-1][0], position)
-        elif flag:
+        elif word:
             runs.append((position, position))
     return runs
 

@@ -8,12 +8,13 @@ from datetime import date, timedelta
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
-from airflow_provider_claude_code.analytics.models import Settings
 from airflow_provider_claude_code.analytics.report.wording import plain_decimal
-from airflow_provider_claude_code.analytics.sources import Source
 
 if TYPE_CHECKING:
     import pyarrow as pa
+
+    from airflow_provider_claude_code.analytics.models import Settings
+    from airflow_provider_claude_code.analytics.sources import Source
 
 Row = Mapping[str, Any]
 
@@ -204,7 +205,7 @@ def _organization(
         ratios=_ordered(of_period("productivity_ratios", first), lambda row: 0, ("customer_type",)),
         health=rows("load_health"),
         restatements=_ordered(rows("restatements"), lambda row: 0, ("date", "table_name", "loaded_at")),
-        findings=_ordered(findings.to_pylist(), lambda row: 0, ("date", "check_name", "table_name", "finding")),
+        findings=_ordered(findings.to_pylist(), lambda row: 0, ("check_name", "date", "table_name", "finding")),
         people=(
             _ordered(
                 [row for row in of_period("people_monthly", first) if row["actor_type"] == "user_actor"],

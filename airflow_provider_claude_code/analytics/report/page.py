@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from html import escape
 from importlib import resources
@@ -23,6 +23,7 @@ from airflow_provider_claude_code.analytics.report.data import (
 )
 from airflow_provider_claude_code.analytics.report.wording import (
     UNKNOWN,
+    after,
     count,
     day,
     day_ranges,
@@ -31,6 +32,7 @@ from airflow_provider_claude_code.analytics.report.wording import (
     number,
     percent,
     period,
+    shortened,
     visible,
 )
 
@@ -56,7 +58,8 @@ def write_page(organizations: Sequence[Organization], settings: Settings, genera
     """
     length = (settings.last_day - settings.first_day).days + 1
     in_words = period(settings.first_day, settings.last_day)
-    style = (resources.files(__package__) / "style.css").read_text()
+    made = f"{day(generated_at.astimezone(UTC).date())} at {generated_at.astimezone(UTC):%H:%M} UTC"
+    style = (resources.files(__package__) / "style.css").read_text(encoding="utf-8")
     sections = [_organization(number, organization, settings) for number, organization in enumerate(organizations, 1)]
     links = [
         f'<li><a href="#o{number}">{_name(organization.id)}</a></li>'
@@ -80,8 +83,7 @@ def write_page(organizations: Sequence[Organization], settings: Settings, genera
 <a class="skip" href="#main">Skip to the numbers</a>
 <header>
 <h1>Claude Code usage</h1>
-<p class="lead">{_html(in_words)} ({count(length, "day")}, UTC), made on {_html(day(generated_at.astimezone(UTC).date()))}
-at {generated_at.astimezone(UTC):%H:%M} UTC</p>
+<p class="lead">{_html(in_words)} ({count(length, "day")}, UTC). Made on {made}.</p>
 </header>
 {nav}
 <main id="main">
@@ -102,9 +104,9 @@ def _organization(position: int, organization: Organization, settings: Settings)
         parts = [_nothing_used(organization), *([_health(organization)] if organization.loaded else [])]
     else:
         parts = [
-            _missing(organization),
-            _tiles(organization, settings),
-            _adoption(key, organization),
+            _loaded_and_compared(organization, settings),
+            _tiles(organization),
+            _adoption(key, organization, settings),
             _acceptance(key, organization, settings),
             _cost(key, organization, settings),
             _output(key, organization),
@@ -136,19 +138,21 @@ def _nothing_used(organization: Organization) -> str:
     return _paragraph(text, "warning")
 
 
-def _missing(organization: Organization) -> str:
+def _loaded_and_compared(organization: Organization, settings: Settings) -> str:
     parts = []
     if organization.missing_days:
         parts.append(f"not loaded: {day_ranges(organization.missing_days)}")
     if organization.incomplete_days:
         parts.append(f"loaded only before the day was complete: {day_ranges(organization.incomplete_days)}")
-    if not parts:
-        return _paragraph(f"{_days_loaded(organization)}.", "note")
-    return _paragraph(
-        f"Only {_days_loaded(organization)} ({'; '.join(parts)}). The numbers below leave out what is missing, so they "
-        "are too low, and are not compared with the period before.",
-        "warning",
-    )
+    if parts:
+        return _paragraph(
+            f"Only {_days_loaded(organization)} ({'; '.join(parts)}). The numbers below leave out what is missing, so "
+            "counts and amounts are too low, and nothing is compared with the period before.",
+            "warning",
+        )
+    first = settings.first_day - timedelta(days=len(organization.days))
+    before = period(first, settings.first_day - timedelta(days=1))
+    return _paragraph(f"{_days_loaded(organization)}. The period before is {before}.", "lead")
 
 
 def _days_loaded(organization: Organization) -> str:
@@ -167,28 +171,26 @@ _TILES: tuple[tuple[str, str, Callable[[Any], str]], ...] = (
 )
 
 
-def _tiles(organization: Organization, settings: Settings) -> str:
+def _tiles(organization: Organization) -> str:
     now = {**organization.totals, "acceptance_rate": acceptance_rate(organization.totals)}
     before = {**organization.totals_before, "acceptance_rate": acceptance_rate(organization.totals_before)}
     tiles = []
     for label, name, written in _TILES:
         value = "none offered" if name == "acceptance_rate" and now[name] is None else written(now[name])
-        change = _change(organization, now[name], before[name], in_points=name == "acceptance_rate")
-        if change[0]:
-            was = f"{written(before[name])} before"
-            detail = f"<strong>{_html(change[0])}</strong> ({_html(was)})"
-        else:
-            detail = _html(change[1])
+        change, remark = _change(organization, now[name], before[name], in_points=name == "acceptance_rate")
+        if written is dollars and now[name] is None:
+            remark = "no record of this kind names a model"
+        if change:
+            remark = f"({written(before[name])}\u00a0before)"
+        detail = f"<strong>{_html(change)}</strong> {_html(remark)}" if change else _html(remark)
         tiles.append(
             f'<div><dt>{_html(label)}</dt><dd class="value">{_html(value)}</dd><dd class="change">{detail}</dd></div>'
         )
-    first = settings.first_day - (settings.last_day - settings.first_day) - (date.resolution)
-    compared = period(first, settings.first_day - date.resolution)
-    return f'<dl class="tiles">{"".join(tiles)}</dl>{_paragraph(f"Compared with {compared}.", "note")}'
+    return f'<dl class="tiles">{"".join(tiles)}</dl>\n'
 
 
 def _change(organization: Organization, now: Any, before: Any, *, in_points: bool) -> tuple[str, str]:
-    """Return the change, or why there is none."""
+    """Return the change and nothing else, or nothing and why."""
     length = len(organization.days)
     loaded, loaded_before = organization.totals["days_loaded"], organization.totals_before["days_loaded"]
     if loaded < length:
@@ -196,7 +198,7 @@ def _change(organization: Organization, now: Any, before: Any, *, in_points: boo
     if loaded_before < length:
         return "", f"no comparison: {loaded_before} of {count(length, 'day')} loaded before"
     if now is None or before is None:
-        return "", "no comparison: unknown before" if before is None else "no comparison"
+        return "", "no comparison: unknown now" if now is None else "no comparison: unknown before"
     if in_points:
         return f"{_signed((now - before) * 100)} points", ""
     if before == 0:
@@ -209,7 +211,7 @@ def _signed(value: float) -> str:
     return "\u00b10.0" if text[1:] == "0.0" else text
 
 
-def _adoption(key: str, organization: Organization) -> str:
+def _adoption(key: str, organization: Organization, settings: Settings) -> str:
     days, rows = (
         list(organization.days),
         [row if row and row["is_loaded"] else None for row in organization.days.values()],
@@ -224,8 +226,9 @@ def _adoption(key: str, organization: Organization) -> str:
     last = organization.loaded[-1]
     daily = [row["daily_active_people"] for row in organization.loaded]
     message = (
-        f"On {day(last['date'])}, {count(last['monthly_active_people'], 'person', 'people')} had been active in 28 days, "
-        f"{number(last['weekly_active_people'])} in 7 days and {number(last['daily_active_people'])} on the day itself."
+        f"On {day(last['date'])}, {count(last['monthly_active_people'], 'person', 'people')} had been active in 28 "
+        f"days, {number(last['weekly_active_people'])} in 7 days and {number(last['daily_active_people'])} on the day "
+        "itself."
     )
     chart = charts.line_chart(
         f"{key}-adoption",
@@ -242,15 +245,18 @@ def _adoption(key: str, organization: Organization) -> str:
             charts.Line("1 day", values("daily_active_people"), [bool(row) for row in rows], charts.THIRD_COLOUR, 1.2),
         ],
     )
-    note = (
-        "Each line counts people who were active on the day or on any of the 7 or 28 days that end with it. Dotted: not "
-        "all of these days are loaded, so the count is too low."
-    )
+    note = "Each line counts people who were active on the day or on any of the 7 or 28 days that end with it."
+    if any(row and row["days_loaded_28"] < 28 for row in rows):
+        note += " Dotted: not all of these days are loaded, so the count is too low."
+    note += _shading(organization)
     table = _day_table(
         organization,
         "Active people",
         (
-            ("On the day (mean of a week)", lambda members: _mean(members, "daily_active_people")),
+            (
+                "On a day (mean)" if _is_by_week(organization) else "On the day",
+                lambda members: _mean(members, "daily_active_people"),
+            ),
             ("In 7 days", lambda members: number(members[-1]["weekly_active_people"])),
             ("In 28 days", lambda members: number(members[-1]["monthly_active_people"])),
             ("Days loaded of 28", lambda members: number(members[-1]["days_loaded_28"])),
@@ -258,54 +264,63 @@ def _adoption(key: str, organization: Organization) -> str:
     )
     figure = _figure("Active people", f"{message} {note}", chart, table)
     mean = sum(daily) / len(daily)
-    facts = [f"On a loaded day a mean of {number(mean, 1)} people were active."]
-    facts += _comings_and_goings(organization, last)
-    return _card("Adoption", figure, _list(facts), _where(organization))
+    facts = [
+        _fact("Mean of the loaded days:", f"{number(mean, 1)} active people"),
+        *_comings_and_goings(organization, last),
+    ]
+    return _card("Adoption", figure, _list(facts), _where(organization, settings))
 
 
 def _comings_and_goings(organization: Organization, last: Row) -> list[str]:
-    facts = []
+    facts: list[str] = []
     known = [row for row in organization.loaded if row["new_people"] is not None]
     if known:
-        partly = "" if len(known) == len(organization.days) else f" on the {count(len(known), 'day')} where it is known"
-        facts.append(
-            f"New: {count(total(known, 'new_people'), 'person', 'people')} had never been active before{partly}."
-        )
-        facts.append(
-            f"Returning: {count(total(known, 'returning_people'), 'time')} somebody came back after more than 28 days"
-            f"{partly}."
-        )
+        partly = "" if len(known) == len(organization.days) else f", on {count(len(known), 'day')} where it is known"
+        facts += [
+            _fact(
+                "New people:", f"{number(total(known, 'new_people'))} (never active before in the loaded days{partly})"
+            ),
+            _fact(
+                "Returning people:",
+                f"{number(total(known, 'returning_people'))} (active again after more than 28 days{partly})",
+            ),
+        ]
     else:
-        facts.append("New and returning people: unknown; this takes 28 days of history before the period.")
+        facts.append(_fact("New and returning people:", "unknown; this takes 28 days of history."))
     quiet = last["gone_quiet_people"]
     if quiet is None:
-        facts.append("Gone quiet: unknown; this takes 56 days of history.")
+        facts.append(_fact("Gone quiet:", "unknown; this takes 56 days of history."))
     else:
         missing = 57 - last["days_loaded_57"]
-        unsure = f" {count(missing, 'day')} of these are not loaded." if missing else ""
+        unsure = f"; {missing} of these days are not loaded" if missing else ""
         facts.append(
-            f"Gone quiet: {count(quiet, 'person', 'people')} had been active 29 to 56 days before {day(last['date'])}, and "
-            f"not since.{unsure}"
+            _fact(
+                "Gone quiet:", f"{number(quiet)} (active 29 to 56 days before {day(last['date'])}, not since{unsure})"
+            )
         )
     if last["eligible_people"]:
         facts.append(
-            f"Adoption rate: {percent(last['adoption_rate'])}, or {number(last['eligible_active_people'])} of "
-            f"{count(last['eligible_people'], 'eligible person', 'eligible people')} active in the 28 days to "
-            f"{day(last['date'])}. Idle seats: {number(last['idle_seats'])}."
+            _fact(
+                "Adoption rate:",
+                f"{percent(last['adoption_rate'])}; {number(last['eligible_active_people'])} of "
+                f"{count(last['eligible_people'], 'eligible person', 'eligible people')} were active in the 28 days to "
+                f"{day(last['date'])}",
+            )
         )
+        facts.append(_fact("Idle seats:", number(last["idle_seats"])))
     else:
-        facts.append("Adoption rate and idle seats: unknown without a roster of eligible people.")
+        facts.append(_fact("Adoption rate and idle seats:", "unknown; they take a roster of eligible people."))
     return facts
 
 
 _DIMENSIONS = {
     "terminal_type": "Terminal",
-    "location": "Remote or local",
-    "customer_type": "Paid by use (api) or subscription",
+    "location": "Place",
+    "customer_type": "Paid by",
 }
 
 
-def _where(organization: Organization) -> str:
+def _where(organization: Organization, settings: Settings) -> str:
     tables = []
     for dimension, heading in _DIMENSIONS.items():
         rows = folded(organization.shares.get(dimension, []), "value", _MOST_BARS, ("sessions",))
@@ -314,7 +329,7 @@ def _where(organization: Organization) -> str:
             continue
         tables.append(
             _table(
-                f"Sessions of people by: {heading.lower()}",
+                f"Sessions by {dimension.replace('_', ' ')}",
                 (heading, "Sessions", "Share", ""),
                 [
                     (
@@ -331,9 +346,16 @@ def _where(organization: Organization) -> str:
         return ""
     note = (
         "Sums over the period; sessions of API keys are not in them. A person who uses two terminals is in two rows. "
-        f"{SMALL_GROUPS}: sessions on days on which too few people shared a value to show it."
+        + _folding(
+            settings,
+            [row for rows in organization.shares.values() for row in rows],
+            "value",
+            "sessions on days on which fewer than {size} people shared a value",
+        )
     )
-    return f'<div class="pair">{"".join(tables)}</div>{_paragraph(note, "note")}'
+    # The first is the longest.
+    columns = f"<div>{tables[0]}</div><div>{''.join(tables[1:])}</div>"
+    return f'<h4>Where people work</h4><div class="pair">{columns}</div>{_paragraph(note, "note")}'
 
 
 def _acceptance(key: str, organization: Organization, settings: Settings) -> str:
@@ -343,7 +365,7 @@ def _acceptance(key: str, organization: Organization, settings: Settings) -> str
     shown = folded(tools, "tool_name", _MOST_BARS, ("offered", "accepted"))
     offered, accepted = total(tools, "offered"), total(tools, "accepted")
     message = f"{number(accepted)} of {number(offered)} offered actions were accepted, {percent(accepted / offered)}."
-    each = [f"{visible(row['tool_name'])} {percent(row['accepted'] / row['offered'])}" for row in shown]
+    each = [f"{_shown(row['tool_name'])} {percent(row['accepted'] / row['offered'])}" for row in shown]
     chart = charts.bar_chart(
         f"{key}-tools",
         f"Acceptance rate by tool. {message} {', '.join(each)}.",
@@ -351,7 +373,7 @@ def _acceptance(key: str, organization: Organization, settings: Settings) -> str
             charts.Bar(
                 visible(row["tool_name"]),
                 row["accepted"] / row["offered"],
-                f"{percent(row['accepted'] / row['offered'])} of {number(row['offered'])}",
+                f"{number(row['accepted'])} of {number(row['offered'])}: {percent(row['accepted'] / row['offered'])}",
             )
             for row in shown
         ],
@@ -371,7 +393,8 @@ def _acceptance(key: str, organization: Organization, settings: Settings) -> str
             for row in tools
         ],
     )
-    note = f"The tool that offered most comes first. {_folding(settings, 'tools')}"
+    folding = _folding(settings, tools, "tool_name", "tools of fewer than {size} people on a day")
+    note = f"The tool that offered most comes first. {folding}"
     return _card("Acceptance by tool", _figure("Accepted of offered actions", f"{message} {note}", chart, table))
 
 
@@ -405,31 +428,47 @@ def _cost(key: str, organization: Organization, settings: Settings) -> str:
         ],
     )
     facts = [
-        f"Model detail: {percent(detail)} of sessions have it ({number(totals['sessions_with_model_detail'])} of "
-        f"{number(totals['sessions'])}). What the others cost is unknown, and in neither panel.",
+        _fact(
+            "Model detail:",
+            f"{percent(detail)} of sessions ({number(totals['sessions_with_model_detail'])} of "
+            f"{number(totals['sessions'])}). What the others cost is unknown, and in neither panel.",
+        ),
     ]
     rounded = total(organization.models, "entries_rounded_to_zero")
     if rounded:
         facts.append(
-            f"Rounded to 0: {number(rounded)} of {count(total(organization.models, 'entries'), 'model entry', 'model entries')} "
-            "used tokens, and the API gives their cost as 0."
+            _fact(
+                "Rounded to 0:",
+                f"{number(rounded)} of {_entries(total(organization.models, 'entries'))} used tokens at a cost "
+                "that the API gives as 0.",
+            )
         )
     ratio = _cache_read_ratio(organization.models)
     if ratio is not None:
-        facts.append(f"Cache: {percent(ratio)} of the tokens that went in were read from the cache.")
+        facts.append(_fact("Cache:", f"{percent(ratio)} of the tokens that went in were read from it."))
     if totals["other_cost_entries"]:
         facts.append(
-            f"Not shown: {count(totals['other_cost_entries'], 'model entry', 'model entries')} in another currency than US "
-            "dollars or of another customer type. Their cost is in neither panel."
+            _fact(
+                "Not shown:",
+                f"{_entries(totals['other_cost_entries'])} in another currency than US dollars or of another customer "
+                "type. Their cost is in neither panel.",
+            )
         )
     shown = f'<div class="pair">{"".join(panels)}</div>'
     return _card(
         "Cost by model",
         _list(facts),
+        _paragraph("These are two different things, and must not be added up.", "note"),
         shown,
         _details("Table: cost and tokens by model", table) if organization.models else "",
-        _paragraph(f"Two different things, which must not be added up. {_folding(settings, 'models')}", "note"),
+        _paragraph(
+            _folding(settings, organization.models, "model", "models of fewer than {size} people on a day"), "note"
+        ),
     )
+
+
+def _entries(value: int) -> str:
+    return count(value, "model entry", "model entries")
 
 
 def _cost_panel(key: str, organization: Organization, name: str, heading: str, colour: str, meaning: str) -> str:
@@ -441,7 +480,7 @@ def _cost_panel(key: str, organization: Organization, name: str, heading: str, c
         return f"<div>{_paragraph(Html(f'<strong>{heading}</strong>'))}{_paragraph(text, 'note')}</div>"
     shown = folded(priced, "model", _MOST_BARS, (name,))
     largest = max(row[name] for row in shown)
-    each = [f"{visible(row['model'])} {dollars(row[name])}" for row in shown]
+    each = [f"{_shown(row['model'])} {dollars(row[name])}" for row in shown]
     chart = charts.bar_chart(
         f"{key}-{name}",
         f"{heading} by model in US dollars, {dollars(amount)} in all: {', '.join(each)}.",
@@ -451,6 +490,7 @@ def _cost_panel(key: str, organization: Organization, name: str, heading: str, c
         ],
         colour,
         of_whole=False,
+        is_half=True,
     )
     return _figure(f"{heading}: {dollars(amount)}", meaning, chart)
 
@@ -461,6 +501,14 @@ def _cache_read_ratio(rows: Sequence[Row]) -> float | None:
     return read / sum(went_in) if None not in went_in and sum(went_in) else None
 
 
+_RESULTS = (
+    ("Lines added", "lines_added"),
+    ("Lines removed", "lines_removed"),
+    ("Commits", "commits"),
+    ("Pull requests", "pull_requests"),
+)
+
+
 def _output(key: str, organization: Organization) -> str:
     figures = []
     days = list(organization.days)
@@ -469,7 +517,7 @@ def _output(key: str, organization: Organization) -> str:
         ("commits", "Commits", charts.SECOND_COLOUR),
     ):
         values = [row[name] if row else None for row in organization.days.values()]
-        most = max(organization.loaded, key=lambda row: row[name])  # noqa: B023 - used at once
+        most = max(organization.loaded, key=lambda row: row[name])
         message = (
             f"{number(organization.totals[name])} in the period; the most on a day were {number(most[name])}, on "
             f"{day(most['date'])}."
@@ -481,17 +529,9 @@ def _output(key: str, organization: Organization) -> str:
     table = _day_table(
         organization,
         "Lines, commits and pull requests",
-        tuple(
-            (label, lambda members, name=name: number(total(members, name)))
-            for label, name in (
-                ("Lines added", "lines_added"),
-                ("Lines removed", "lines_removed"),
-                ("Commits", "commits"),
-                ("Pull requests", "pull_requests"),
-            )
-        ),
+        [(label, _summing(name)) for label, name in _RESULTS],
     )
-    note = "They measure activity, not its worth. A day that is not loaded is shaded and has no column."
+    note = f"They measure activity, not its worth.{_shading(organization)}"
     return _card("Lines and commits", *figures, _details("Table: lines and commits", table), _paragraph(note, "note"))
 
 
@@ -501,7 +541,7 @@ def _groups(organization: Organization, settings: Settings) -> str:
     if {row["team"] for row in groups} <= {UNMAPPED, SMALL_GROUPS}:
         parts.append(
             _paragraph(
-                "No groups: nobody is in one. A mapping of people and API keys to teams and cost centres splits the costs."
+                "No groups: a mapping of people and API keys to teams and cost centres would split these numbers."
             )
         )
     if groups:
@@ -536,7 +576,7 @@ def _groups(organization: Organization, settings: Settings) -> str:
                 text_columns=(1,),
             )
         )
-        parts.append(_paragraph(_folding(settings, "groups"), "note"))
+        parts.append(_paragraph(_folding(settings, groups, "team", "groups of fewer than {size} people"), "note"))
     return _card("Groups", *parts) + _card("Cost per result", *_ratios(organization))
 
 
@@ -576,8 +616,8 @@ def _ratios(organization: Organization) -> list[str]:
     return [
         _table("What people's work cost per result", ("", *(heading for heading, _row, _amount in columns)), rows),
         _paragraph(
-            "People only, without API keys. Each column divides by the results of the people it belongs to. Sessions without "
-            "model detail have results but no known cost, so the amounts are too low by about their share.",
+            "People only, without API keys. Each column divides by the results of the people it belongs to. Sessions "
+            "without model detail have results but no known cost, so the amounts are too low by about their share.",
             "note",
         ),
     ]
@@ -624,12 +664,14 @@ def _people(organization: Organization) -> str:
 
 def _health(organization: Organization) -> str:
     facts = [
-        f"Loaded after the day was complete: {organization.totals['days_loaded']} of "
-        f"{count(len(organization.days), 'day')}.",
-        f"Never loaded: {_days_or_none(organization.missing_days)}.",
-        f"Loaded only before the day was complete: {_days_or_none(organization.incomplete_days)}.",
-        f"Loaded, and without any usage: {_days_or_none(organization.idle_days)}.",
-        f"Changed by a later load after being complete: {_days_or_none(_restated(organization))}.",
+        _fact(
+            "Loaded after the day was complete:",
+            f"{organization.totals['days_loaded']} of {count(len(organization.days), 'day')}",
+        ),
+        _fact("Not loaded:", _days_or_none(organization.missing_days)),
+        _fact("Loaded only before the day was complete:", _days_or_none(organization.incomplete_days)),
+        _fact("Loaded, and without any usage:", _days_or_none(organization.idle_days)),
+        _fact("Restated (a later load found other content):", _restated(organization)),
     ]
     hours = [
         row["first_complete_hours_after_day_end"]
@@ -638,23 +680,27 @@ def _health(organization: Organization) -> str:
     ]
     if hours:
         facts.append(
-            f"A complete day was loaded {number(median(hours), 1)} hours after its end (median), at most "
-            f"{number(max(hours), 1)} hours."
+            _fact(
+                "First loaded completely:",
+                f"{after(median(hours))} after the end of the day (median), {after(max(hours))} at the latest",
+            )
         )
-    findings = organization.findings
+    findings: dict[tuple[str, str], list[Row]] = {}
+    for row in organization.findings:
+        findings.setdefault((row["check_name"], row["finding"]), []).append(row)
+    left = len(findings) - _MOST_ROWS
     if findings:
-        left = len(findings) - _MOST_ROWS
         table = _table(
             "What the checks found" + (f" (the first {_MOST_ROWS} of {len(findings)})" if left > 0 else ""),
-            ("Day", "Check", "Table", "Finding"),
+            ("Check", "Days", "Tables", "Finding"),
             [
                 (
-                    day(row["date"]) if row["date"] else "all days",
-                    _name(row["check_name"]),
-                    _name(row["table_name"]),
-                    visible(row["finding"]),
+                    _name(check),
+                    day_ranges(row["date"] for row in rows if row["date"]) or _NOTHING,
+                    listed(sorted({visible(row["table_name"]) for row in rows})),
+                    visible(finding),
                 )
-                for row in findings[:_MOST_ROWS]
+                for (check, finding), rows in list(findings.items())[:_MOST_ROWS]
             ],
             text_columns=(1, 2, 3),
         )
@@ -663,51 +709,50 @@ def _health(organization: Organization) -> str:
     return _card("Data health", _list(facts), table)
 
 
-def _restated(organization: Organization) -> list[date]:
-    return [row["date"] for row in organization.restatements if row["was_complete"] and not row["identity_changed"]]
+def _restated(organization: Organization) -> str:
+    if not organization.health:
+        return f"{UNKNOWN}; the key of another organisation loaded these days"
+    return _days_or_none(
+        [row["date"] for row in organization.restatements if row["was_complete"] and not row["identity_changed"]]
+    )
 
 
 def _days_or_none(days: Sequence[date]) -> str:
     return f"{count(len(set(days)), 'day')} ({day_ranges(days)})" if days else "none"
 
 
+_CAVEATS = (
+    "All amounts are estimates in US dollars.",
+    "The API cost is already in the organisation's cost report. Never add the two.",
+    "The subscription value says what usage within subscriptions would have cost by use. It is not a bill, and must "
+    "not be added to the API cost.",
+    "Sessions without model detail have an unknown cost, not one of 0.",
+    "Usage through Amazon Bedrock, Google Cloud or Microsoft Foundry is not in these numbers.",
+    "A person who uses two terminals, or works locally and remotely, counts once among people, and in several rows by "
+    "terminal and place.",
+    "Days are UTC days, from 00:00 to 24:00.",
+    "Usage can arrive after a day has been loaded; such a day changes when it is loaded again.",
+    "Lines, commits and pull requests measure activity, not what it is worth.",
+)
+
+
 def _caveats(settings: Settings) -> str:
-    size = settings.min_group_size
-    folding = (
-        f"Groups, tools, models and terminals of fewer than {size} people are folded together." if size > 1 else ""
-    )
+    caveats = list(_CAVEATS)
+    if settings.min_group_size > 1:
+        caveats.append(
+            f"Groups, tools, models and terminals of fewer than {settings.min_group_size} people are folded together "
+            f"as {SMALL_GROUPS}."
+        )
     return f"""<section class="card" aria-labelledby="about">
 <h2 id="about">How to read these numbers</h2>
-{
-        _list(
-            filter(
-                None,
-                (
-                    "All amounts are estimates in US dollars.",
-                    "The API cost is already in the organisation's cost report. Never add the two.",
-                    "The subscription value says what usage within subscriptions would have cost by use. It is not a bill, and must not be "
-                    "added to the API cost.",
-                    "Sessions without model detail have an unknown cost, not one of 0.",
-                    "Usage through Amazon Bedrock, Google Cloud or Microsoft Foundry is not in these numbers.",
-                    folding,
-                    "A person who uses two terminals, or works locally and remotely, counts once among people and in several rows by "
-                    "terminal and location.",
-                    "Days are UTC days, from 00:00 to 24:00.",
-                    "Usage can arrive after a day has been loaded; such a day changes when it is loaded again.",
-                    "Lines, commits and pull requests measure activity, not what it is worth.",
-                ),
-            )
-        )
-    }
-</section>
+{_list(caveats)}</section>
 """
 
 
-def _folding(settings: Settings, what: str) -> str:
-    if settings.min_group_size <= 1:
+def _folding(settings: Settings, rows: Iterable[Row], name: str, what: str) -> str:
+    if all(row[name] != SMALL_GROUPS for row in rows):
         return ""
-    on_a_day = "" if what == "groups" else " on a day"
-    return f"{SMALL_GROUPS}: {what} of fewer than {settings.min_group_size} people{on_a_day}."
+    return f"{SMALL_GROUPS}: {what.format(size=settings.min_group_size)}."
 
 
 # HTML
@@ -722,9 +767,18 @@ def _name(value: object) -> Html:
     return Html(f"<bdi>{escape(visible(value))}</bdi>")
 
 
+def _shown(value: object) -> str:
+    """Write a name for those who hear it among others."""
+    return shortened(visible(value), 40)
+
+
 def _paragraph(text: str, css_class: str = "") -> str:
     attribute = f' class="{css_class}"' if css_class else ""
     return f"<p{attribute}>{_html(text)}</p>\n" if text else ""
+
+
+def _fact(label: str, text: str) -> Html:
+    return Html(f"<strong>{_html(label)}</strong> {_html(text)}")
 
 
 def _list(items: Iterable[str]) -> str:
@@ -737,7 +791,8 @@ def _card(heading: str, *parts: str) -> str:
 
 def _figure(title: str, text: str, chart: str, table: str = "") -> str:
     details = _details(f"Table: {title[0].lower()}{title[1:]}", table) if table else ""
-    return f"<figure>\n<figcaption><strong>{_html(title)}</strong> {_html(text)}</figcaption>\n{chart}\n{details}</figure>\n"
+    caption = f"<figcaption><strong>{_html(title)}</strong> {_html(text)}</figcaption>"
+    return f"<figure>\n{caption}\n{chart}\n</figure>\n{details}"
 
 
 def _details(summary: str, content: str) -> str:
@@ -763,7 +818,7 @@ def _table(
         for row in rows
     )
     return (
-        f'<div class="table" role="region" aria-label="{_html(caption)}" tabindex="0"><table>'
+        f'<div class="table" role="group" aria-label="{_html(caption)}" tabindex="0"><table>'
         f"<caption>{_html(caption)}</caption>\n"
         f"<thead><tr>{head}</tr></thead>\n<tbody>\n{body}</tbody></table></div>\n"
     )
@@ -777,7 +832,7 @@ def _day_table(
     organization: Organization, caption: str, columns: Sequence[tuple[str, Callable[[Sequence[Row]], str]]]
 ) -> str:
     """Write a row per day, or per week (Monday to Sunday) when there are many days."""
-    by_week = len(organization.days) > _MOST_DAYS_BY_DAY
+    by_week = _is_by_week(organization)
     groups: dict[Any, list[date]] = {}
     for value in organization.days:
         groups.setdefault(value.isocalendar()[:2] if by_week else value, []).append(value)
@@ -794,14 +849,29 @@ def _day_table(
     return _table(caption, (*heading, *(column for column, _write in columns)), rows)
 
 
+def _is_by_week(organization: Organization) -> bool:
+    return len(organization.days) > _MOST_DAYS_BY_DAY
+
+
+def _summing(name: str) -> Callable[[Sequence[Row]], str]:
+    return lambda rows: number(total(rows, name))
+
+
 def _mean(rows: Sequence[Row], name: str) -> str:
     values = [row[name] for row in rows]
     mean = sum(values) / len(values)
     return number(mean, 0 if len(values) == 1 else 1)
 
 
-def _shaded(organization: Organization) -> list[bool]:
-    return [not (row and row["is_complete"]) for row in organization.days.values()]
+def _shaded(organization: Organization) -> list[str]:
+    return [
+        "not loaded" if not (row and row["is_loaded"]) else "" if row["is_complete"] else "incomplete"
+        for row in organization.days.values()
+    ]
+
+
+def _shading(organization: Organization) -> str:
+    return " Shaded days are not loaded, or incomplete." if any(_shaded(organization)) else ""
 
 
 def _known_dollars(amount: Decimal | None) -> str:

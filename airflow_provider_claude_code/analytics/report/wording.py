@@ -69,10 +69,10 @@ def dollars(amount: Decimal | float | None) -> str:
     """Return an amount of US dollars with cents; a small one with hundredths of cents."""
     if amount is None:
         return UNKNOWN
-    size = abs(amount)
-    if 0 < size < Decimal("0.00005"):
+    size = abs(float(amount))
+    if 0 < size < 0.00005:
         return "below $0.0001"
-    text = f"${size:,.4f}" if 0 < size < Decimal("0.1") else f"${size:,.2f}"
+    text = f"${abs(amount):,.4f}" if 0 < size < 0.1 else f"${abs(amount):,.2f}"
     return _MINUS + text if amount < 0 else text
 
 
@@ -92,6 +92,11 @@ def short_number(value: float) -> str:
 def day(value: date, year: bool = True) -> str:
     """Return a day in words, which do not depend on the machine's locale."""
     return f"{value.day}{_SPACE}{MONTHS[value.month - 1]}" + (f"{_SPACE}{value.year}" if year else "")
+
+
+def after(hours: float) -> str:
+    """Return how long something took."""
+    return f"{number(hours, 1)} hours" if hours < 48 else f"{number(hours / 24, 1)} days"
 
 
 def period(first: date, last: date) -> str:
