@@ -4,6 +4,10 @@ import os
 import tempfile
 
 import hypothesis
+import pytest
+
+# It says what differs.
+pytest.register_assert_rewrite("tests.analytics_data")
 
 os.environ.update(
     AIRFLOW_HOME=tempfile.mkdtemp(prefix="claude-code-tests-"),

@@ -123,7 +123,8 @@ SELECT
   'missing_days', date, organization_id, table_name,
   IF(state = 'missing', 'The day was never loaded.', 'The day was loaded before it was complete, and not since.')
 FROM health
-WHERE state IN ('missing', 'incomplete') AND TIMESTAMP(date) <= TIMESTAMP_SUB(CURRENT_TIMESTAMP(), INTERVAL 25 HOUR)
+WHERE state IN ('missing', 'incomplete')
+  AND TIMESTAMP(date, 'UTC') <= TIMESTAMP_SUB(CURRENT_TIMESTAMP(), INTERVAL 25 HOUR)
 UNION ALL
 SELECT
   'volume_drop', date, organization_id, table_name,
@@ -139,10 +140,11 @@ SELECT
   'freshness', date, organization_id, 'usage',
   CONCAT(
     'The newest complete day ended ',
-    CAST(TIMESTAMP_DIFF(CURRENT_TIMESTAMP(), TIMESTAMP(DATE_ADD(date, INTERVAL 1 DAY)), HOUR) AS STRING), ' hours ago.'
+    CAST(TIMESTAMP_DIFF(CURRENT_TIMESTAMP(), TIMESTAMP(DATE_ADD(date, INTERVAL 1 DAY), 'UTC'), HOUR) AS STRING),
+    ' hours ago.'
   )
 FROM newest_complete
-WHERE TIMESTAMP_DIFF(CURRENT_TIMESTAMP(), TIMESTAMP(DATE_ADD(date, INTERVAL 1 DAY)), SECOND)
+WHERE TIMESTAMP_DIFF(CURRENT_TIMESTAMP(), TIMESTAMP(DATE_ADD(date, INTERVAL 1 DAY), 'UTC'), SECOND)
   > 3600 * 48 /* max_age_hours */
 UNION ALL
 SELECT

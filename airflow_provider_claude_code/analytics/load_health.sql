@@ -70,9 +70,9 @@ SELECT
   newest.row_count,
   newest.num_sessions,
   COALESCE(newest.load_count, 0) AS loads,
-  TIMESTAMP_DIFF(newest.first_complete_at, TIMESTAMP(DATE_ADD(expected.date, INTERVAL 1 DAY)), SECOND) / 3600
+  TIMESTAMP_DIFF(newest.first_complete_at, TIMESTAMP(DATE_ADD(expected.date, INTERVAL 1 DAY), 'UTC'), SECOND) / 3600
     AS first_complete_hours_after_day_end,
-  TIMESTAMP_DIFF(newest.loaded_at, TIMESTAMP(DATE_ADD(expected.date, INTERVAL 1 DAY)), SECOND) / 3600
+  TIMESTAMP_DIFF(newest.loaded_at, TIMESTAMP(DATE_ADD(expected.date, INTERVAL 1 DAY), 'UTC'), SECOND) / 3600
     AS loaded_hours_after_day_end,
   COALESCE(medians.weekdays, 0) AS weekdays_compared,
   medians.row_count AS median_row_count,

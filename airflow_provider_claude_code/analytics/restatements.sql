@@ -35,7 +35,7 @@ SELECT
   table_name,
   previous_loaded_at,
   loaded_at,
-  TIMESTAMP_DIFF(loaded_at, TIMESTAMP(DATE_ADD(date, INTERVAL 1 DAY)), SECOND) / 3600 AS hours_after_day_end,
+  TIMESTAMP_DIFF(loaded_at, TIMESTAMP(DATE_ADD(date, INTERVAL 1 DAY), 'UTC'), SECOND) / 3600 AS hours_after_day_end,
   was_complete,
   complete AS is_complete,
   previous_identity <> CONCAT(actor_identity, COALESCE(pseudonym_key_id, '')) AS identity_changed,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
@@ -30,96 +30,57 @@ from airflow_provider_claude_code.analytics.sources import (
     bigquery_relations,
     open_files,
 )
-from airflow_provider_claude_code.api.models import decode_report
 from airflow_provider_claude_code.exceptions import ClaudeCodeError
-from airflow_provider_claude_code.sandbox import Organization
 from airflow_provider_claude_code.tables.contract import DATA_TABLES, LOADS
-from airflow_provider_claude_code.tables.flatten import Flattener
-from airflow_provider_claude_code.tables.loads import Load
-from airflow_provider_claude_code.tables.spool import SpooledTable, arrow_schema, arrow_tables
 from airflow_provider_claude_code.transfers.bigquery import bigquery_schema
 from tests import analytics_truth as truth
-from tests.analytics_data import MAPPING, ROSTER, over_memory
+from tests.analytics_data import (
+    HOSTILE,
+    LAST,
+    MAPPING,
+    MONTH,
+    History,
+    ago,
+    assert_same,
+    corners,
+    groups_that_are_written_alike,
+    key,
+    mapped,
+    over_memory,
+    record,
+    sandbox_tables,
+    united_organizations,
+)
 from tests.analytics_truth import World
-from tests.records import MODEL, Json, body, model, official_example
+from tests.records import MODEL, Json, model
 from tests.servers.bigquery import BigQueryServer
 
 PROJECT = "demo-proj"
 DEFAULT = Settings()
 UNFOLDED = Settings(min_group_size=1)
-LAST = truth.last_day_due(datetime.now(UTC))
-MONTH = (LAST - timedelta(days=40)).replace(day=1)
 ENGINES = pytest.mark.parametrize("engine", ["files", "bigquery"])
 TABLES = (*DATA_TABLES.values(), LOADS)
 
 
-class History:
-    """Days as they are loaded one after the other: the rows of the four tables."""
-
-    def __init__(self) -> None:
-        self.days: dict[tuple[str, date], dict[str, pa.Table]] = {}
-        self.loads: list[dict[str, Any]] = []
-
-    def load(
-        self,
-        organization: str,
-        day: date,
-        records: Iterable[Json],
-        *,
-        hours: float = 2,
-        complete: bool = True,
-        pseudonym_key_id: str | None = None,
-    ) -> None:
-        """Load a day some hours after its end; what was there of it is replaced."""
-        records = [{"date": str(day), "organization_id": organization, **record} for record in records]
-        loaded_at = datetime.combine(day + timedelta(days=1), time(), UTC) + timedelta(hours=hours)
-        flattener = Flattener(day)
-        page = flattener.flatten(decode_report(body(records))[0].data)
-        self.days[organization, day] = arrow_tables(page, DATA_TABLES, loaded_at)
-        self.loads += Load(
-            load_id=f"{loaded_at:%Y%m%dT%H%M%S.%fZ}-{len(self.loads):08x}",
-            loaded_at=loaded_at,
-            day=day,
-            organization_id=organization,
-            complete=complete,
-            totals=flattener.totals,
-            files={name: SpooledTable(Path(), count, 0, "") for name, count in flattener.totals.row_counts.items()},
-            actor_identity="hmac" if pseudonym_key_id else "plain",
-            pseudonym_key_id=pseudonym_key_id,
-            dag_id=None,
-            run_id=None,
-        ).rows()
-
-    def tables(self) -> dict[str, pa.Table]:
-        """Return all rows by table."""
-        tables = {
-            table.name: pa.concat_tables(
-                [arrow_schema(table).empty_table(), *(day[table.name] for day in self.days.values())]
-            )
-            for table in DATA_TABLES.values()
-        }
-        return {**tables, "loads": pa.Table.from_pylist(self.loads, arrow_schema(LOADS))}
-
-
-@contextmanager
-def files_of(tables: Mapping[str, pa.Table], root: Path, settings: Settings) -> Iterator[Source]:
-    """Give tables as a path of files, each day in one of its own."""
-    optional = {}
+def write_files(tables: Mapping[str, pa.Table], root: Path) -> None:
+    """Write tables as they are loaded, each day into a file of its own, and those that users may add beside them."""
     for name, rows in tables.items():
         if name in TABLES_OF_USERS:
             pq.write_table(rows, root / f"{name}.parquet")
-            optional[name] = ObjectStoragePath(f"file://{root}/{name}.parquet")
             continue
         for day in rows["date"].unique():
             folder = root / name / f"dt={day}"
-            folder.mkdir(parents=True, exist_ok=True)
+            folder.mkdir(parents=True)
             pq.write_table(rows.filter(pa.compute.equal(rows["date"], day)), folder / f"{name}.parquet")
-    with open_files(ObjectStoragePath(f"file://{root}"), settings, **optional) as source:
-        yield source
 
 
-def bigquery_of(client: bigquery.Client, dataset: str, tables: Mapping[str, pa.Table], settings: Settings) -> Source:
-    """Give tables as a dataset."""
+def open_written(tables: Mapping[str, pa.Table], root: Path, settings: Settings) -> AbstractContextManager[Source]:
+    path = ObjectStoragePath(f"file://{root}")
+    return open_files(path, settings, **{name: path / f"{name}.parquet" for name in TABLES_OF_USERS if name in tables})
+
+
+def fill_dataset(client: bigquery.Client, dataset: str, tables: Mapping[str, pa.Table]) -> None:
+    """Load tables into a new dataset."""
     client.create_dataset(f"{PROJECT}.{dataset}")
     schemas = {table.name: bigquery_schema(table) for table in TABLES}
     for name, rows in tables.items():
@@ -128,8 +89,11 @@ def bigquery_of(client: bigquery.Client, dataset: str, tables: Mapping[str, pa.T
         file.seek(0)
         config = bigquery.LoadJobConfig(source_format="PARQUET", schema=schemas.get(name))
         client.load_table_from_file(file, f"{PROJECT}.{dataset}.claude_code_{name}", job_config=config).result()
-    optional = {name: f"claude_code_{name}" for name in TABLES_OF_USERS if name in tables}
-    relations = bigquery_relations(PROJECT, dataset, "claude_code_", **optional)
+
+
+def ask_dataset(client: bigquery.Client, dataset: str, tables: Mapping[str, pa.Table], settings: Settings) -> Source:
+    of_users = {name: f"claude_code_{name}" for name in TABLES_OF_USERS if name in tables}
+    relations = bigquery_relations(PROJECT, dataset, "claude_code_", **of_users)
     return BigQuerySource(client, bigquery.DatasetReference(PROJECT, dataset), relations, settings, {})
 
 
@@ -182,89 +146,24 @@ def client() -> Iterator[bigquery.Client]:
 def ask(client: bigquery.Client, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ask]:
     """Put data behind both engines, once."""
     made: dict[Any, Asked] = {}
+    written: dict[Any, tuple[Mapping[str, pa.Table], Path, str]] = {}
     with ExitStack() as stack:
 
         def put(make: Callable[[], Mapping[str, pa.Table]], settings: Settings = DEFAULT) -> Asked:
+            if make not in written:
+                written[make] = make(), tmp_path_factory.mktemp("files"), f"d{len(written)}"
+                tables, root, dataset = written[make]
+                write_files(tables, root)
+                fill_dataset(client, dataset, tables)
             if (make, settings) not in made:
-                tables = make()
-                files = stack.enter_context(files_of(tables, tmp_path_factory.mktemp("files"), settings))
-                dataset = bigquery_of(client, f"d{len(made)}", tables, settings)
-                made[make, settings] = Asked(tables, settings, {"files": files, "bigquery": dataset})
+                tables, root, dataset = written[make]
+                files = stack.enter_context(open_written(tables, root, settings))
+                made[make, settings] = Asked(
+                    tables, settings, {"files": files, "bigquery": ask_dataset(client, dataset, tables, settings)}
+                )
             return made[make, settings]
 
         yield put
-
-
-def comparable(row: Mapping[str, Any]) -> tuple[str, ...]:
-    """Order rows by all but their ratios, which may differ in the last digits."""
-    return tuple(str(value) for value in row.values() if not isinstance(value, float))
-
-
-def assert_same(rows: list[dict[str, Any]], expected: list[dict[str, Any]], columns: list[str]) -> None:
-    """Compare rows in any order: ratios nearly, all else exactly. What an expected row does not name is null."""
-    assert {name for row in expected for name in row} <= set(columns)
-    whole = sorted(({name: row.get(name) for name in columns} for row in expected), key=comparable)
-    for found, wanted in zip(sorted(rows, key=comparable), whole, strict=False):
-        near = {name: pytest.approx(value, rel=1e-9) for name, value in wanted.items() if isinstance(value, float)}
-        assert found == {**wanted, **near}
-    assert len(rows) == len(expected)
-
-
-def sandbox_tables() -> dict[str, pa.Table]:
-    """
-    Load 90 days of a made-up organisation as they would be: some late, some twice, some never, some empty.
-
-    Its people are on a roster and mapped to teams, large and small, some of them only for a time.
-    """
-    organization = Organization.named("acme", users=40, seed=3)
-    history, last = History(), LAST
-    first = last - timedelta(days=89)
-    for number in range(90):
-        day = first + timedelta(days=number)
-
-        def load(hours: float, *, complete: bool = True, empty: bool = False, day: date = day) -> None:
-            now = datetime.combine(day + timedelta(days=1), time(), UTC) + timedelta(hours=hours)
-            records = [] if empty else organization.records(day, now)
-            history.load(organization.id, day, records, hours=hours, complete=complete)
-
-        if number in (17, 40, 41, 88):
-            continue
-        if number in (30, 61):
-            load(2, empty=True)
-        elif number == 70:
-            load(-9, complete=False)
-        else:
-            if number % 11 == 0:
-                load(0.4, complete=False)
-            load(2.25)
-            if day.weekday() == 2:
-                load(30)
-                load(54)
-    person = "dev{:03}@example.com".format
-    middle = (first + timedelta(days=45)).replace(day=15)
-    roster = [{"actor_id": person(number)} for number in range(1, 30)]
-    roster += [{"actor_id": f" {person(number).upper()}", "valid_from": middle} for number in range(28, 36)]
-    roster += [{"actor_id": f"never-{number}@example.com", "valid_to": middle} for number in range(3)]
-
-    def mapped(team: str, numbers: Iterable[int], **days: date) -> list[dict[str, Any]]:
-        return [
-            {"actor_type": "user_actor", "actor_id": person(number), "team": team, "cost_centre": f"CC-{team}", **days}
-            for number in numbers
-        ]
-
-    mapping = [
-        *mapped("red", range(1, 9)),
-        *mapped("green", range(9, 13)),
-        *mapped("blue", range(13, 15), valid_to=middle),
-        *mapped("red", range(13, 15), valid_from=middle + timedelta(days=1)),
-        *mapped("white", range(15, 30), valid_from=middle),
-        {"actor_type": "api_actor", "actor_id": "CI-pipeline-01 ", "team": "platform", "cost_centre": None},
-    ]
-    return {
-        **history.tables(),
-        "roster": pa.Table.from_pylist(roster, ROSTER),
-        "mapping": pa.Table.from_pylist(mapping, MAPPING),
-    }
 
 
 def sandbox_without_people() -> dict[str, pa.Table]:
@@ -286,166 +185,6 @@ def test_a_report_has_its_period_and_the_one_before_instead_of_months(ask: Ask, 
     assert_same(found, expected, list((models() | parts())[name].columns))
 
 
-HOSTILE = [
-    "'; DROP TABLE usage; --",
-    '"back\\slash\\"',
-    "`claude_code.loads`",
-    "5 /* min_group_size */",
-    "DATE '2025-01-01' /* since */",
-    "line\nbreak",
-    "例え 🙂",
-    "{}%s$1",
-]
-
-
-def ago(count: int) -> date:
-    return LAST - timedelta(days=count)
-
-
-def record(
-    person: str | None = "ann@example.com",
-    *,
-    sessions: int = 0,
-    added: int = 0,
-    removed: int = 0,
-    commits: int = 0,
-    tools: Mapping[str, tuple[int, int]] | None = None,
-    models: Iterable[Json] = (),
-    **changes: Any,
-) -> Json:
-    """Make a record that counts nothing but what is given, for History.load()."""
-    return official_example(
-        **{
-            "date": ...,
-            "organization_id": ...,
-            "actor": {"type": "user_actor", "email_address": person},
-            "core_metrics": {
-                "num_sessions": sessions,
-                "lines_of_code": {"added": added, "removed": removed},
-                "commits_by_claude_code": commits,
-                "pull_requests_by_claude_code": 0,
-            },
-            "tool_actions": {
-                name: {"accepted": accepted, "rejected": rejected}
-                for name, (accepted, rejected) in (tools or {}).items()
-            },
-            "model_breakdown": list(models),
-            **changes,
-        }
-    )
-
-
-def key(name: str) -> Json:
-    return {"type": "api_actor", "api_key_name": name}
-
-
-def corners() -> dict[str, pa.Table]:
-    """Load a history for each corner case, as an organisation of its own, and map the people of some."""
-    history = History()
-    mapping: list[dict[str, Any]] = []
-
-    def team(organization: str, name: str, count: int) -> list[Json]:
-        addresses = [f"{organization}-{name}-{number}@example.com" for number in range(count)]
-        mapping.extend(
-            {"actor_type": "user_actor", "actor_id": address, "team": name, "cost_centre": "1"} for address in addresses
-        )
-        return [record(address, sessions=1, models=[model(100)]) for address in addresses]
-
-    for number in range(4):
-        history.load("nobody", ago(number), [])
-
-    history.load("one person", ago(2), [record(sessions=2, added=10, removed=4, commits=1, models=[model("150.5")])])
-    history.load("one person", ago(0), [])
-
-    history.load("rejections", ago(1), [record(tools={"edit_tool": (0, 3)})])
-
-    history.load(
-        "currencies",
-        ago(1),
-        [
-            record("ann", sessions=1, models=[model(100), model(200, currency="EUR")]),
-            record("bob", sessions=1, customer_type="subscription", models=[model(300, currency="EUR")]),
-            record("cat", sessions=2, models=[model(0), model(0, currency="EUR")]),
-        ],
-    )
-
-    history.load("no models", ago(1), [record(sessions=3)])
-
-    places = [record(f"p{number}", sessions=1) for number in range(5)]
-    places += [record(f"p{number}", sessions=2, is_remote=False) for number in range(4, 9)]
-    places += [record(f"q{number}", sessions=3, is_remote=True) for number in range(6)]
-    history.load("places", ago(1), places)
-
-    history.load("month ends", MONTH - timedelta(days=1), [record(sessions=1, models=[model(100)])])
-    history.load("month ends", MONTH, [record(sessions=10, models=[model(1000)])])
-
-    for number in (13, 14):
-        history.load("moves", MONTH + timedelta(days=number), [record("Ann@Moves.example", sessions=number)])
-    moved = {"actor_type": "user_actor", "cost_centre": None}
-    mapping.append(
-        {**moved, "actor_id": " ann@moves.EXAMPLE", "team": "before", "valid_to": MONTH + timedelta(days=13)}
-    )
-    mapping.append(
-        {**moved, "actor_id": "ANN@moves.example", "team": "after", "valid_from": MONTH + timedelta(days=14)}
-    )
-
-    groups = [*team("groups", "a", 2), *team("groups", "b", 2), *team("groups", "c", 5), *team("groups", "d", 6)]
-    groups += [record(actor=key("robot"), sessions=10), record(actor=key("nobody's"), sessions=100)]
-    mapping.append({"actor_type": "api_actor", "actor_id": "ROBOT", "team": "robots", "cost_centre": "2"})
-    history.load("groups", MONTH, groups)
-    history.load("enough", MONTH, [*team("enough", "a", 3), *team("enough", "b", 3), *team("enough", "c", 5)])
-
-    active = {"day 27": [27], "day 28": [28], "day 40": [40], "back after 28": [41, 69], "back after 29": [41, 70]}
-    for number in range(98):
-        people = [name for name, days in active.items() if number in days]
-        history.load("recency", ago(97 - number), [record(name, sessions=1) for name in people])
-
-    history.load(
-        "odd actors",
-        ago(1),
-        [
-            record(None, sessions=1, terminal_type="tmux"),
-            record(None, sessions=1),
-            record(" Ann@x", sessions=1),
-            record("ann@X", sessions=1),
-            record(actor=key("Ann@x"), sessions=1),
-            record(actor={"type": "service_actor", "id": "S1"}, sessions=1),
-            record("bob", sessions=4, customer_type="marketplace", models=[model(700)]),
-        ],
-    )
-
-    before = [record("ann", sessions=1, models=[model(100)])]
-    after = [*before, record("bob", sessions=2, models=[model(50)])]
-    history.load("restated", ago(5), before, hours=0.5, complete=False)
-    history.load("restated", ago(5), after, hours=2)
-    history.load("restated", ago(5), after, hours=26)
-    pseudonyms = [{**row, "actor": {"type": "user_actor", "email_address": str(n) * 64}} for n, row in enumerate(after)]
-    history.load("restated", ago(5), pseudonyms, hours=50, pseudonym_key_id="k1")
-    history.load("restated", ago(5), pseudonyms[:1], hours=74, pseudonym_key_id="k2")
-    history.load("restated", ago(5), [record("ann", models=[model(1), model(2, currency="EUR")])], hours=98)
-
-    for weeks, count in zip((5, 4, 3, 2, 1, 0), (2, 4, 9, 2, 3, 2), strict=True):
-        rows = [record(f"p{number}", sessions=weeks) for number in range(count)]
-        history.load("weekdays", ago(7 * weeks), rows)
-    for weeks, count in zip((2, 1, 0), (4, 4, 0), strict=True):
-        history.load("fell", ago(7 * weeks), [record(f"p{number}") for number in range(count)])
-
-    history.load("stale", ago(3), [record()], hours=5)
-    history.load("stale", ago(1), [record()], hours=0.5, complete=False)
-    history.load("early", ago(0), [record()])
-    history.load("early", ago(-1), [record(sessions=1)], hours=-23, complete=False)
-
-    hostile = []
-    for number in range(5):
-        address = f"hostile-{number}@example.com"
-        mapping.append({"actor_type": "user_actor", "actor_id": address, "team": HOSTILE[number], "cost_centre": "'"})
-        models = [model(100, name=name) for name in HOSTILE]
-        hostile.append(record(address, models=models, tools=dict.fromkeys(HOSTILE, (2, 1))))
-        hostile += [record(address, sessions=1, terminal_type=name) for name in HOSTILE]
-    history.load("hostile", ago(1), hostile)
-    return {**history.tables(), "mapping": pa.Table.from_pylist(mapping, MAPPING)}
-
-
 def pick(row: Mapping[str, Any], expected: Mapping[str, Any]) -> dict[str, Any]:
     return {name: row[name] for name in expected}
 
@@ -463,6 +202,7 @@ def test_a_loaded_empty_day_has_zeros_and_no_ratios(ask: Ask, engine: str) -> No
     state = {**day, "is_loaded": True, "is_complete": True}
     assert activity == {**dict.fromkeys(activity), **state, **dict.fromkeys(zero, 0)}
     loaded = {"days_loaded_7": 4, "days_loaded_28": 4, "days_loaded_57": 4}
+    loaded |= {"eligible_people": 2, "eligible_active_people": 0, "adoption_rate": 0, "idle_seats": 2}
     zero = {"daily_active_people", "weekly_active_people", "monthly_active_people", "mean_daily_active_people"}
     assert adoption == {**dict.fromkeys(adoption), **state, **loaded, **dict.fromkeys(zero, 0)}
     for name in ("adoption_shares", "model_usage_daily", "tool_acceptance"):
@@ -632,10 +372,81 @@ def test_who_is_new_who_returns_and_who_went_quiet_turns_at_exact_days(ask: Ask,
 
 
 @ENGINES
+def test_the_roster_says_who_is_eligible_on_a_day_and_who_of_them_is_idle(ask: Ask, engine: str) -> None:
+    rows = ask(corners).rows(engine, "adoption", organization_id="recency")
+    rows.sort(key=lambda row: row["date"])
+
+    def on(name: str, *numbers: int) -> list[float | None]:
+        return [rows[number][name] for number in numbers]
+
+    assert on("eligible_people", 19, 20, 30, 31) == [2, 3, 3, 2]
+    assert on("eligible_active_people", 26, 27, 30, 31, 40, 67, 68) == [0, 1, 1, 0, 1, 1, 0]
+    assert on("idle_seats", 27, 31, 67, 68) == [2, 2, 1, 2]
+    assert on("adoption_rate", 19, 27, 67, 68) == [0, pytest.approx(1 / 3), 0.5, 0]
+
+
+@ENGINES
+def test_any_kind_of_activity_makes_active_and_none_does_not(ask: Ask, engine: str) -> None:
+    asked, day = ask(corners, UNFOLDED), {"date": ago(1), "organization_id": "kinds of activity"}
+
+    assert asked.row(engine, "daily_activity", **day)["active_people"] == 11
+    assert asked.row(engine, "adoption", **day)["daily_active_people"] == 11
+    shares = asked.rows(engine, "adoption_shares", **day)
+    assert [(row["people"], row["share_of_people"]) for row in shares] == [(11, 1)] * 3
+    assert sum(row["is_active"] for row in asked.rows(engine, "ai_tool_comparison", **day)) == 11
+    months = asked.rows(engine, "people_monthly", organization_id="kinds of activity")
+    assert sorted(row["active_days"] for row in months) == [0, 0, 0, 0, *[1] * 12]
+
+
+@ENGINES
+def test_a_tool_is_used_by_those_whom_it_offers_something(ask: Ask, engine: str) -> None:
+    asked = ask(corners, UNFOLDED)
+
+    rows = asked.rows(engine, "tool_acceptance", organization_id="kinds of activity", tool_name="new")
+    odd = asked.row(engine, "tool_acceptance", organization_id="odd actors", tool_name="new")
+
+    assert [(row["people"], row["keys"], row["offered"]) for row in rows] == [(0, 1, 1)]
+    assert (odd["people"], odd["keys"], odd["offered"], odd["acceptance_rate"]) == (1, 0, 2, 1)
+
+
+@ENGINES
+def test_a_models_family_is_in_its_name_in_any_case(ask: Ask, engine: str) -> None:
+    rows = ask(corners, UNFOLDED).rows(engine, "model_usage_daily", organization_id="odd actors", date=ago(1))
+
+    assert {row["model"]: (row["model_family"], row["people"], row["entries"]) for row in rows} == {
+        "Claude-OPUS-9": ("opus", 1, 2),
+        "SONNET": ("sonnet", 1, 1),
+        "HAIKU": ("haiku", 1, 1),
+        MODEL: ("sonnet", 1, 1),
+    }
+
+
+@ENGINES
+def test_who_has_both_customer_types_is_counted_once(ask: Ask, engine: str) -> None:
+    asked, day = ask(corners), {"date": ago(1), "organization_id": "both customer types"}
+
+    expected = {"active_people": 1, "active_keys": 1, "active_others": 1, "sessions": 6, "lines_added": 18}
+    expected |= {"api_cost_usd": 3, "subscription_value_usd": 3, "other_cost_entries": 6}
+    assert pick(asked.row(engine, "daily_activity", **day), expected) == expected
+    expected = {
+        "person": "ann",
+        "is_active": True,
+        "suggestions_offered": 6,
+        "suggestions_accepted": 4,
+        "lines_added": 6,
+    }
+    expected |= {"api_cost_usd": 1, "subscription_value_usd": 1, "other_cost_entries": 2}
+    assert pick(asked.row(engine, "ai_tool_comparison", **day), expected) == expected
+    expected = {"active_days": 1, "sessions": 2, "other_cost_entries": 2}
+    month = asked.row(engine, "people_monthly", organization_id="both customer types", actor_id="ann")
+    assert pick(month, expected) == expected
+
+
+@ENGINES
 def test_people_are_told_apart_by_their_address_whatever_its_case(ask: Ask, engine: str) -> None:
     asked, day = ask(corners), {"date": ago(1), "organization_id": "odd actors"}
 
-    expected = {"active_people": 3, "active_keys": 1, "active_others": 1, "sessions": 10, "api_cost_usd": None}
+    expected = {"active_people": 3, "active_keys": 1, "active_others": 1, "sessions": 10, "api_cost_usd": 0}
     expected |= {"subscription_value_usd": None, "other_cost_entries": 1}
     assert pick(asked.row(engine, "daily_activity", **day), expected) == expected
     people = asked.rows(engine, "people_monthly", organization_id="odd actors")
@@ -746,19 +557,6 @@ def test_with_max_drop_1_only_empty_days_are_drops(ask: Ask, engine: str) -> Non
     assert {row["finding"].split(",")[0] for row in rows} == {"0 rows"}
 
 
-def mapped(person: str | None, team: str | None, cost_centre: str | None, **days: date) -> dict[str, Any]:
-    return {"actor_type": "user_actor", "actor_id": person, "team": team, "cost_centre": cost_centre, **days}
-
-
-def groups_that_are_written_alike() -> dict[str, pa.Table]:
-    groups = [("a", "b / c"), ("a / b", "c"), ("a", None), ("a", ""), ("a /", "b"), (None, "b")]
-    people = [[f"{number}-{person}" for person in range(3)] for number in range(len(groups))]
-    history = History()
-    history.load("acme", ago(1), [record(name, sessions=1) for names in people for name in names])
-    rows = [mapped(name, *group) for group, names in zip(groups, people, strict=True) for name in names]
-    return {**history.tables(), "mapping": pa.Table.from_pylist(rows, MAPPING)}
-
-
 @ENGINES
 def test_two_small_groups_are_not_taken_for_a_large_one_because_they_are_written_alike(ask: Ask, engine: str) -> None:
     row = ask(groups_that_are_written_alike).row(engine, "cost_allocation")
@@ -793,9 +591,12 @@ def test_a_mapping_whose_rows_overlap_is_refused(
     tables = one_person(*OVERLAPS[overlap], mapped("cat", "a", "1"))
     with ExitStack() as stack:
         if engine == "files":
-            source = stack.enter_context(files_of(tables, tmp_path, DEFAULT))
+            write_files(tables, tmp_path)
+            source = stack.enter_context(open_written(tables, tmp_path, DEFAULT))
         else:
-            source = bigquery_of(client, f"overlap_{list(OVERLAPS).index(overlap)}", tables, DEFAULT)
+            dataset = f"overlap_{list(OVERLAPS).index(overlap)}"
+            fill_dataset(client, dataset, tables)
+            source = ask_dataset(client, dataset, tables, DEFAULT)
 
         with pytest.raises(ClaudeCodeError, match="Rows of the mapping overlap"):
             source.read("cost_allocation")
@@ -814,7 +615,7 @@ def test_a_view_refuses_a_mapping_whose_rows_overlap_whatever_is_selected(
     client: bigquery.Client, selected: str
 ) -> None:
     dataset = f"view_{len(list(client.list_datasets()))}"
-    bigquery_of(client, dataset, one_person(*OVERLAPS["doubled"]), DEFAULT)
+    fill_dataset(client, dataset, one_person(*OVERLAPS["doubled"]))
     relations = bigquery_relations(PROJECT, dataset, "claude_code_", mapping="claude_code_mapping")
     view = bigquery.Table(f"{PROJECT}.{dataset}.view")
     view.view_query = render("cost_allocation", relations, DEFAULT)
@@ -841,18 +642,6 @@ def test_rows_of_the_mapping_that_name_nobody_overlap_with_nothing(ask: Ask, eng
     assert asked.rows(engine, "data_quality", check_name="mapping") == []
 
 
-def united_organizations() -> dict[str, pa.Table]:
-    """Unite a parent, whose key reads its child's records too, with another organisation."""
-    history = History()
-    both = [record("ann", sessions=1), record("bob", sessions=2, organization_id="child")]
-    history.load("parent", ago(3), both, hours=3)
-    history.load("parent", ago(1), both[:1], hours=3)
-    history.load("parent", ago(0), both, hours=0.5, complete=False)
-    for number in (4, 3, 2, 1, 0):
-        history.load("other", ago(number), [record("ann", sessions=4)])
-    return history.tables()
-
-
 @ENGINES
 def test_a_childs_days_are_those_that_the_parents_key_loaded(ask: Ask, engine: str) -> None:
     rows = ask(united_organizations).rows(engine, "daily_activity")
@@ -873,24 +662,32 @@ def without(rows: pa.Table, day: date) -> pa.Table:
 
 
 def torn_days() -> dict[str, pa.Table]:
-    """Load the same day five times over, and tear all but the first one."""
+    """Load the same day several times over, and tear some."""
     history = History()
     tools = {"edit_tool": (3, 1)}
-    both = [model(100), model(50, currency="EUR")]
     rows = [record("ann", tools=tools, models=[model(100)]), record("bob", sessions=1, tools=tools, models=[model(1)])]
-    rows.append(record("cat", sessions=1, models=[model(200), model(300)]))
-    for number in (0, 1, 2, 3, 4, 5):
-        history.load("acme", ago(number), [*rows[:2], record("cat", models=both)] if number == 5 else rows)
+    rows += [record("cat", sessions=1, models=[model(200), model(300)]), record("dan", sessions=1)]
+    both_currencies = [record(models=[model(100), model(50, currency="EUR")]), record("dan", sessions=1)]
+    for number in range(7):
+        history.load("acme", ago(number), both_currencies if number == 6 else rows)
     tables = history.tables()
     torn = History()
-    torn.load("acme", ago(3), [*rows[:2], record("cat", sessions=1, models=[model(200)])])
-    torn.load("acme", ago(2), [*rows[:2], record("cat", sessions=1, models=[model(200), model("300.5")])])
+    torn.load("acme", ago(3), [*rows[:2], record("cat", models=[model(200)])])
+    torn.load("acme", ago(2), [*rows[:2], record("cat", models=[model(200), model("300.5")])])
     torn.load("acme", ago(1), [record("ann", tools={"edit_tool": (3, 2)}), rows[1]])
-    for name, number in (("model_usage", 3), ("model_usage", 2), ("tool_usage", 1)):
+    torn.load("acme", ago(0), [*rows[:2], record("cat", models=[model(200), model(300, tokens=(2, 2, 3, 4))])])
+    for name, number in (("model_usage", 3), ("model_usage", 2), ("tool_usage", 1), ("model_usage", 0)):
         tables[name] = pa.concat_tables([without(tables[name], ago(number)), torn.days["acme", ago(number)][name]])
-    # The last day was published in part: the load is not remembered.
-    tables["loads"] = without(tables["loads"], ago(0))
-    tables["model_usage"] = without(tables["model_usage"], ago(0))
+    # Of one day only usage is there, and of another only usage was ever asked for.
+    for name in ("model_usage", "tool_usage"):
+        tables[name] = without(without(tables[name], ago(4)), ago(5))
+    asked_for = pa.compute.or_(
+        pa.compute.not_equal(tables["loads"]["date"], ago(5)), pa.compute.equal(tables["loads"]["table_name"], "usage")
+    )
+    tables["loads"] = tables["loads"].filter(asked_for)
+    # The first load of a day was killed before it was remembered.
+    torn.load("acme", ago(7), rows)
+    tables["usage"] = pa.concat_tables([tables["usage"], torn.days["acme", ago(7)]["usage"]])
     return tables
 
 
@@ -898,24 +695,59 @@ def torn_days() -> dict[str, pa.Table]:
 def test_days_whose_tables_contradict_each_other_or_loads_are_found(ask: Ask, engine: str) -> None:
     rows = ask(torn_days).rows(engine, "data_quality", check_name="sums")
 
-    assert {(row["date"], row["organization_id"], row["table_name"]) for row in rows} == {
-        (ago(3), None, "model_usage"),
-        (ago(3), "acme", "model_usage"),
-        (ago(2), "acme", "model_usage"),
-        (ago(1), "acme", "tool_usage"),
-        (ago(0), None, "usage"),
-        (ago(0), None, "tool_usage"),
+    found = {
+        # In files amounts have all their places.
+        (row["date"], row["organization_id"], row["table_name"], re.sub(r"\.0+\b|(?<=\.5)0+\b", "", row["finding"]))
+        for row in rows
     }
-    # In files amounts have all their places.
-    findings = {re.sub(r"\.0+\b|(?<=\.5)0+\b", "", row["finding"]) for row in rows}
-    assert findings == {
-        "loads remembers 4 rows, and the table holds 3.",
-        "usage says 4 model entries, 40 tokens and 601 cents; model_usage says 3, 30 and 301.",
-        "usage says 4 model entries, 40 tokens and 601 cents; model_usage says 4, 40 and 601.5.",
-        "usage says 6 accepted and 2 rejected actions; tool_usage says 6 and 3.",
-        "loads remembers 0 rows, and the table holds 3.",
-        "loads remembers 0 rows, and the table holds 2.",
+    usage = "usage says 4 model entries, 40 tokens and 601 cents; model_usage says"
+    assert found == {
+        (ago(7), None, "usage", "loads remembers 0 rows, and the table holds 4."),
+        (ago(4), None, "model_usage", "loads remembers 4 rows, and the table holds 0."),
+        (ago(4), "acme", "model_usage", f"{usage} 0, 0 and 0."),
+        (ago(4), None, "tool_usage", "loads remembers 2 rows, and the table holds 0."),
+        (ago(4), "acme", "tool_usage", "usage says 6 accepted and 2 rejected actions; tool_usage says 0 and 0."),
+        (ago(3), None, "model_usage", "loads remembers 4 rows, and the table holds 3."),
+        (ago(3), "acme", "model_usage", f"{usage} 3, 30 and 301."),
+        (ago(2), "acme", "model_usage", f"{usage} 4, 40 and 601.5."),
+        (ago(1), "acme", "tool_usage", "usage says 6 accepted and 2 rejected actions; tool_usage says 6 and 3."),
+        (ago(0), "acme", "model_usage", f"{usage} 4, 41 and 601."),
     }
+
+
+def hours_since(day: date) -> float:
+    return (datetime.now(UTC) - datetime.combine(day + timedelta(days=1), time(), UTC)) / timedelta(hours=1)
+
+
+@ENGINES
+@pytest.mark.parametrize(("margin", "stale"), [(-0.01, True), (0.1, False)])
+def test_data_is_stale_from_max_age_hours_on(ask: Ask, engine: str, margin: float, stale: bool) -> None:
+    asked = ask(united_organizations, Settings(max_age_hours=hours_since(ago(1)) + margin))
+
+    rows = asked.rows(engine, "data_quality", check_name="freshness", organization_id="parent")
+
+    assert [row["date"] for row in rows] == [ago(1)] * stale
+
+
+def corners_of_a_month() -> dict[str, pa.Table]:
+    """Leave out what was before the first day that is read."""
+    return {
+        name: rows.filter(pa.compute.greater_equal(rows["date"], MONTH)) if "date" in rows.column_names else rows
+        for name, rows in corners().items()
+    }
+
+
+@ENGINES
+@pytest.mark.parametrize("name", models())
+def test_days_before_since_are_not_read(ask: Ask, engine: str, name: str) -> None:
+    columns = [column for column in models()[name].columns if column != "finding"]
+
+    found, expected = (
+        [{column: row[column] for column in columns} for row in asked.rows(engine, name)]
+        for asked in (ask(corners, Settings(since=MONTH)), ask(corners_of_a_month))
+    )
+
+    assert_same(found, expected, columns)
 
 
 DATA = {

@@ -1,16 +1,28 @@
-"""The SQL that is shipped is GoogleSQL, says Google's own parser, where it is installed (`pip install zetasql`)."""
+"""The SQL that is shipped is GoogleSQL, and says the same to Google, where its parser is (`pip install zetasql`)."""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Callable, Mapping
+from datetime import UTC, date, datetime, timedelta
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pytest
 
-from airflow_provider_claude_code.analytics.models import TABLES_OF_USERS, Settings, models, render
+from airflow_provider_claude_code.analytics.models import TABLES_OF_USERS, Settings, models, parts, render
 from airflow_provider_claude_code.analytics.sources import FileSource, bigquery_relations
-from tests.analytics_data import empty_tables, over_memory
+from tests import analytics_truth as truth
+from tests.analytics_data import (
+    assert_same,
+    corners,
+    empty_tables,
+    groups_that_are_written_alike,
+    over_memory,
+    united_organizations,
+)
 from tests.servers.demo import QUERIES
 
 README = (Path(__file__).parents[2] / "README.md").read_text()
@@ -48,26 +60,92 @@ TYPES = {
 """What GoogleSQL calls Arrow's types."""
 
 
+class GoogleSql:
+    """Google's analyser of GoogleSQL, and the implementation that it publishes as a reference."""
+
+    def __init__(self) -> None:
+        self._api = pytest.importorskip("zetasql.api")
+        self._types = types = pytest.importorskip("zetasql.types")
+        language = types.LanguageOptions.maximum_features()
+        language.product_mode = types.ProductMode.PRODUCT_EXTERNAL
+        functions = types.ZetaSQLBuiltinFunctionOptions(language_options=language)
+        catalog = self._api.CatalogBuilder("catalog").with_builtin_functions(functions)
+        for number, (name, rows) in enumerate(empty_tables().items(), 1):
+            table = self._api.TableBuilder(f"p.d.claude_code_{name}", number)
+            for column in rows.schema:
+                table.add_column(column.name, getattr(types.TypeKind, f"TYPE_{TYPES[str(column.type)]}"))
+            catalog.add_table(table.build())
+        self._catalog = catalog.build()
+        # Its time zone is that of Los Angeles by default, as a project's in BigQuery may be.
+        self._options = types.AnalyzerOptions(language_options=language)
+
+    def columns(self, query: str) -> dict[str, str]:
+        """Return a query's columns with their types."""
+        found = self._api.Analyzer(self._options, self._catalog).analyze_statement(query).output_column_list
+        return {column.name: self._types.TypeKind(column.column.type.type_kind).name[5:] for column in found}
+
+    def rows(self, query: str, tables: Mapping[str, pa.Table]) -> list[dict[str, Any]]:
+        """Run a query."""
+        kinds = self.columns(query)
+        # The Python package loses timestamps on their way back.
+        picked = (f"UNIX_MICROS(`{name}`)" if kind == "TIMESTAMP" else f"`{name}`" for name, kind in kinds.items())
+        builder = self._api.PreparedQueryBuilder().set_sql(f"SELECT {', '.join(picked)} FROM ({query})")
+        content = {f"p.d.claude_code_{name}": self._content(rows) for name, rows in tables.items()}
+        builder.set_analyzer_options(self._options).set_catalog(self._catalog).set_table_content(content)
+        with builder.prepare() as prepared:
+            data = prepared.execute().content.table_data
+        return [
+            {name: _value(cell, kind) for (name, kind), cell in zip(kinds.items(), row.cell, strict=True)}
+            for row in (data.row if data else ())
+        ]
+
+    def _content(self, rows: pa.Table) -> Any:
+        data = self._types.TableData
+        cells = [data.Row(cell=[self._cell(value) for value in row.values()]) for row in rows.to_pylist()]
+        return self._types.TableContent(table_data=data(row=cells))
+
+    def _cell(self, value: Any) -> Any:
+        match value:
+            case None:
+                return self._types.Value()
+            case bool():
+                return self._types.Value(bool_value=value)
+            case int():
+                return self._types.Value(int64_value=value)
+            case str():
+                return self._types.Value(string_value=value)
+            case Decimal():
+                billionths = int(value.scaleb(9))
+                length = billionths.bit_length() // 8 + 1
+                return self._types.Value(numeric_value=billionths.to_bytes(length, "little", signed=True))
+            case datetime():
+                from google.protobuf.timestamp_pb2 import Timestamp
+
+                moment = Timestamp()
+                moment.FromDatetime(value)
+                return self._types.Value(timestamp_value=moment)
+            case date():
+                return self._types.Value(date_value=(value - date(1970, 1, 1)).days)
+        raise TypeError(type(value))
+
+
+def _value(cell: Any, kind: str) -> Any:
+    value = cell.int64_value if kind == "TIMESTAMP" else getattr(cell, f"{kind.lower()}_value")
+    if value is None:
+        return None
+    match kind:
+        case "DATE":
+            return date(1970, 1, 1) + timedelta(days=value)
+        case "NUMERIC":
+            return Decimal(int.from_bytes(value, "little", signed=True)).scaleb(-9)
+        case "TIMESTAMP":
+            return datetime.fromtimestamp(value / 1_000_000, UTC)
+    return value
+
+
 @pytest.fixture(scope="module")
-def resolve() -> Any:
-    """Return what gives a query's columns and their types, as Google's analyser resolves them."""
-    api, types = pytest.importorskip("zetasql.api"), pytest.importorskip("zetasql.types")
-    language = types.LanguageOptions.maximum_features()
-    language.product_mode = types.ProductMode.PRODUCT_EXTERNAL
-    functions = types.ZetaSQLBuiltinFunctionOptions(language_options=language)
-    catalog = api.CatalogBuilder("catalog").with_builtin_functions(functions)
-    for number, (name, rows) in enumerate(empty_tables().items(), 1):
-        table = api.TableBuilder(f"p.d.claude_code_{name}", number)
-        for column in rows.schema:
-            table.add_column(column.name, getattr(types.TypeKind, f"TYPE_{TYPES[str(column.type)]}"))
-        catalog.add_table(table.build())
-    analyzer = api.Analyzer(types.AnalyzerOptions(language_options=language), catalog.build())
-
-    def columns_of(query: str) -> dict[str, str]:
-        columns = analyzer.analyze_statement(query).output_column_list
-        return {column.name: types.TypeKind(column.column.type.type_kind).name[5:] for column in columns}
-
-    return columns_of
+def google_sql() -> GoogleSql:
+    return GoogleSql()
 
 
 @pytest.fixture(scope="module")
@@ -80,13 +158,13 @@ def empty_files() -> FileSource:
 @pytest.mark.parametrize("by_period", [False, True])
 @pytest.mark.parametrize("name", models())
 def test_a_model_resolves_in_googlesql_to_the_columns_of_its_head_and_of_files(
-    resolve: Any, empty_files: FileSource, name: str, by_period: bool, own_tables: dict[str, str]
+    google_sql: GoogleSql, empty_files: FileSource, name: str, by_period: bool, own_tables: dict[str, str]
 ) -> None:
     relations = bigquery_relations("p", "d", "claude_code_", **own_tables)
     if by_period:
         relations["months"] = f"({render('periods', relations, Settings())})"
 
-    resolved = resolve(render(name, relations, Settings()))
+    resolved = google_sql.columns(render(name, relations, Settings()))
 
     assert list(resolved) == list(models()[name].columns)
     schema = empty_files.read(name, by_period=by_period).schema
@@ -94,6 +172,48 @@ def test_a_model_resolves_in_googlesql_to_the_columns_of_its_head_and_of_files(
 
 
 @pytest.mark.googlesql
-def test_the_analyser_refuses_a_column_that_is_not_there(resolve: Any) -> None:
+def test_the_analyser_refuses_a_column_that_is_not_there(google_sql: GoogleSql) -> None:
     with pytest.raises(Exception, match="Unrecognized name: nothing"):
-        resolve("SELECT nothing FROM `p.d.claude_code_usage`")
+        google_sql.columns("SELECT nothing FROM `p.d.claude_code_usage`")
+
+
+def of(*organizations: str) -> Callable[[], dict[str, pa.Table]]:
+    """Take some of the corner cases: the reference joins by comparing every two rows."""
+
+    def tables() -> dict[str, pa.Table]:
+        return {
+            name: rows.filter(pa.compute.is_in(rows["organization_id"], pa.array(organizations)))
+            if "organization_id" in rows.column_names
+            else rows
+            for name, rows in corners().items()
+        }
+
+    return tables
+
+
+HISTORIES = {
+    "united": united_organizations,
+    "alike": groups_that_are_written_alike,
+    "groups": of("groups", "enough", "moves", "places", "both customer types"),
+    "days": of("one person", "nobody", "stale", "early", "dormant", "restated"),
+    "records": of("rejections", "currencies", "no models", "odd actors", "kinds of activity", "hostile"),
+    "weekdays": of("weekdays", "fell"),
+}
+
+
+@pytest.mark.googlesql
+@pytest.mark.parametrize("history", HISTORIES)
+@pytest.mark.parametrize("name", [*models(), "period_totals"])
+def test_googles_reference_implementation_says_what_a_plain_computation_says(
+    google_sql: GoogleSql, history: str, name: str
+) -> None:
+    tables = HISTORIES[history]()
+    relations = bigquery_relations(
+        "p", "d", "claude_code_", **{own: f"claude_code_{own}" for own in TABLES_OF_USERS if own in tables}
+    )
+    columns = [column for column in (models() | parts())[name].columns if column != "finding"]
+
+    rows = google_sql.rows(render(name, relations, Settings()), tables)
+
+    world = truth.World(now=datetime.now(UTC), **{table: rows.to_pylist() for table, rows in tables.items()})
+    assert_same([{column: row[column] for column in columns} for row in rows], list(truth.MODELS[name](world)), columns)

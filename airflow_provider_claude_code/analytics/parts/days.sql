@@ -34,8 +34,8 @@ spans AS (
   SELECT
     organization_id,
     MIN(date) AS first_date,
-    -- A day is complete an hour after it ends.
-    GREATEST(MAX(date), DATE(TIMESTAMP_SUB(CURRENT_TIMESTAMP(), INTERVAL 25 HOUR))) AS last_date
+    -- A day is complete an hour after it ends. In BigQuery a project may have another time zone by default.
+    GREATEST(MAX(date), DATE(TIMESTAMP_SUB(CURRENT_TIMESTAMP(), INTERVAL 25 HOUR), 'UTC')) AS last_date
   FROM covered
   GROUP BY organization_id
 ),
