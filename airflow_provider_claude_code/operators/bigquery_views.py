@@ -127,7 +127,7 @@ class ClaudeCodeBigQueryViewsOperator(BigQueryDatasetMixin, BaseOperator):
             prefix = self.table_prefix if self.view_prefix is None else self.view_prefix
             views = {name: f"{project}.{view_dataset}.{prefix}{name}" for name in self.models}
             statements = {
-                name: _statement(models()[name], quoted("view_prefix", view), render(name, relations, settings))
+                name: view_statement(models()[name], quoted("view_prefix", view), render(name, relations, settings))
                 for name, view in views.items()
             }
             client = self.get_client()
@@ -158,7 +158,14 @@ def _checked(names: Iterable[str] | None) -> list[str]:
     return chosen
 
 
-def _statement(model: Model, view: str, query: str) -> str:
+def view_statement(model: Model, view: str, query: str) -> str:
+    """
+    Return the GoogleSQL that makes a model a view.
+
+    :param model: the model.
+    :param view: the view's name, quoted.
+    :param query: the model's query.
+    """
     columns = ",\n".join(f"  {name} OPTIONS (description = {_text(text)})" for name, text in model.columns.items())
     description = f"OPTIONS (description = {_text(model.description)})"
     return f"CREATE OR REPLACE VIEW {view} (\n{columns}\n)\n{description}\nAS\n{query}"

@@ -14,6 +14,7 @@ import pytest
 
 from airflow_provider_claude_code.analytics.models import TABLES_OF_USERS, Settings, models, parts, render
 from airflow_provider_claude_code.analytics.sources import FileSource, bigquery_relations
+from airflow_provider_claude_code.operators.bigquery_views import view_statement
 from tests import analytics_truth as truth
 from tests.analytics_data import (
     assert_same,
@@ -31,6 +32,11 @@ STATEMENTS = {
     "external table": re.findall(r"```sql\n(CREATE EXTERNAL TABLE claude_code\..*?)```", README, re.DOTALL)[0],
     "view of several organisations": re.findall(r"`(SELECT \* FROM europe.*?)`", README)[0],
     "loaded and empty": re.findall(r"`(SELECT date, row_count.*?)` has a row", README, re.DOTALL)[0],
+    **{
+        name: re.findall(rf"<!-- query: {name} -->\n```sql\n(.*?)```", README, re.DOTALL)[0]
+        for name in ("comparison", "snapshot", "changed since")
+    },
+    **{f"view {name}": view_statement(model, "`p.d.v`", "SELECT 1 AS a") for name, model in models().items()},
 }
 
 
