@@ -20,6 +20,16 @@ The day that a run is about: its partition key, else the start of its data inter
 altogether from manual, asset-triggered and partitioned runs.
 """
 
+DEFAULT_LAST_DAY = (
+    "{{ partition_key | default(none) or"
+    " ((data_interval_end if data_interval_end | default(none)"
+    " else logical_date | default(none) or dag_run.run_after) - macros.timedelta(days=1)) | ds }}"
+)
+"""
+The last day of the period that a run is about: its partition key, else the day before its data interval ends, which is
+the day before the run where the interval has no width or is missing.
+"""
+
 FRESHNESS_DELAY = timedelta(hours=1)
 """The API includes usage once it is an hour old, so a day is complete one hour after it ends."""
 

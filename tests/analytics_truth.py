@@ -50,11 +50,14 @@ class World:
         self.newest: dict[tuple[str, date, str], Row] = {}
         for load in sorted(self.loads, key=lambda row: row["load_id"]):
             self.newest[load["organization_id"], load["date"], load["table_name"]] = load
-        self.rows = {
-            table: _grouped(getattr(self, table), lambda row: (row["organization_id"], row["date"]))
-            for table in ("usage", "model_usage", "tool_usage")
-        }
+        self.rows: dict[str, dict[Any, list[Row]]] = {}
+        self._held = {row["date"] for row in self.usage}
         self.loaders = {org: self._loaders(org) for org in self.organizations()}
+        for table in ("usage", "model_usage", "tool_usage"):
+            # What a killed first load has left is no whole day.
+            kept = [row for row in getattr(self, table) if self.is_loaded(row["organization_id"], row["date"])]
+            setattr(self, table, kept)
+            self.rows[table] = _grouped(kept, lambda row: (row["organization_id"], row["date"]))
         self.active = {
             (org, day): {person(row) for row in self.rows["usage"][org, day] if is_user(row) and self.is_active([row])}
             for org, day in self.rows["usage"]
@@ -73,7 +76,9 @@ class World:
 
     def newest_of(self, org: str, day: date) -> list[Row]:
         """Return the newest loads of an organisation's day into ``usage``: one of each that loads it."""
-        return [self.newest[key] for loader in self.loaders[org] if (key := (loader, day, "usage")) in self.newest]
+        found = [self.newest[key] for loader in self.loaders[org] if (key := (loader, day, "usage")) in self.newest]
+        # Rows may have expired since.
+        return [load for load in found if load["row_count"] == 0 or day in self._held]
 
     def is_loaded(self, org: str, day: date) -> bool:
         return bool(self.newest_of(org, day))
@@ -84,12 +89,15 @@ class World:
     def days(self) -> Iterator[tuple[str, date]]:
         """Yield each organisation's days, from the first loaded one to the last that should be there."""
         for org in sorted(self.organizations()):
-            loaded = [load["date"] for load in self.loads if load["organization_id"] in self.loaders[org]]
-            yield from ((org, day) for day in _span(min(loaded), max(*loaded, last_day_due(self.now))))
+            last = max(*self._days_there(org), last_day_due(self.now))
+            yield from ((org, day) for day in _span(self.first_day(org), last))
 
     def first_day(self, org: str) -> date:
-        """Return the first day that was ever loaded."""
-        return min(load["date"] for load in self.loads if load["organization_id"] in self.loaders[org])
+        """Return the first loaded day that is there."""
+        return min(self._days_there(org))
+
+    def _days_there(self, org: str) -> list[date]:
+        return [load["date"] for load in self.loads if self.is_loaded(org, load["date"])]
 
     def loaded_days(self, org: str, days: Iterable[date]) -> int:
         return sum(self.is_complete(org, day) for day in days)
@@ -473,7 +481,7 @@ def productivity_ratios(world: World) -> Iterator[Row]:
         entries = _grouped(
             filter(is_user, _within(world.model_usage, org, first, last)), lambda row: row["customer_type"]
         )
-        people = {kind: people_of(row for row in rows if world.is_active([row])) for kind, rows in usage.items()}
+        people = {kind: people_of(rows) for kind, rows in usage.items()}
         folded_entries = with_folding({kind: entries[kind] for kind in usage}, people, world.min_group_size)
         for kind, rows in with_folding(usage, people, world.min_group_size).items():
             done = results(rows)
@@ -485,9 +493,10 @@ def productivity_ratios(world: World) -> Iterator[Row]:
                 **money(folded_entries[kind]),
                 **detail(rows),
             }
-            for amount in ("api_cost_usd", "subscription_value_usd"):
+            for amount, its_kind in (("api_cost_usd", "api"), ("subscription_value_usd", "subscription")):
+                row[amount] = row[amount] if kind == its_kind else None
                 for unit, (name, factor) in units.items():
-                    per_one = None if kind == SMALL else ratio(row[amount], row[name])
+                    per_one = ratio(row[amount], row[name])
                     row[f"{amount}_{unit}"] = None if per_one is None else per_one * factor
             yield row
 

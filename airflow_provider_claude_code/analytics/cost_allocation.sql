@@ -22,23 +22,10 @@
 -- sessions_with_model_detail: Sessions of records that name models; the cost of the others is unknown.
 -- share_of_sessions_with_model_detail: These of all sessions, 0 to 1; null without sessions.
 WITH mapping AS (
-  SELECT
-    actor_type,
-    LOWER(TRIM(actor_id)) AS actor,
-    team,
-    cost_centre,
-    COALESCE(valid_from, DATE '0001-01-01') AS valid_from,
-    COALESCE(valid_to, DATE '9999-12-31') AS valid_to
-  FROM `claude_code.mapping`
-  -- Who has no id cannot be mapped.
-  WHERE actor_id IS NOT NULL
+  SELECT * FROM `claude_code.actor_groups`
 ),
 conflicts AS (
-  SELECT COUNTIF(COALESCE(is_conflict, FALSE)) AS row_count
-  FROM (
-    SELECT valid_from <= LAG(valid_to) OVER (PARTITION BY actor_type, actor ORDER BY valid_from, valid_to) AS is_conflict
-    FROM mapping
-  )
+  SELECT COUNTIF(is_conflict) AS row_count FROM mapping
 ),
 usage AS (
   SELECT

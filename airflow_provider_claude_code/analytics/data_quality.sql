@@ -3,7 +3,7 @@
 -- check_name: sums (the tables of a day contradict each other or `loads`), missing_days (a day was never loaded, or only
 --   before it was complete), volume_drop (of the median rows of the same weekdays in the 28 days before, of which at
 --   least two must be loaded, the share max_drop is lacking or more), freshness (the newest complete day ended too long
---   ago), mapping (rows of the mapping of actors to groups overlap).
+--   ago, or there is none), mapping (rows of the mapping of actors to groups overlap).
 -- date: The UTC day; the newest complete one for freshness, null for mapping.
 -- organization_id: The organisation; null for mapping, and where rows of a day are counted for all together.
 -- table_name: The table.
@@ -56,20 +56,9 @@ health AS (
   SELECT * FROM `claude_code.load_health`
 ),
 newest_complete AS (
-  SELECT organization_id, MAX(date) AS date
+  SELECT organization_id, MAX(IF(is_complete, date, NULL)) AS date
   FROM `claude_code.days`
-  WHERE is_complete
   GROUP BY organization_id
-),
-mapping AS (
-  SELECT
-    actor_type,
-    LOWER(TRIM(actor_id)) AS actor,
-    COALESCE(valid_from, DATE '0001-01-01') AS valid_from,
-    COALESCE(valid_to, DATE '9999-12-31') AS valid_to
-  FROM `claude_code.mapping`
-  -- Who has no id cannot be mapped.
-  WHERE actor_id IS NOT NULL
 )
 SELECT
   'sums' AS check_name,
@@ -83,6 +72,8 @@ SELECT
 FROM remembered
 FULL JOIN held ON held.date = remembered.date AND held.table_name = remembered.table_name
 WHERE COALESCE(remembered.row_count, 0) <> COALESCE(held.row_count, 0)
+  -- Days before the first that is still there have expired.
+  AND NOT (held.date IS NULL AND remembered.date < (SELECT MIN(date) FROM `claude_code.days`))
 UNION ALL
 SELECT
   'sums', parent_sums.date, parent_sums.organization_id, 'model_usage',
@@ -138,21 +129,21 @@ WHERE state IN ('loaded', 'empty') AND weekdays_compared >= 2
 UNION ALL
 SELECT
   'freshness', date, organization_id, 'usage',
-  CONCAT(
-    'The newest complete day ended ',
-    CAST(TIMESTAMP_DIFF(CURRENT_TIMESTAMP(), TIMESTAMP(DATE_ADD(date, INTERVAL 1 DAY), 'UTC'), HOUR) AS STRING),
-    ' hours ago.'
+  COALESCE(
+    CONCAT(
+      'The newest complete day ended ',
+      CAST(TIMESTAMP_DIFF(CURRENT_TIMESTAMP(), TIMESTAMP(DATE_ADD(date, INTERVAL 1 DAY), 'UTC'), HOUR) AS STRING),
+      ' hours ago.'
+    ),
+    'No day was loaded after it was complete.'
   )
 FROM newest_complete
-WHERE TIMESTAMP_DIFF(CURRENT_TIMESTAMP(), TIMESTAMP(DATE_ADD(date, INTERVAL 1 DAY), 'UTC'), SECOND)
+WHERE date IS NULL OR TIMESTAMP_DIFF(CURRENT_TIMESTAMP(), TIMESTAMP(DATE_ADD(date, INTERVAL 1 DAY), 'UTC'), SECOND)
   > 3600 * 48 /* max_age_hours */
 UNION ALL
 SELECT
   'mapping', CAST(NULL AS DATE), CAST(NULL AS STRING), 'mapping',
-  CONCAT(CAST(COUNT(*) AS STRING), ' rows overlap with another row of the same actor.')
-FROM (
-  SELECT valid_from <= LAG(valid_to) OVER (PARTITION BY actor_type, actor ORDER BY valid_from, valid_to) AS is_conflict
-  FROM mapping
-)
+  CONCAT('Rows overlap. Actors with such rows: ', CAST(COUNT(DISTINCT CONCAT(actor_type, ' ', actor)) AS STRING), '.')
+FROM `claude_code.actor_groups`
 WHERE is_conflict
 HAVING COUNT(*) > 0

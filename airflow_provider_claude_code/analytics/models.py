@@ -38,8 +38,8 @@ class Settings:
     :param since: the first UTC day that is read; the history of who is new begins there.
     :param max_drop: share of the usual records, 0 to 1, whose lack ``data_quality`` reports.
     :param max_age_hours: hours after the end of the newest complete day from which ``data_quality`` reports it.
-    :param first_day: first UTC day of a report.
-    :param last_day: last UTC day of a report.
+    :param first_day: first UTC day of a report; no model looks at it.
+    :param last_day: its last UTC day.
     :raises ClaudeCodeConfigurationError: a value cannot be used.
     """
 
@@ -111,14 +111,17 @@ def parts() -> dict[str, Model]:
     return _read_folder(resources.files(__package__) / "parts")
 
 
-def render(name: str, relations: Mapping[str, str], settings: Settings) -> str:
+def render(name: str, relations: Mapping[str, str], settings: Settings, *, by_period: bool = False) -> str:
     """
     Return a model or a part as one GoogleSQL query that stands by itself.
 
     :param name: its name.
     :param relations: by name, the SQL that stands for a table, or for a model or part that exists already.
     :param settings: the values of the settings.
+    :param by_period: put the report's period, and the one before it, in the place of months.
     """
+    if by_period:
+        relations = {**relations, "months": f"({render('periods', relations, settings)})"}
 
     def relation(match: re.Match[str]) -> str:
         return relations.get(match[1]) or f"({render(match[1], relations, settings)})"

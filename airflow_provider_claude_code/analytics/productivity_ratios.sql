@@ -17,14 +17,14 @@
 -- share_of_sessions_with_model_detail: These of all sessions, 0 to 1. The lower it is, the more the ratios understate.
 -- other_cost_entries: Model entries with a cost that is in neither amount: another currency or customer type.
 -- api_cost_usd: Estimated cost in US dollars, which the organisation's cost report already includes; null for
---   subscriptions, and when no such record names a model.
+--   subscriptions and "(small groups)", and when no such record names a model.
 -- api_cost_usd_per_active_person: api_cost_usd divided by active_people; null when there are none.
 -- api_cost_usd_per_session: api_cost_usd divided by sessions.
 -- api_cost_usd_per_commit: api_cost_usd divided by commits.
 -- api_cost_usd_per_pull_request: api_cost_usd divided by pull_requests.
 -- api_cost_usd_per_1000_lines_added: api_cost_usd divided by lines_added, times 1,000.
--- subscription_value_usd: Estimated value in US dollars, which is not billed by use; null for the API, and when no
---   such record names a model.
+-- subscription_value_usd: Estimated value in US dollars, which is not billed by use; null for the API and
+--   "(small groups)", and when no such record names a model.
 -- subscription_value_usd_per_active_person: subscription_value_usd divided by active_people; null when there are none.
 -- subscription_value_usd_per_session: subscription_value_usd divided by sessions.
 -- subscription_value_usd_per_commit: subscription_value_usd divided by commits.
@@ -40,7 +40,6 @@ WITH people AS (
 members AS (
   SELECT 'customer_type' AS dimension, month AS period, organization_id, customer_type AS name, actor AS person
   FROM people
-  WHERE is_active
 ),
 sums AS (
   SELECT
@@ -87,13 +86,13 @@ SELECT
   sessions_with_model_detail,
   SAFE_DIVIDE(sessions_with_model_detail, sessions) AS share_of_sessions_with_model_detail,
   other_cost_entries,
-  api_cost_usd,
+  IF(customer_type = 'api', api_cost_usd, NULL) AS api_cost_usd,
   SAFE_DIVIDE(api_cost, active_people) AS api_cost_usd_per_active_person,
   SAFE_DIVIDE(api_cost, sessions) AS api_cost_usd_per_session,
   SAFE_DIVIDE(api_cost, commits) AS api_cost_usd_per_commit,
   SAFE_DIVIDE(api_cost, pull_requests) AS api_cost_usd_per_pull_request,
   SAFE_DIVIDE(api_cost * 1000, lines_added) AS api_cost_usd_per_1000_lines_added,
-  subscription_value_usd,
+  IF(customer_type = 'subscription', subscription_value_usd, NULL) AS subscription_value_usd,
   SAFE_DIVIDE(subscription_value, active_people) AS subscription_value_usd_per_active_person,
   SAFE_DIVIDE(subscription_value, sessions) AS subscription_value_usd_per_session,
   SAFE_DIVIDE(subscription_value, commits) AS subscription_value_usd_per_commit,

@@ -27,6 +27,7 @@ _DAY_FILE = re.compile(r"(\w+)/dt=([0-9-]{10})/[^/]+\.parquet")
 _CONFIG: dict[str, str | bool | int | float | list[str]] = {
     # A worker has other tasks as well; the rest goes to disk.
     "memory_limit": "512MB",
+    "preserve_insertion_order": False,
     # DuckDB would fetch extensions that it takes for useful.
     "autoinstall_known_extensions": False,
     "autoload_known_extensions": False,
@@ -64,21 +65,19 @@ class FileSource:
         self._relations = {name: f"`claude_code.{name}`" for name in tables}
         for name in _COMPUTED_ONCE:
             with _typed_errors():
-                self._database.execute(f"CREATE TABLE claude_code.{name} AS {self._translated(name, self._relations)}")
+                self._database.execute(f"CREATE TABLE claude_code.{name} AS {self._translated(name)}")
             self._relations[name] = f"`claude_code.{name}`"
 
     def read(self, name: str, *, by_period: bool = False) -> pa.Table:
         """Run a query."""
-        relations = self._relations
-        if by_period:
-            relations = {**relations, "months": f"({render('periods', relations, self._settings)})"}
         with _typed_errors():
-            return _typed_as_in_bigquery(self._database.sql(self._translated(name, relations)).to_arrow_table())
+            return _typed_as_in_bigquery(self._database.sql(self._translated(name, by_period)).to_arrow_table())
 
-    def _translated(self, name: str, relations: Mapping[str, str]) -> str:
+    def _translated(self, name: str, by_period: bool = False) -> str:
         import sqlglot
 
-        return sqlglot.transpile(render(name, relations, self._settings), read="bigquery", write="duckdb")[0]
+        query = render(name, self._relations, self._settings, by_period=by_period)
+        return sqlglot.transpile(query, read="bigquery", write="duckdb")[0]
 
 
 @contextmanager
@@ -111,7 +110,8 @@ def open_files(
     with spool_directory() as directory, duckdb.connect(directory / "usage.duckdb", config=_CONFIG) as database:
         database.execute("SET TimeZone = 'UTC'")
         database.execute("CREATE SCHEMA claude_code")
-        _create_tables(database, root, settings)
+        with _typed_errors():
+            _create_tables(database, root, settings)
         given = {name: file for name, file in (("roster", roster), ("mapping", mapping)) if file is not None}
         for name, file in given.items():
             _create_table_of_user(database, name, file)
@@ -149,11 +149,8 @@ class BigQuerySource:
 
         from airflow_provider_claude_code.transfers.bigquery import typed_errors
 
-        relations = self._relations
-        if by_period:
-            relations = {**relations, "months": f"({render('periods', relations, self._settings)})"}
-        query = render(name, relations, self._settings)
-        with typed_errors(self._dataset):
+        query = render(name, self._relations, self._settings, by_period=by_period)
+        with typed_errors(self._dataset, "BigQuery Data Viewer"):
             rows = self._client.query_and_wait(query, job_config=QueryJobConfig(labels=dict(self._labels)))
             return rows.to_arrow(create_bqstorage_client=False)
 
@@ -228,15 +225,17 @@ def _create_table_of_user(database: duckdb.DuckDBPyConnection, name: str, file: 
     reader = {".csv": "read_csv({}, all_varchar = true)", ".parquet": "read_parquet({})"}.get(file.suffix)
     if reader is None:
         raise ClaudeCodeConfigurationError(f"{name} is {file}; a .csv or .parquet file was expected.")
-    try:
-        rows = reader.format(_literal(_url(database, file)))
-        database.execute(f"CREATE TABLE claude_code.{name} AS SELECT {', '.join(columns)} FROM {rows}")
-    except (duckdb.Error, OSError) as error:
-        # What DuckDB says of a value quotes it, which may be somebody's address.
-        raise ClaudeCodeConfigurationError(
-            f"{name} cannot be read from {file} ({type(error).__name__}). It needs the columns "
-            f"{', '.join(parts()[name].columns)}; days are written YYYY-MM-DD, and an empty one means always."
-        ) from None
+    if not file.exists():
+        raise ClaudeCodeConfigurationError(f"{name} is {file}, where there is no file.")
+    with _typed_errors():
+        try:
+            rows = reader.format(_literal(_url(database, file)))
+            database.execute(f"CREATE TABLE claude_code.{name} AS SELECT {', '.join(columns)} FROM {rows}")
+        except (duckdb.BinderException, duckdb.ConversionException, duckdb.InvalidInputException) as error:
+            raise ClaudeCodeConfigurationError(
+                f"{name} cannot be read from {file} ({type(error).__name__}). It needs the columns "
+                f"{', '.join(parts()[name].columns)}; days are written YYYY-MM-DD, and an empty one means always."
+            ) from None
 
 
 def _keys(root: ObjectStoragePath) -> list[str]:

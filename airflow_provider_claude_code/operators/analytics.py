@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from airflow.providers.common.compat.sdk import BaseOperator, get_hook_lineage_collector
 
 from airflow_provider_claude_code.analytics.models import Settings
-from airflow_provider_claude_code.days import DEFAULT_DAY, parse_day
+from airflow_provider_claude_code.days import DEFAULT_LAST_DAY, parse_day
 from airflow_provider_claude_code.exceptions import ClaudeCodeConfigurationError
 from airflow_provider_claude_code.operators.bigquery_dataset import BigQueryDatasetMixin, airflow_labels
 from airflow_provider_claude_code.tables.contract import DATA_TABLES
@@ -28,15 +28,16 @@ class ClaudeCodeAnalyticsOperator(BigQueryDatasetMixin, BaseOperator):
 
     :param path: where the Parquet files are (templated), as in ``ClaudeCodeToObjectStorageOperator``; files in Google
         Cloud Storage are ``gs://bucket/prefix``. They are read in this worker, which needs the extra ``[report]``.
-    :param conn_id: the Connection of the object store (templated); default: the store's own.
+    :param conn_id: the Connection of the object store (templated); default: the store's own. A roster or a mapping in a
+        store of another kind is opened with that store's own.
     :param dataset_id: the dataset of the tables (templated), instead of ``path``.
     :param project_id: the dataset's project (templated); default: the Connection's.
     :param location: where the queries run (templated); default: the dataset's own.
     :param table_prefix: what the tables' names begin with (templated).
     :param gcp_conn_id: the Google Cloud Connection (templated).
     :param impersonation_chain: service account to impersonate, or a chain of them that ends with it (templated).
-    :param last_day: the last UTC day of the period, ``YYYY-MM-DD`` (templated). The default is the day that the run
-        is about.
+    :param last_day: the last UTC day of the period, ``YYYY-MM-DD`` (templated). The default is the run's partition key,
+        else the day before its data interval ends, else the day before the run.
     :param period_days: how many days the period has.
     :param first_day: its first UTC day instead (templated), for a calendar month for example.
     :param since: the first UTC day that is read at all, ``YYYY-MM-DD`` (templated). Who is new is told from then on.
@@ -69,7 +70,7 @@ class ClaudeCodeAnalyticsOperator(BigQueryDatasetMixin, BaseOperator):
         table_prefix: str = "claude_code_",
         gcp_conn_id: str = "google_cloud_default",
         impersonation_chain: str | Sequence[str] | None = None,
-        last_day: str = DEFAULT_DAY,
+        last_day: str = DEFAULT_LAST_DAY,
         period_days: int = 28,
         first_day: str | None = None,
         since: str = "2025-01-01",
@@ -132,15 +133,16 @@ class ClaudeCodeAnalyticsOperator(BigQueryDatasetMixin, BaseOperator):
                 lineage.add_input_asset(context=self.google_hook, uri=uri)
             yield BigQuerySource(self.get_client(), self.dataset, relations, settings, labels)
             return
-        root = self._storage_path("path", self.path)
+        root = storage_path("path", str(self.path), self.conn_id)
         for table in DATA_TABLES:
             lineage.add_input_asset(context=root, uri=(root / table).as_uri())
         files = {
-            name: self._storage_path(name, file) if file else None
+            name: self._storage_path(name, file, root) if file else None
             for name, file in (("roster", roster), ("mapping", mapping))
         }
         with open_files(root, settings, **files) as source:
             yield source
 
-    def _storage_path(self, argument: str, path: str | None) -> ObjectStoragePath:
-        return storage_path(argument, str(path), self.conn_id)
+    def _storage_path(self, argument: str, path: str, root: ObjectStoragePath) -> ObjectStoragePath:
+        place = storage_path(argument, path, None)
+        return storage_path(argument, path, self.conn_id) if place.protocol == root.protocol else place

@@ -33,7 +33,7 @@ class ClaudeCodeBigQueryViewsOperator(BigQueryDatasetMixin, BaseOperator):
     :param location: where the statements run (templated); default: the dataset's own.
     :param table_prefix: what the tables' names begin with (templated).
     :param view_dataset_id: the dataset of the views (templated); default: that of the tables. Readers of a dataset of
-        its own need no right to the tables when it is authorised there.
+        its own need no right to the tables when it is authorised on all datasets that the views read.
     :param view_prefix: what the views' names begin with (templated); default: ``table_prefix``.
     :param models: which models; default: all but those with a row per person (``people_monthly`` and
         ``ai_tool_comparison``), which have to be named.
@@ -127,7 +127,9 @@ class ClaudeCodeBigQueryViewsOperator(BigQueryDatasetMixin, BaseOperator):
             prefix = self.table_prefix if self.view_prefix is None else self.view_prefix
             views = {name: f"{project}.{view_dataset}.{prefix}{name}" for name in self.models}
             statements = {
-                name: view_statement(models()[name], quoted("view_prefix", view), render(name, relations, settings))
+                name: view_statement(
+                    models()[name], quoted("view_dataset_id or view_prefix", view), render(name, relations, settings)
+                )
                 for name, view in views.items()
             }
             client = self.get_client()

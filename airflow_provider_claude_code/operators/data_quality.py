@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -25,10 +26,10 @@ class ClaudeCodeDataQualityOperator(ClaudeCodeAnalyticsOperator):
     """
     Check loaded usage, and fail the task when something is wrong.
 
-    ``sums``: the tables of a day agree with each other and with ``loads``. ``missing_days``: every day of the period
-    was loaded after it was complete. ``volume_drop``: no day has far fewer records than the median of the same
-    weekdays in the 28 days before. ``freshness``: the newest complete day did not end too long ago. ``mapping``: no
-    two rows of the mapping share an actor's day.
+    ``sums``: the tables of a day agree with each other and with ``loads``. ``missing_days``: every day of the period,
+    from the first loaded one on, was loaded after it was complete. ``volume_drop``: no day has far fewer records than
+    the median of the same weekdays in the 28 days before. ``freshness``: there is a complete day, and it did not end
+    too long ago. ``mapping``: no two rows of the mapping share an actor's day.
 
     The other arguments are those of
     :class:`~airflow_provider_claude_code.operators.analytics.ClaudeCodeAnalyticsOperator`.
@@ -74,6 +75,12 @@ class ClaudeCodeDataQualityOperator(ClaudeCodeAnalyticsOperator):
             )
             with self.open_source(context, settings, mapping=self.mapping) as source:
                 rows = source.read("data_quality").to_pylist()
+                # Nothing can be wrong with nothing, but the place may be.
+                if not rows and source.read("load_health").num_rows == 0:
+                    raise ClaudeCodeConfigurationError(
+                        f"There are no loaded days since {settings.since}, so there is nothing to check. Are these the "
+                        "dataset and the table_prefix that the days are loaded to?"
+                    )
             findings = [
                 row
                 for row in rows
@@ -83,7 +90,8 @@ class ClaudeCodeDataQualityOperator(ClaudeCodeAnalyticsOperator):
             ]
             failures = [row for row in findings if row["check_name"] not in self.warn_only]
             for row in findings:
-                self.log.log(30 if row["check_name"] in self.warn_only else 40, "%s", _sentence(row))
+                level = logging.WARNING if row["check_name"] in self.warn_only else logging.ERROR
+                self.log.log(level, "%s", _sentence(row))
             if failures:
                 more = f" And {len(failures) - _LISTED} more, in the log." if len(failures) > _LISTED else ""
                 raise ClaudeCodeDataQualityError(

@@ -539,8 +539,13 @@ def _label_value(organization_id: str) -> str:
 
 
 @contextmanager
-def typed_errors(dataset: bigquery.DatasetReference) -> Iterator[None]:
-    """Turn BigQuery's errors into ours, so that a task retries only what a retry can mend."""
+def typed_errors(dataset: bigquery.DatasetReference, role: str = "BigQuery Data Editor") -> Iterator[None]:
+    """
+    Turn BigQuery's errors into ours, so that a task retries only what a retry can mend.
+
+    :param dataset: the dataset that is worked on.
+    :param role: what the account needs on it.
+    """
     try:
         yield
     except (BadRequest, Forbidden, NotFound) as error:
@@ -554,8 +559,7 @@ def typed_errors(dataset: bigquery.DatasetReference) -> Iterator[None]:
         if reason == "invalidQuery":
             raise ClaudeCodeConfigurationError(message) from error
         raise ClaudeCodeConfigurationError(
-            f"{message} The Connection's account needs BigQuery Data Editor on the dataset and BigQuery Job User on "
-            "the project."
+            f"{message} The Connection's account needs {role} on the dataset and BigQuery Job User on the project."
         ) from error
     except (GoogleAPIError, GoogleAuthError, requests.RequestException) as error:
         # A RetryError, which ends an outage that lasts, has no code.

@@ -25,6 +25,7 @@ from google.auth.credentials import AnonymousCredentials  # noqa: E402
 
 from airflow_provider_claude_code.exceptions import ClaudeCodeConfigurationError  # noqa: E402
 from airflow_provider_claude_code.operators.bigquery_views import ClaudeCodeBigQueryViewsOperator  # noqa: E402
+from airflow_provider_claude_code.operators.data_quality import ClaudeCodeDataQualityOperator  # noqa: E402
 from airflow_provider_claude_code.tables.contract import DATA_TABLES, LOADS  # noqa: E402
 from airflow_provider_claude_code.transfers.bigquery import bigquery_schema  # noqa: E402
 from tests.servers.bigquery import BigQueryServer  # noqa: E402
@@ -213,3 +214,15 @@ def test_the_readme_s_comparison_and_what_has_changed_run_on_the_views(client: b
     frozen = f"CREATE OR REPLACE VIEW {dataset}.frozen AS"
     assert query("snapshot", ("CREATE TABLE finance.claude_code_cost_2025_09 AS", frozen)) == []
     assert query("changed since", ("finance.claude_code_cost_2025_09", f"{dataset}.frozen")) == []
+
+
+def test_checks_of_tables_without_a_loaded_day_are_refused(client: bigquery.Client, dataset: str) -> None:
+    operator = ClaudeCodeDataQualityOperator(task_id="check", dataset_id=dataset, last_day="2025-09-01")
+    with pytest.raises(AirflowFailException, match="no loaded days since 2025-01-01"):
+        operator.execute({"ti": SimpleNamespace(dag_id="dag", task_id="check")})
+
+
+def test_readers_are_told_which_role_they_need(client: bigquery.Client) -> None:
+    operator = ClaudeCodeDataQualityOperator(task_id="check", dataset_id="nowhere", last_day="2025-09-01")
+    with pytest.raises(AirflowFailException, match="BigQuery Data Viewer on the dataset and BigQuery Job User"):
+        operator.execute({"ti": SimpleNamespace(dag_id="dag", task_id="check")})

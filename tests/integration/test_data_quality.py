@@ -144,7 +144,9 @@ def test_a_mapping_whose_rows_overlap_is_refused_without_naming_anybody(files: P
     )
     assert check(files, mapping=str(mapping))["findings"] == findings()
     mapping.write_text(head + "user_actor,dev001@example.com,a,,,\nuser_actor,Dev001@example.com,b,,2025-10-01,\n")
-    with pytest.raises(AirflowFailException, match=r"mapping: mapping: 1 rows overlap") as failure:
+    with pytest.raises(
+        AirflowFailException, match=r"mapping: mapping: Rows overlap. Actors with such rows: 1"
+    ) as failure:
         check(files, mapping=str(mapping))
     assert "dev001" not in str(failure.value).lower()
 

@@ -114,7 +114,7 @@ def test_people_are_named_when_that_is_asked_for(loaded: Path, tmp_path: Path) -
         ({"min_group_size": 0}, "min_group_size is 0"),
         ({"first_day": str(LAST_DAY + timedelta(days=1))}, "before first_day"),
         ({"roster": "roster.csv"}, "roster is 'roster.csv'"),
-        ({"roster": "/nowhere/roster.csv"}, "roster cannot be read from"),
+        ({"roster": "/nowhere/roster.csv"}, "roster is file:///nowhere/roster.csv, where there is no file"),
         ({"since": str(LAST_DAY + timedelta(days=1))}, "holds no loaded days since"),
     ],
 )

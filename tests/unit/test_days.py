@@ -10,7 +10,7 @@ from airflow.providers.common.compat.sdk import DAG
 from airflow.providers.common.compat.sdk import timezone as airflow_timezone
 from airflow.sdk.execution_time.context import MacrosAccessor
 
-from airflow_provider_claude_code.days import DEFAULT_DAY, complete_from, parse_day
+from airflow_provider_claude_code.days import DEFAULT_DAY, DEFAULT_LAST_DAY, complete_from, parse_day
 from airflow_provider_claude_code.exceptions import ClaudeCodeConfigurationError
 
 ABSENT = object()
@@ -165,8 +165,9 @@ CASES = {
 }
 
 
+@pytest.mark.parametrize("template", [DEFAULT_DAY, DEFAULT_LAST_DAY], ids=["day", "last day"])
 @pytest.mark.parametrize("run", CASES.values(), ids=CASES)
-def test_the_default_day_is_right_for_every_kind_of_run(run: dict[str, str | None]) -> None:
+def test_the_default_day_is_right_for_every_kind_of_daily_run(run: dict[str, str | None], template: str) -> None:
     context: dict[str, Any] = {
         name: moment(text) if text and name != "partition_key" else text
         for name, text in run.items()
@@ -175,9 +176,36 @@ def test_the_default_day_is_right_for_every_kind_of_run(run: dict[str, str | Non
     run_after = run["run_after"]
     assert run_after is not None
 
-    day = render(DEFAULT_DAY, dag_run=SimpleNamespace(run_after=moment(run_after)), **context)
+    day = render(template, dag_run=SimpleNamespace(run_after=moment(run_after)), **context)
 
     assert parse_day(day) == date(2026, 11, 21)
+
+
+WEEKLY = {"data_interval_start": "2026-11-16T06:00:00Z", "data_interval_end": "2026-11-23T06:00:00Z"}
+
+
+@pytest.mark.parametrize(
+    ("run", "last_day"),
+    [
+        (WEEKLY | {"run_after": "2026-11-23T06:00:00Z", "logical_date": "2026-11-16T06:00:00Z"}, "2026-11-22"),
+        (
+            dict.fromkeys((*WEEKLY, "logical_date", "run_after"), "2026-11-23T06:00:00Z"),
+            "2026-11-22",
+        ),
+        ({"run_after": "2026-11-23T17:45:00Z"}, "2026-11-22"),
+        ({"run_after": "2026-11-23T17:45:00Z", "logical_date": "2026-11-10T00:00:00Z"}, "2026-11-09"),
+    ],
+    ids=["weekly interval", "weekly trigger", "manual", "manual with a date"],
+)
+def test_a_period_ends_the_day_before_its_run_or_interval_does(run: dict[str, str], last_day: str) -> None:
+    moments = {name: moment(text) for name, text in run.items()}
+    dag_run = SimpleNamespace(run_after=moments.pop("run_after"))
+    assert render(DEFAULT_LAST_DAY, dag_run=dag_run, **moments) == last_day
+
+
+def test_a_period_ends_with_the_partition_of_its_run() -> None:
+    run = SimpleNamespace(run_after=moment("2026-11-23T06:00:00Z"))
+    assert render(DEFAULT_LAST_DAY, dag_run=run, partition_key="2026-11-15") == "2026-11-15"
 
 
 def test_the_default_day_crosses_months_and_years() -> None:

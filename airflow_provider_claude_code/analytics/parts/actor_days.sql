@@ -1,4 +1,4 @@
--- One row per UTC day, organisation, actor and customer type: all that was counted, from every table once.
+-- One row per loaded UTC day, organisation, actor and customer type: all that was counted, from every table once.
 --
 -- actor: the actor's id, trimmed and in lower case as pseudonyms take it; actors without an id are taken for one.
 -- is_active: any of sessions, commits, pull requests, lines, tool actions and tokens is above 0.
@@ -47,4 +47,7 @@ FROM (
   FROM `claude_code.model_usage`
   WHERE date >= DATE '2025-01-01' /* since */
 )
+JOIN `claude_code.days` AS days USING (organization_id, date)
+-- What a killed first load has left is no whole day.
+WHERE days.is_loaded
 GROUP BY 1, 2, 3, 4, 5

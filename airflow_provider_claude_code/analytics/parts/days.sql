@@ -2,7 +2,7 @@
 --
 -- date: the UTC day.
 -- organization_id: the organisation.
--- is_loaded: whether `loads` has a load of the day into `usage`.
+-- is_loaded: whether `loads` has a load of the day into `usage`, and its rows are still there.
 -- is_complete: whether the newest such load read the day after it was complete.
 -- days_of_history: days since the first loaded one, 0 on that day.
 -- days_loaded_7: days with a complete load among this one and the 6 before.
@@ -12,6 +12,8 @@ WITH newest AS (
   SELECT organization_id, date, complete AS is_complete
   FROM `claude_code.newest_loads`
   WHERE table_name = 'usage'
+    -- A day whose rows have expired, or were deleted, is not there any more.
+    AND (row_count = 0 OR date IN (SELECT date FROM `claude_code.usage` WHERE date >= DATE '2025-01-01' /* since */))
 ),
 covered AS (
   SELECT organization_id, date, is_complete FROM newest

@@ -275,16 +275,4 @@ def _ordered(rows: Iterable[Row], size: Callable[[Row], Any], names: Sequence[st
 
 
 def _has_usage(row: Row) -> bool:
-    counts = (
-        "active_people",
-        "active_keys",
-        "active_others",
-        "sessions",
-        "lines_added",
-        "lines_removed",
-        "commits",
-        "pull_requests",
-        "tool_actions_offered",
-        "input_tokens",
-    )
-    return any(row[name] for name in counts)
+    return any(row[name] for name in ("active_people", "active_keys", "active_others"))

@@ -538,7 +538,7 @@ def _output(key: str, organization: Organization) -> str:
 def _groups(organization: Organization, settings: Settings) -> str:
     parts = []
     groups = organization.groups
-    if {row["team"] for row in groups} <= {UNMAPPED, SMALL_GROUPS}:
+    if {row["team"] for row in groups} <= {UNMAPPED}:
         parts.append(
             _paragraph(
                 "No groups: a mapping of people and API keys to teams and cost centres would split these numbers."
