@@ -11,7 +11,7 @@ import tempfile
 from datetime import UTC, datetime
 from pathlib import Path
 
-from benchmarks.measuring import Section, machine
+from benchmarks.measuring import Section, machine, versions
 
 NAMES = (
     "parsing",
@@ -31,9 +31,11 @@ INTRODUCTION = """# Benchmarks
 Written by `make bench`; `.venv/bin/nox -s bench -- {names}` measures single ones anew.
 
 Numbers hold for one machine and one run of a section; what is promised are the ratios within it. Compared sides take
-turns (A B A B ...) after a round that does not count. A ratio is the median of the ratios of all rounds.
+turns (A B A B ...) after a round that does not count. A ratio is the median of the ratios of all rounds. Each section
+says when and on what it was measured.
 
-{machine}"""
+{versions}
+"""
 
 
 def main() -> None:
@@ -46,7 +48,7 @@ def main() -> None:
     # Before Airflow is imported, which would read the configuration of this machine.
     with tempfile.TemporaryDirectory() as home:
         os.environ.update(AIRFLOW_HOME=home, AIRFLOW__LOGGING__LOGGING_LEVEL="ERROR")
-        introduction = INTRODUCTION.format(names=" ".join(NAMES[:2]), machine=machine())
+        introduction = INTRODUCTION.format(names=" ".join(NAMES[:2]), versions=versions())
         sections = _sections(RESULTS.read_text() if RESULTS.exists() else "")
         for name in names:
             section = _run(name)
@@ -64,7 +66,7 @@ def _sections(text: str) -> dict[str, str]:
 
 
 def _run(name: str) -> str:
-    begun = f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC, load average {os.getloadavg()[0]:.1f}"
+    begun = f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC, load average {os.getloadavg()[0]:.1f}, on {machine()}"
     print(f"{name} ...", file=sys.stderr, flush=True)
     section: Section = importlib.import_module(f"benchmarks.{name}").run()
     return f"{section}\nBegun {begun}.\n"

@@ -155,7 +155,7 @@ def _short(number: float) -> str:
 
 
 def machine() -> str:
-    """Describe the machine and what runs on it, as Markdown."""
+    """Describe the machine in a few words."""
     model = next(
         (
             line.partition(":")[2].strip()
@@ -165,8 +165,10 @@ def machine() -> str:
         platform.machine(),
     )
     memory = psutil.virtual_memory().total / 2**30
+    return f"{model}, {psutil.cpu_count()} cores, {memory:.0f} GiB, {platform.system()}"
+
+
+def versions() -> str:
+    """List what runs on it, in words."""
     libraries = ", ".join(f"{name} {version(name)}" for name in LIBRARIES)
-    return (
-        f"- {model}, {psutil.cpu_count()} cores, {memory:.0f} GiB, {platform.system()}\n"
-        f"- Python {platform.python_version()}, {libraries}\n"
-    )
+    return f"Python {platform.python_version()}, {libraries}"
