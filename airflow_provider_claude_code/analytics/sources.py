@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 TABLES = (*DATA_TABLES, LOADS.name)
 """The tables that the queries read."""
 
-MAPPING_ERROR = "Rows of the mapping overlap"
+_MAPPING_ERROR = "Rows of the mapping overlap"
 _DAY_FILE = re.compile(r"(\w+)/dt=([0-9-]{10})/[^/]+\.parquet")
 _CONFIG: dict[str, str | bool | int | float | list[str]] = {
     # A worker has other tasks as well; the rest goes to disk.
@@ -273,10 +273,10 @@ def _typed_errors() -> Iterator[None]:
     try:
         yield
     except duckdb.Error as error:
-        if MAPPING_ERROR in str(error):
+        if _MAPPING_ERROR in str(error):
             raise ClaudeCodeConfigurationError(
-                f"{MAPPING_ERROR}: the same actor has two rows for a day, so its cost would count twice. Give each row "
-                "a valid_from and a valid_to (inclusive), so that no two rows of an actor share a day."
+                f"{_MAPPING_ERROR}: the same actor has two rows for a day, so its cost would count twice. Give each "
+                "row a valid_from and a valid_to (inclusive), so that no two rows of an actor share a day."
             ) from None
         # A file may have been replaced by a load while it was read, or a store have been out of reach.
         raise ClaudeCodeSourceError(
