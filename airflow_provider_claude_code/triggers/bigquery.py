@@ -64,6 +64,8 @@ class ClaudeCodeBigQueryJobsTrigger(BaseTrigger):
         try:
             # The client blocks, so it works in a thread.
             client = await asyncio.to_thread(self._client)
+            # Jobs take seconds; and Airflow fails a task that is back before it has noticed that the worker ended.
+            await asyncio.sleep(self.poll_interval)
             for job_id in self.job_ids:
                 while (await asyncio.to_thread(client.get_job, job_id, location=self.location)).state != "DONE":
                     await asyncio.sleep(self.poll_interval)
