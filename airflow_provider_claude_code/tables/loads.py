@@ -96,14 +96,14 @@ class Load:
             "rows": {table: file.row_count for table, file in self.files.items()},
             "num_sessions": self.totals.num_sessions,
             # A string, since XCom would carry a Decimal through a float.
-            "estimated_cost_cents": None if cost is None else _plain(cost),
+            "estimated_cost_cents": None if cost is None else plain_decimal(cost),
             "complete": self.complete,
             "unknown_names": sorted(self.totals.unknown_names),
             "load_id": self.load_id,
         }
 
 
-def _plain(amount: Decimal) -> str:
+def plain_decimal(amount: Decimal) -> str:
     """Write all digits of an amount and no needless zeros; Decimal.normalize() would round a long one."""
     whole, _, places = f"{amount:f}".partition(".")
     places = places.rstrip("0")

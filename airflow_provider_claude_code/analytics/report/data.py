@@ -8,7 +8,7 @@ from datetime import date, timedelta
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
-from airflow_provider_claude_code.analytics.report.wording import plain_decimal
+from airflow_provider_claude_code.tables.loads import plain_decimal
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -106,7 +106,7 @@ class Organization:
             "days_loaded": totals["days_loaded"],
             **{name: totals[name] for name in ("active_people", "sessions", "lines_added", "commits", "pull_requests")},
             "acceptance_rate": acceptance_rate(totals),
-            **{name: plain_decimal(totals[name]) for name in _AMOUNTS},
+            **{name: None if totals[name] is None else plain_decimal(totals[name]) for name in _AMOUNTS},
         }
 
 

@@ -76,11 +76,6 @@ def dollars(amount: Decimal | float | None) -> str:
     return _MINUS + text if amount < 0 else text
 
 
-def plain_decimal(amount: Decimal | None) -> str | None:
-    """Return an amount as digits, without zeros at the end."""
-    return None if amount is None else f"{amount.normalize():f}"
-
-
 def short_number(value: float) -> str:
     """Return a number for an axis: 1,500,000 is 1.5M."""
     for size, letter in ((1e9, "B"), (1e6, "M"), (1e3, "k")):
