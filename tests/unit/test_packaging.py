@@ -19,14 +19,14 @@ PACKAGE = ROOT / "airflow_provider_claude_code"
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
 REQUIREMENTS = {requirement.name: requirement for requirement in map(Requirement, PROJECT["project"]["dependencies"])}
 
-HEAVY = ["duckdb", "google.cloud", "numpy", "pandas", "pyarrow", "starlette", "uvicorn"]
+HEAVY = ["duckdb", "google.cloud", "matplotlib", "numpy", "pandas", "pyarrow", "sqlglot", "starlette", "uvicorn"]
 
 
 def test_importing_operators_hooks_sensors_and_triggers_loads_nothing_heavy() -> None:
     info = get_provider_info()
     modules = [
         module
-        for kind in ("hooks", "sensors", "triggers")
+        for kind in ("hooks", "operators", "sensors", "triggers")
         for entry in info[kind]
         for module in entry["python-modules"]
     ]
