@@ -129,8 +129,7 @@ class ClaudeCodeAnalyticsOperator(BigQueryDatasetMixin, BaseOperator):
             )
             labels = airflow_labels(context["ti"].dag_id, context["ti"].task_id)
             for table in DATA_TABLES:
-                uri = f"bigquery://{self.dataset_project}/{self.dataset_id}/{self.table_prefix}{table}"
-                lineage.add_input_asset(context=self.google_hook, uri=uri)
+                lineage.add_input_asset(context=self.google_hook, uri=self.table_uri(table))
             yield BigQuerySource(self.get_client(), self.dataset, relations, settings, labels)
             return
         root = storage_path("path", str(self.path), self.conn_id)

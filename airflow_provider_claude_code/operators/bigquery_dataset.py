@@ -18,6 +18,7 @@ class BigQueryDatasetMixin:
     dataset_id: str | None
     project_id: str | None
     location: str | None
+    table_prefix: str
     gcp_conn_id: str
     impersonation_chain: str | Sequence[str] | None
 
@@ -44,6 +45,10 @@ class BigQueryDatasetMixin:
         from google.cloud.bigquery import DatasetReference
 
         return DatasetReference(self.dataset_project, str(self.dataset_id))
+
+    def table_uri(self, table: str) -> str:
+        """Return the URI of a table."""
+        return f"bigquery://{self.dataset_project}/{self.dataset_id}/{self.table_prefix}{table}"
 
     def get_client(self) -> Client:
         """Return the client, whose jobs run in the dataset's project and location."""

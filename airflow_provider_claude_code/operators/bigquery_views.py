@@ -144,8 +144,7 @@ class ClaudeCodeBigQueryViewsOperator(BigQueryDatasetMixin, BaseOperator):
                     self.log.info("Created %s", views[name])
             lineage = get_hook_lineage_collector()
             for table in DATA_TABLES:
-                uri = f"bigquery://{project}/{self.dataset_id}/{self.table_prefix}{table}"
-                lineage.add_input_asset(context=self.google_hook, uri=uri)
+                lineage.add_input_asset(context=self.google_hook, uri=self.table_uri(table))
             for view in views.values():
                 lineage.add_output_asset(context=self.google_hook, uri=f"bigquery://{view.replace('.', '/')}")
             return {"views": views}
@@ -168,14 +167,10 @@ def view_statement(model: Model, view: str, query: str) -> str:
     :param view: the view's name, quoted.
     :param query: the model's query.
     """
-    columns = ",\n".join(f"  {name} OPTIONS (description = {_text(text)})" for name, text in model.columns.items())
-    description = f"OPTIONS (description = {_text(model.description)})"
-    return f"CREATE OR REPLACE VIEW {view} (\n{columns}\n)\n{description}\nAS\n{query}"
-
-
-def _text(text: str) -> str:
     # JSON's strings are GoogleSQL's, too.
-    return json.dumps(text)
+    columns = ",\n".join(f"  {name} OPTIONS (description = {json.dumps(text)})" for name, text in model.columns.items())
+    description = f"OPTIONS (description = {json.dumps(model.description)})"
+    return f"CREATE OR REPLACE VIEW {view} (\n{columns}\n)\n{description}\nAS\n{query}"
 
 
 def _refuse_other_than_views(client: Client, names: Iterable[str]) -> None:

@@ -102,10 +102,6 @@ class ClaudeCodeToBigQueryOperator(BigQueryDatasetMixin, ClaudeCodeTransferOpera
         # Project, location and id, for the link.
         self.last_job: tuple[str, str, str] | None = None
 
-    def table_uri(self, table: str) -> str:
-        """Return the URI of a table."""
-        return f"bigquery://{self.dataset_project}/{self.dataset_id}/{self.table_prefix}{table}"
-
     def openlineage_name(self, table: str) -> tuple[str, str]:
         """Return BigQuery's namespace and the table's name."""
         return "bigquery", f"{self.dataset_project}.{self.dataset_id}.{self.table_prefix}{table}"
