@@ -114,9 +114,8 @@ def _position(header: Sequence[str], column: str) -> int:
 def _pseudonyms(conn_id: str) -> Pseudonym:
     # Airflow may log to the standard output, which is for the rows.
     with contextlib.redirect_stdout(sys.stderr):
-        from airflow.providers.common.compat.sdk import AirflowNotFoundException
-
         from airflow_provider_claude_code.hooks.claude_code import ClaudeCodeHook
+        from airflow_provider_claude_code.version_compat import AirflowNotFoundException
 
         try:
             return ClaudeCodeHook(conn_id).pseudonyms

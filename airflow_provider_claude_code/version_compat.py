@@ -1,7 +1,37 @@
-"""Which Airflow this is, where it makes a difference."""
+"""The Airflow names whose place differs between the supported versions. Other modules import them from here."""
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from airflow import __version__ as airflow_version
 
-AIRFLOW_V_3_3_PLUS = tuple(map(int, airflow_version.split(".")[:2])) >= (3, 3)
+_AIRFLOW_VERSION = tuple(map(int, airflow_version.split(".")[:2]))
+AIRFLOW_V_3_3_PLUS = _AIRFLOW_VERSION >= (3, 3)
+
+if TYPE_CHECKING or _AIRFLOW_VERSION >= (3, 2):
+    from airflow.sdk import BaseHook
+    from airflow.sdk.configuration import conf
+    from airflow.sdk.exceptions import AirflowFailException, AirflowNotFoundException, AirflowSkipException
+    from airflow.sdk.lineage import get_hook_lineage_collector
+else:
+    from airflow.configuration import conf
+    from airflow.exceptions import AirflowFailException, AirflowNotFoundException, AirflowSkipException
+    from airflow.hooks.base import BaseHook
+    from airflow.lineage.hook import get_hook_lineage_collector
+
+if TYPE_CHECKING or _AIRFLOW_VERSION >= (3, 1):
+    from airflow.sdk.log import mask_secret
+else:
+    from airflow.sdk.execution_time.secrets_masker import mask_secret
+
+__all__ = [
+    "AIRFLOW_V_3_3_PLUS",
+    "AirflowFailException",
+    "AirflowNotFoundException",
+    "AirflowSkipException",
+    "BaseHook",
+    "conf",
+    "get_hook_lineage_collector",
+    "mask_secret",
+]

@@ -9,8 +9,7 @@ from datetime import UTC, date, datetime, timedelta
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from airflow.providers.common.compat.connection import get_async_connection, get_async_extra_dejson
-from airflow.providers.common.compat.sdk import AirflowFailException, BaseHook, mask_secret
+from asgiref.sync import sync_to_async
 
 from airflow_provider_claude_code.api.client import AsyncClaudeCodeClient, ClaudeCodeClient, ClientSettings
 from airflow_provider_claude_code.days import parse_day
@@ -19,10 +18,11 @@ from airflow_provider_claude_code.get_provider_info import CONNECTION_FIELDS, UI
 from airflow_provider_claude_code.tables.contract import DATA_TABLES
 from airflow_provider_claude_code.tables.flatten import Flattener
 from airflow_provider_claude_code.tables.pseudonyms import Pseudonyms
+from airflow_provider_claude_code.version_compat import AirflowFailException, BaseHook, mask_secret
 
 if TYPE_CHECKING:
     import pandas as pd
-    from airflow.providers.common.compat.sdk import Connection
+    from airflow.sdk import Connection
 
     from airflow_provider_claude_code.api.models import Organization, Record
     from airflow_provider_claude_code.api.paging import Page
@@ -130,13 +130,10 @@ class ClaudeCodeHook(BaseHook):
 
         :raises ClaudeCodeConfigurationError: the Connection cannot be used.
         """
-        with _without_the_connection():
-            settings = await self._read_settings_async()
-        return AsyncClaudeCodeClient(settings)
-
-    async def _read_settings_async(self) -> ClientSettings:
-        connection = await get_async_connection(self.claude_code_conn_id)
-        return _client_settings(connection, await get_async_extra_dejson(connection))
+        # Airflow's own async calls for Connections fail or deadlock before 3.3.2 (apache/airflow#71891) and are missing
+        # from 3.0. In asgiref's thread the synchronous ones work in the triggerer of every version; in another thread
+        # they do not, as they have to find back to the triggerer's event loop.
+        return AsyncClaudeCodeClient(await sync_to_async(lambda: self.settings)())
 
     def get_organization(self) -> Organization:
         """

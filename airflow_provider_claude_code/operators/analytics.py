@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from datetime import date, timedelta
 from typing import TYPE_CHECKING, Any
 
-from airflow.providers.common.compat.sdk import BaseOperator, get_hook_lineage_collector
+from airflow.sdk import BaseOperator
 
 from airflow_provider_claude_code.analytics.models import Settings
 from airflow_provider_claude_code.days import DEFAULT_LAST_DAY, parse_day
@@ -15,6 +15,7 @@ from airflow_provider_claude_code.exceptions import ClaudeCodeConfigurationError
 from airflow_provider_claude_code.operators.bigquery_dataset import BigQueryDatasetMixin, airflow_labels
 from airflow_provider_claude_code.tables.contract import DATA_TABLES
 from airflow_provider_claude_code.transfers.stores import storage_path
+from airflow_provider_claude_code.version_compat import get_hook_lineage_collector
 
 if TYPE_CHECKING:
     from airflow.sdk import Context, ObjectStoragePath

@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from airflow.providers.common.compat.sdk import BaseOperator, get_hook_lineage_collector
+from airflow.sdk import BaseOperator
 
 from airflow_provider_claude_code.analytics.models import Model, Settings, models, render
 from airflow_provider_claude_code.days import parse_day
@@ -15,6 +15,7 @@ from airflow_provider_claude_code.hooks.claude_code import fail_without_retry
 from airflow_provider_claude_code.links import BigQueryDatasetLink
 from airflow_provider_claude_code.operators.bigquery_dataset import BigQueryDatasetMixin, airflow_labels
 from airflow_provider_claude_code.tables.contract import DATA_TABLES
+from airflow_provider_claude_code.version_compat import get_hook_lineage_collector
 
 if TYPE_CHECKING:
     from airflow.sdk import Context

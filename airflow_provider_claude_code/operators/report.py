@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from airflow.providers.common.compat.sdk import Asset, get_hook_lineage_collector
+from airflow.sdk import Asset
 
 from airflow_provider_claude_code.analytics.models import Settings
 from airflow_provider_claude_code.days import parse_day
@@ -16,6 +16,7 @@ from airflow_provider_claude_code.links import ClaudeCodeReportLink
 from airflow_provider_claude_code.operators.analytics import ClaudeCodeAnalyticsOperator
 from airflow_provider_claude_code.transfers.spool_directory import spool_directory
 from airflow_provider_claude_code.transfers.stores import open_store, storage_path
+from airflow_provider_claude_code.version_compat import get_hook_lineage_collector
 
 if TYPE_CHECKING:
     from airflow.sdk import Context, ObjectStoragePath

@@ -8,14 +8,14 @@ from datetime import UTC, datetime, timedelta
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from airflow.providers.common.compat.sdk import AirflowFailException, BaseSensorOperator, conf
+from airflow.sdk import BaseSensorOperator
 from airflow.triggers.base import StartTriggerArgs
 
 from airflow_provider_claude_code.days import DEFAULT_DAY, FRESHNESS_DELAY, complete_from, parse_day
 from airflow_provider_claude_code.exceptions import ClaudeCodeError
 from airflow_provider_claude_code.hooks.claude_code import ClaudeCodeHook, fail_without_retry
 from airflow_provider_claude_code.triggers.freshness import ClaudeCodeFreshnessTrigger
-from airflow_provider_claude_code.version_compat import AIRFLOW_V_3_3_PLUS
+from airflow_provider_claude_code.version_compat import AIRFLOW_V_3_3_PLUS, AirflowFailException, conf
 
 if TYPE_CHECKING:
     from airflow.sdk import Context

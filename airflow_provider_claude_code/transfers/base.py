@@ -14,13 +14,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol, get_args
 
-from airflow.providers.common.compat.sdk import (
-    AirflowSkipException,
-    Asset,
-    AssetAlias,
-    BaseOperator,
-    get_hook_lineage_collector,
-)
+from airflow.sdk import Asset, AssetAlias, BaseOperator
 
 from airflow_provider_claude_code.api.paging import REPORT_PATH
 from airflow_provider_claude_code.api.read_ahead import read_ahead
@@ -36,6 +30,7 @@ from airflow_provider_claude_code.tables.contract import DATA_TABLES, USAGE, Fil
 from airflow_provider_claude_code.tables.flatten import Flattener
 from airflow_provider_claude_code.tables.loads import Load, begin_load
 from airflow_provider_claude_code.transfers.spool_directory import spool_directory
+from airflow_provider_claude_code.version_compat import AirflowSkipException, get_hook_lineage_collector
 
 if TYPE_CHECKING:
     from airflow.providers.openlineage.extractors import OperatorLineage
@@ -274,14 +269,10 @@ class ClaudeCodeTransferOperator(BaseOperator):
 
     def get_openlineage_facets_on_complete(self, task_instance: Any) -> OperatorLineage[Any, Any]:
         """Return what was read and written: the API's report, and each table with its columns and row count."""
-        from airflow.providers.common.compat.openlineage.facet import (
-            Dataset,
-            OutputDataset,
-            OutputStatisticsOutputDatasetFacet,
-            SchemaDatasetFacet,
-            SchemaDatasetFacetFields,
-        )
         from airflow.providers.openlineage.extractors import OperatorLineage
+        from openlineage.client.event_v2 import Dataset, OutputDataset
+        from openlineage.client.generated.output_statistics_output_dataset import OutputStatisticsOutputDatasetFacet
+        from openlineage.client.generated.schema_dataset import SchemaDatasetFacet, SchemaDatasetFacetFields
 
         outputs = []
         for table in self.tables:

@@ -9,14 +9,13 @@ from collections.abc import Mapping, Sequence
 from datetime import date, timedelta
 from typing import TYPE_CHECKING, Any
 
-from airflow.providers.common.compat.sdk import conf
-
 from airflow_provider_claude_code.exceptions import ClaudeCodeConfigurationError, ClaudeCodePublishError
 from airflow_provider_claude_code.hooks.claude_code import fail_without_retry
 from airflow_provider_claude_code.links import BigQueryJobLink, BigQueryTableLink
 from airflow_provider_claude_code.operators.bigquery_dataset import BigQueryDatasetMixin, airflow_labels
 from airflow_provider_claude_code.transfers.base import ClaudeCodeTransferOperator, Progress, SupersededError
 from airflow_provider_claude_code.triggers.bigquery import ClaudeCodeBigQueryJobsTrigger
+from airflow_provider_claude_code.version_compat import conf
 
 if TYPE_CHECKING:
     from airflow.sdk import Context

@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from airflow.triggers.base import BaseTrigger, TriggerEvent
+from asgiref.sync import sync_to_async
 
 if TYPE_CHECKING:
     from google.cloud.bigquery import Client
@@ -62,8 +63,7 @@ class ClaudeCodeBigQueryJobsTrigger(BaseTrigger):
     async def run(self) -> AsyncIterator[TriggerEvent]:
         """Wait, then yield one event: ``success``, or ``error`` when the jobs cannot be seen."""
         try:
-            # The client blocks, so it works in a thread.
-            client = await asyncio.to_thread(self._client)
+            client = await self._client()
             # Jobs take seconds; and Airflow fails a task that is back before it has noticed that the worker ended.
             await asyncio.sleep(self.poll_interval)
             for job_id in self.job_ids:
@@ -85,11 +85,16 @@ class ClaudeCodeBigQueryJobsTrigger(BaseTrigger):
 
         Not when the trigger is cancelled: every restart of a triggerer does that.
         """
-        client = await asyncio.to_thread(self._client)
+        client = await self._client()
         for job_id in self.job_ids:
             await asyncio.to_thread(client.cancel_job, job_id, location=self.location)
 
-    def _client(self) -> Client:
+    async def _client(self) -> Client:
+        """Return a client, whose calls block and so belong into threads."""
+        # In asgiref's thread, the only one in which Airflow's triggerer gives out Connections in all versions.
+        return await sync_to_async(self._open_client)()
+
+    def _open_client(self) -> Client:
         from airflow.providers.google.cloud.hooks.bigquery import BigQueryHook
 
         hook = BigQueryHook(

@@ -26,13 +26,7 @@ pytest.importorskip("airflow.providers.google", reason="the extra `google` is no
 bigquery = pytest.importorskip("google.cloud.bigquery", reason="the extra `google` is not installed")
 pytest.importorskip("sqlglot", reason="the local BigQuery server translates SQL with sqlglot")
 
-from airflow.providers.common.compat.sdk import (  # noqa: E402
-    AirflowFailException,
-    AirflowSkipException,
-    Asset,
-    AssetAlias,
-    TaskDeferred,
-)
+from airflow.sdk import Asset, AssetAlias  # noqa: E402
 from google.api_core.exceptions import BadRequest  # noqa: E402
 from google.auth.credentials import AnonymousCredentials  # noqa: E402
 from google.auth.transport.requests import AuthorizedSession  # noqa: E402
@@ -50,6 +44,8 @@ from airflow_provider_claude_code.transfers import bigquery as target_module  # 
 from airflow_provider_claude_code.transfers.bigquery import BigQueryTarget, StartedLoad, bigquery_schema  # noqa: E402
 from airflow_provider_claude_code.transfers.claude_code_to_bigquery import ClaudeCodeToBigQueryOperator  # noqa: E402
 from airflow_provider_claude_code.triggers.bigquery import ClaudeCodeBigQueryJobsTrigger  # noqa: E402
+from airflow_provider_claude_code.version_compat import AirflowFailException, AirflowSkipException  # noqa: E402
+from tests.airflow_version import HookLineageCollector, TaskDeferred  # noqa: E402
 from tests.integration.test_bigquery_server import Discovery  # noqa: E402
 from tests.records import DAY, TOKEN_KINDS, Json, body, cents, exact_sum, model, naive_totals, people  # noqa: E402
 from tests.servers.bigquery import (  # noqa: E402
@@ -1597,8 +1593,6 @@ class TestReport:
     def test_hook_lineage_names_the_report_and_the_tables(
         self, sandbox: Sandbox, dataset: Dataset, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        from airflow.providers.common.compat.sdk import HookLineageCollector
-
         # Without a reader, Airflow collects nothing.
         collector = HookLineageCollector()
         monkeypatch.setattr(base, "get_hook_lineage_collector", lambda: collector)

@@ -20,7 +20,6 @@ pytest.importorskip("airflow.providers.google", reason="the extra `google` is no
 bigquery = pytest.importorskip("google.cloud.bigquery", reason="the extra `google` is not installed")
 pytest.importorskip("sqlglot", reason="the local BigQuery server translates SQL with sqlglot")
 
-from airflow.providers.common.compat.sdk import AirflowFailException  # noqa: E402
 from google.auth.credentials import AnonymousCredentials  # noqa: E402
 
 from airflow_provider_claude_code.exceptions import ClaudeCodeConfigurationError  # noqa: E402
@@ -28,6 +27,7 @@ from airflow_provider_claude_code.operators.bigquery_views import ClaudeCodeBigQ
 from airflow_provider_claude_code.operators.data_quality import ClaudeCodeDataQualityOperator  # noqa: E402
 from airflow_provider_claude_code.tables.contract import DATA_TABLES, LOADS  # noqa: E402
 from airflow_provider_claude_code.transfers.bigquery import bigquery_schema  # noqa: E402
+from airflow_provider_claude_code.version_compat import AirflowFailException  # noqa: E402
 from tests.servers.bigquery import BigQueryServer  # noqa: E402
 
 PROJECT = "demo-proj"

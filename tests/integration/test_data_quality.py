@@ -16,7 +16,6 @@ pytest.importorskip("duckdb", reason="the extra `report` is not installed")
 pytest.importorskip("sqlglot", reason="the extra `report` is not installed")
 
 import duckdb
-from airflow.providers.common.compat.sdk import AirflowFailException
 
 from airflow_provider_claude_code.exceptions import ClaudeCodeConfigurationError
 from airflow_provider_claude_code.operators.data_quality import ClaudeCodeDataQualityOperator
@@ -25,6 +24,7 @@ from airflow_provider_claude_code.sandbox.demo import last_complete_days
 from airflow_provider_claude_code.transfers.claude_code_to_object_storage import (
     ClaudeCodeToObjectStorageOperator,
 )
+from airflow_provider_claude_code.version_compat import AirflowFailException
 
 DAYS = last_complete_days(22)
 CONTEXT: dict[str, Any] = {

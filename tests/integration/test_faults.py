@@ -34,7 +34,6 @@ import pyarrow as pa
 import pyarrow.csv
 import pyarrow.parquet
 import stamina
-from airflow.providers.common.compat.sdk import AirflowFailException
 from google.cloud.bigquery import TableReference
 
 from airflow_provider_claude_code.api import client
@@ -42,6 +41,7 @@ from airflow_provider_claude_code.tables.contract import DATA_TABLES, EXTENSIONS
 from airflow_provider_claude_code.tables.spool import arrow_schema
 from airflow_provider_claude_code.transfers import base
 from airflow_provider_claude_code.transfers import bigquery as bigquery_target
+from airflow_provider_claude_code.version_compat import AirflowFailException
 from tests.faults import (
     API_FAULTS,
     ATTEMPTS,

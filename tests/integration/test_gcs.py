@@ -32,14 +32,8 @@ import google.cloud.storage.retry
 import google.resumable_media._helpers
 import pyarrow as pa
 import pyarrow.parquet
-from airflow.providers.common.compat.sdk import (
-    AirflowFailException,
-    AirflowSkipException,
-    Asset,
-    AssetAlias,
-    HookLineageCollector,
-)
 from airflow.providers.google.cloud.hooks.gcs import GCSHook
+from airflow.sdk import Asset, AssetAlias
 from google.auth.credentials import AnonymousCredentials
 
 from airflow_provider_claude_code.exceptions import (
@@ -55,6 +49,8 @@ from airflow_provider_claude_code.transfers.base import SupersededError
 from airflow_provider_claude_code.transfers.claude_code_to_gcs import ClaudeCodeToGCSOperator
 from airflow_provider_claude_code.transfers.files import FileTarget
 from airflow_provider_claude_code.transfers.gcs_store import GCSStore
+from airflow_provider_claude_code.version_compat import AirflowFailException, AirflowSkipException
+from tests.airflow_version import HookLineageCollector
 from tests.integration.test_gcs_server import Discovery
 from tests.integration.test_object_storage import (
     TABLES,

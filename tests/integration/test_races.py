@@ -24,11 +24,11 @@ from typing import Any
 
 import pyarrow.parquet
 import pytest
-from airflow.providers.common.compat.sdk import AirflowFailException
 
 from airflow_provider_claude_code.exceptions import ClaudeCodePublishError
 from airflow_provider_claude_code.sandbox import Organization, Sandbox
 from airflow_provider_claude_code.transfers import base, stores
+from airflow_provider_claude_code.version_compat import AirflowFailException
 from tests.integration import test_object_storage
 from tests.integration.test_object_storage import TABLES, Place
 from tests.records import Json, people

@@ -11,9 +11,11 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from airflow.providers.common.compat.sdk import AirflowFailException, Asset
+from airflow.sdk import Asset
 from airflow.sdk.io import attach
 from fsspec.implementations.memory import MemoryFileSystem
+
+from airflow_provider_claude_code.version_compat import AirflowFailException
 
 pytest.importorskip("duckdb", reason="the extra `report` is not installed")
 pytest.importorskip("matplotlib", reason="the extra `report` is not installed")

@@ -30,7 +30,7 @@ pytest.importorskip("airflow.providers.google", reason="the extra `google` is no
 pytest.importorskip("sqlglot", reason="the local BigQuery server translates SQL with sqlglot")
 
 import pyarrow.parquet
-from airflow.providers.common.compat.sdk import Asset, AssetAlias, HookLineageCollector, TaskDeferred
+from airflow.sdk import Asset, AssetAlias
 from airflow.sdk.execution_time.context import OutletEventAccessors
 
 from airflow_provider_claude_code.api.client import ClaudeCodeClient
@@ -46,6 +46,7 @@ from airflow_provider_claude_code.transfers.claude_code_to_gcs import ClaudeCode
 from airflow_provider_claude_code.transfers.claude_code_to_object_storage import (
     ClaudeCodeToObjectStorageOperator,
 )
+from tests.airflow_version import HookLineageCollector, TaskDeferred
 from tests.integration.test_bigquery import PROJECT, Dataset
 from tests.records import DAY, Json, body, model, official_example
 from tests.servers.bigquery import BigQueryServer, FailingJob, HttpError

@@ -6,12 +6,12 @@ from typing import Any
 
 import jinja2
 import pytest
-from airflow.providers.common.compat.sdk import DAG
-from airflow.providers.common.compat.sdk import timezone as airflow_timezone
+from airflow.sdk import DAG
 from airflow.sdk.execution_time.context import MacrosAccessor
 
 from airflow_provider_claude_code.days import DEFAULT_DAY, DEFAULT_LAST_DAY, complete_from, parse_day
 from airflow_provider_claude_code.exceptions import ClaudeCodeConfigurationError
+from tests.airflow_version import timezone as airflow_timezone
 
 ABSENT = object()
 

@@ -13,7 +13,6 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 import stamina
-from airflow.providers.common.compat.sdk import AirflowFailException
 
 from airflow_provider_claude_code.api.client import ClientSettings
 from airflow_provider_claude_code.exceptions import (
@@ -24,6 +23,7 @@ from airflow_provider_claude_code.exceptions import (
 )
 from airflow_provider_claude_code.hooks.claude_code import ClaudeCodeHook, fail_without_retry
 from airflow_provider_claude_code.sandbox import OAUTH_TOKEN, Faults, Sandbox
+from airflow_provider_claude_code.version_compat import AirflowFailException
 from tests.records import official_example
 
 DAY = date(2025, 9, 1)

@@ -168,7 +168,7 @@ class TestForm:
 
     def test_secrets_are_hidden_and_redacted(self) -> None:
         """By their format in the form, and by their name in the API's answers."""
-        from airflow.providers.common.compat.sdk import redact
+        from tests.airflow_version import redact
 
         assert CONNECTION_FIELDS["pseudonym_secret"]["schema"]["format"] == "password"
         assert redact({"pseudonym_secret": "canary-canary"})["pseudonym_secret"] == "***"

@@ -9,13 +9,7 @@ from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 import pytest
-from airflow.providers.common.compat.sdk import (
-    DAG,
-    AirflowFailException,
-    AirflowSensorTimeout,
-    AirflowSkipException,
-    TaskDeferred,
-)
+from airflow.sdk import DAG
 from airflow.sdk.bases.sensor import AirflowRescheduleException
 from airflow.serialization.serialized_objects import BaseSerialization
 from airflow.triggers.base import TriggerEvent
@@ -26,7 +20,8 @@ from airflow_provider_claude_code.sandbox import Faults, Sandbox
 from airflow_provider_claude_code.sensors import freshness
 from airflow_provider_claude_code.sensors.freshness import ClaudeCodeFreshnessSensor
 from airflow_provider_claude_code.triggers.freshness import ClaudeCodeFreshnessTrigger
-from tests.airflow_version import needs_airflow_3_3
+from airflow_provider_claude_code.version_compat import AirflowFailException, AirflowSkipException
+from tests.airflow_version import AirflowSensorTimeout, TaskDeferred, needs_airflow_3_3
 
 PAST_DAY = "2025-09-02"
 FUTURE_DAY = "2099-01-01"
