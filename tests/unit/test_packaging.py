@@ -3,6 +3,7 @@
 import ast
 import importlib.metadata
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -92,7 +93,6 @@ def test_the_package_imports_nothing() -> None:
 def test_the_types_are_shipped() -> None:
     assert (PACKAGE / "py.typed").is_file()
     assert "Typing :: Typed" in PROJECT["project"]["classifiers"]
-    assert PROJECT["tool"]["hatch"]["build"]["targets"]["wheel"]["packages"] == [PACKAGE.name]
 
 
 def test_airflow_shows_the_documentation() -> None:
@@ -240,3 +240,30 @@ def test_the_sdist_is_the_repository(sdist: Path) -> None:
 
     missing = [name for name in tracked if (ROOT / name).exists() and not (sdist / name).exists()]
     assert missing == [], "name them in pyproject.toml, below [tool.hatch.build.targets.sdist]"
+
+
+def test_the_wheel_is_the_package_with_the_example_dags(wheel: Path) -> None:
+    installed = {path for path in PACKAGE.rglob("*") if path.is_file() and "__pycache__" not in path.parts}
+    expected = {str(path.relative_to(ROOT)): path for path in installed}
+    expected |= {f"{PACKAGE.name}/examples/{path.name}": path for path in (ROOT / "example_dags").glob("*.py")}
+
+    files = {str(path.relative_to(wheel)): path for path in wheel.rglob("*") if path.is_file()}
+    metadata = {name for name in files if ".dist-info/" in name}
+    assert files.keys() - metadata == expected.keys()
+    assert all(files[name].read_bytes() == path.read_bytes() for name, path in expected.items())
+    assert {f"licenses/{name}" for name in PROJECT["project"]["license-files"]} <= {
+        name.partition(".dist-info/")[2] for name in metadata
+    }
+
+
+def test_the_readme_says_how_to_copy_the_example_dags(wheel: Path, tmp_path: Path) -> None:
+    (command,) = re.findall(r"^\$ (cp .*/examples/.*)$", (ROOT / "README.md").read_text(), re.MULTILINE)
+    dags = tmp_path / "dags"
+    dags.mkdir()
+    environment = {
+        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
+        "PYTHONPATH": str(wheel),
+    }
+    subprocess.run(["sh", "-c", command], cwd=tmp_path, env=environment, check=True, timeout=60)
+
+    assert {path.name for path in dags.iterdir()} == {path.name for path in (ROOT / "example_dags").glob("*.py")}
