@@ -3,9 +3,13 @@
 import ast
 import importlib.metadata
 import json
+import os
+import re
+import shutil
 import subprocess
 import sys
 import tomllib
+from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
@@ -90,16 +94,10 @@ def test_the_package_imports_nothing() -> None:
 def test_the_types_are_shipped() -> None:
     assert (PACKAGE / "py.typed").is_file()
     assert "Typing :: Typed" in PROJECT["project"]["classifiers"]
-    assert PROJECT["tool"]["hatch"]["build"]["targets"]["wheel"]["packages"] == [PACKAGE.name]
 
 
 def test_airflow_shows_the_documentation() -> None:
     assert PROJECT["project"]["urls"]["Documentation"].startswith("https://")
-
-
-@pytest.mark.parametrize("path", [PROJECT["project"]["readme"], *PROJECT["project"]["license-files"]])
-def test_the_files_that_the_metadata_names_are_there(path: str) -> None:
-    assert (ROOT / path).is_file()
 
 
 @pytest.mark.parametrize(
@@ -137,3 +135,138 @@ def test_every_import_outside_the_optional_parts_is_a_requirement() -> None:
             for top in {name.split(".")[0] for name in names} - sys.stdlib_module_names - optional:
                 if top != PACKAGE.name:
                     assert provided.get(top) in REQUIREMENTS, f"{path.relative_to(ROOT)} imports {top}"
+
+
+class Page(HTMLParser):
+    """What a Markdown text looks like on PyPI, whose renderer this is."""
+
+    def __init__(self, markdown: str) -> None:
+        from readme_renderer.markdown import render
+
+        super().__init__()
+        self.text, self.anchors, self.links, self.images = "", set(), [], []
+        html = render(markdown)
+        assert html is not None, "PyPI would show the source"
+        self.feed(html)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        attributes = dict(attrs)
+        if "id" in attributes:
+            self.anchors.add(attributes["id"])
+        if "href" in attributes:
+            self.links.append(attributes["href"])
+        if tag == "img":
+            self.images.append(attributes["src"])
+
+    def handle_data(self, data: str) -> None:
+        self.text += data
+
+
+@pytest.fixture(scope="module")
+def sdist(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The unpacked sdist; the wheel that was built from it is unpacked beside it."""
+    folder = tmp_path_factory.mktemp("distributions")
+    command = [sys.executable, "-m", "build", "--no-isolation", "--outdir", str(folder), str(ROOT)]
+    built = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    assert built.returncode == 0, built.stdout + built.stderr
+    name = f"{PACKAGE.name}-{airflow_provider_claude_code.__version__}"
+    shutil.unpack_archive(folder / f"{name}.tar.gz", folder, filter="data")
+    shutil.unpack_archive(folder / f"{name}-py3-none-any.whl", folder / "wheel", "zip")
+    return folder / name
+
+
+@pytest.fixture(scope="module")
+def wheel(sdist: Path) -> Path:
+    return sdist.parent / "wheel"
+
+
+@pytest.fixture(scope="module")
+def package_page(wheel: Path) -> Page:
+    (distribution,) = importlib.metadata.distributions(path=[str(wheel)])
+    metadata = distribution.metadata.json
+    assert metadata["description_content_type"] == "text/markdown"
+    return Page(metadata["description"])
+
+
+def test_the_package_page_says_what_the_readme_says(package_page: Page) -> None:
+    readme = Page((ROOT / "README.md").read_text())
+
+    assert package_page.text == readme.text
+    assert len(package_page.links) == len(readme.links)
+    assert len(package_page.images) == len(readme.images)
+
+
+def test_the_package_page_links_to_the_files_of_its_own_release(package_page: Page, sdist: Path) -> None:
+    repository = PROJECT["project"]["urls"]["Source"].removeprefix("https://github.com/")
+    in_repository = re.compile(
+        rf"https://(?:github\.com/{repository}/(?:blob|edit|raw|tree)|raw\.githubusercontent\.com/{repository})"
+        "/(?P<tag>[^/]+)/(?P<path>[^#?]*)"
+    )
+
+    assert [link for link in package_page.links if not link.startswith(("https://", "mailto:", "#"))] == []
+    # GitHub's /blob/ is a page about an image.
+    assert [image for image in package_page.images if not image.startswith("https://") or "/blob/" in image] == []
+    ours = [match for target in package_page.links + package_page.images if (match := in_repository.match(target))]
+    assert ours
+    for target in ours:
+        assert target["tag"] == f"v{airflow_provider_claude_code.__version__}", target[0]
+        assert (sdist / target["path"]).exists(), target[0]
+
+
+def test_the_links_between_the_documents_lead_somewhere(sdist: Path) -> None:
+    """In the sdist, and so in the repository and at the release's tag."""
+    if "user-content-a" not in Page("# A").anchors:
+        pytest.skip("readme-renderer before 45 gives headings no anchors")
+    pages = {path: Page(path.read_text()) for path in sdist.rglob("*.md")}
+
+    def leads_somewhere(path: Path, target: str) -> bool:
+        name, _, anchor = target.partition("#")
+        file = (path.parent / name).resolve() if name else path
+        has_anchor = not anchor or bool({anchor, f"user-content-{anchor}"} & pages[file].anchors)
+        return has_anchor and file.exists() and file.is_relative_to(sdist)
+
+    relative = [
+        (path, target)
+        for path, page in pages.items()
+        for target in page.links + page.images
+        if not re.match("[a-z]+:", target)
+    ]
+    assert {path.name for path, _ in relative} >= {"README.md"}
+    dead = [(path.relative_to(sdist), target) for path, target in relative if not leads_somewhere(path, target)]
+    assert dead == []
+
+
+@pytest.mark.skipif(not (ROOT / ".git").exists(), reason="is run from an sdist")
+def test_the_sdist_is_the_repository(sdist: Path) -> None:
+    command = ["git", "-c", "safe.directory=*", "ls-files", "-z"]
+    tracked = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout.split("\0")[:-1]
+
+    missing = [name for name in tracked if (ROOT / name).exists() and not (sdist / name).exists()]
+    assert missing == [], "name them in pyproject.toml, below [tool.hatch.build.targets.sdist]"
+
+
+def test_the_wheel_is_the_package_with_the_example_dags(wheel: Path) -> None:
+    installed = {path for path in PACKAGE.rglob("*") if path.is_file() and "__pycache__" not in path.parts}
+    expected = {str(path.relative_to(ROOT)): path for path in installed}
+    expected |= {f"{PACKAGE.name}/examples/{path.name}": path for path in (ROOT / "example_dags").glob("*.py")}
+
+    files = {str(path.relative_to(wheel)): path for path in wheel.rglob("*") if path.is_file()}
+    metadata = {name for name in files if ".dist-info/" in name}
+    assert files.keys() - metadata == expected.keys()
+    assert all(files[name].read_bytes() == path.read_bytes() for name, path in expected.items())
+    assert {f"licenses/{name}" for name in PROJECT["project"]["license-files"]} <= {
+        name.partition(".dist-info/")[2] for name in metadata
+    }
+
+
+def test_the_readme_says_how_to_copy_the_example_dags(wheel: Path, tmp_path: Path) -> None:
+    (command,) = re.findall(r"^\$ (cp .*/examples/.*)$", (ROOT / "README.md").read_text(), re.MULTILINE)
+    dags = tmp_path / "dags"
+    dags.mkdir()
+    environment = {
+        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
+        "PYTHONPATH": str(wheel),
+    }
+    subprocess.run(["sh", "-c", command], cwd=tmp_path, env=environment, check=True, timeout=60)
+
+    assert {path.name for path in dags.iterdir()} == {path.name for path in (ROOT / "example_dags").glob("*.py")}
