@@ -6,35 +6,23 @@ import json
 import os
 import sys
 from pathlib import Path
+from typing import Any
 
 import nox
 
+PACKAGE = "airflow-provider-claude-code"
+CONSTRAINTS = {path.stem.removeprefix("airflow-"): path for path in sorted(Path("constraints").glob("airflow-*.txt"))}
+"""By version of Airflow, what its official installation and the managed services pin."""
+OLDEST, *_, NEWEST = CONSTRAINTS
 PYTHONS = ["3.11", "3.12", "3.13"]
-AIRFLOWS = {
-    # Each with what its newest patch does not yet run with; pip installs that all the same.
-    # 3.0 draws the connection form only where Flask-AppBuilder is; 3.1 has stand-ins of its own for it.
-    "3.0": [
-        "apache-airflow==3.0.6",
-        "cadwyn<6",
-        "fastapi<0.118",
-        "flask-appbuilder",
-        "pydantic<2.13",
-        "universal-pathlib<0.3",
-    ],
-    "3.1": ["apache-airflow==3.1.*"],
-    "3.2": [
-        "apache-airflow==3.2.*",
-        "a2wsgi<1.11",
-        "fastapi<0.136",
-        "pydantic<2.13",
-        "starlette<1.1",
-        "svcs<26",
-        "uvicorn<0.45",
-    ],
-    "3.3": ["apache-airflow==3.3.*"],
+UNINSTALLABLE = {
+    ("3.13", "3.0.6"),  # Airflow 3.0 does not support Python 3.13.
+    ("3.13", "3.1.8"),  # These three files are for other Pythons, and pin packages that do not exist for this one.
+    ("3.11", "3.3.1"),
 }
-NEWEST = "3.3"
-COMBINATIONS = [(python, airflow) for airflow in AIRFLOWS for python in PYTHONS if (python, airflow) != ("3.13", "3.0")]
+COMBINATIONS = [
+    (python, airflow) for airflow in CONSTRAINTS for python in PYTHONS if (python, airflow) not in UNINSTALLABLE
+]
 
 nox.needs_version = ">=2025.5.1"
 nox.options.default_venv_backend = "uv|virtualenv"
@@ -49,29 +37,80 @@ for folder in sorted(Path.home().glob(".pyenv/versions/*/bin")):
 @nox.session
 @nox.parametrize(["python", "airflow"], COMBINATIONS)
 def tests(session: nox.Session, airflow: str) -> None:
-    """Run the unit and integration tests."""
-    _install(session, airflow, "test")
+    """Run the unit and integration tests under the constraints of an Airflow."""
+    _install(session, "test", airflow)
     session.run("pytest", *session.posargs)
 
 
 @nox.session(python="3.11")
 def lowest(session: nox.Session) -> None:
     """Run the unit and integration tests with the lowest versions that pyproject.toml allows."""
-    _install(session, "3.0", "test", "--resolution=lowest-direct")
+    # Newer releases of these do not work with Airflow 3.0.0 or pandas 2.1.0.
+    pins = ["cadwyn<6", "fastapi<0.118", "numpy<2", "pydantic<2.13", "universal-pathlib<0.3"]
+    pyproject = nox.project.load_toml("pyproject.toml")
+    dependencies = [*pyproject["project"]["dependencies"], *_extras(pyproject).values()]
+    session.install("--quiet", "--resolution=lowest-direct", "apache-airflow==3.0.0", *dependencies, *pins)
+    session.install("--quiet", *nox.project.dependency_groups(pyproject, "test"))
+    session.install("--quiet", "--no-deps", "--force-reinstall", str(_wheel(session)))
     session.run("pytest", *session.posargs)
 
 
-@nox.session(python=PYTHONS)
-def e2e(session: nox.Session) -> None:
-    """Run the tests in a real Airflow, the newest."""
-    _install(session, NEWEST, "e2e")
-    session.run("pytest", "tests/e2e", *session.posargs)
+@nox.session(python=False)
+def resolve(session: nox.Session) -> None:
+    """Resolve the package with each extra under the constraints of each Airflow, on each Python."""
+    wheel = _wheel(session).resolve()
+    extras = ["", *(f"[{extra}]" for extra in _extras(nox.project.load_toml("pyproject.toml")))]
+    for python, airflow in COMBINATIONS:
+        for extra in extras:
+            requirements = Path(session.create_tmp(), f"airflow-{airflow}-python-{python}{extra}.in")
+            requirements.write_text(f"apache-airflow=={airflow}\n{PACKAGE}{extra} @ {wheel.as_uri()}\n")
+            pins = ["--python-version", python, "--constraint", str(CONSTRAINTS[airflow])]
+            session.run(
+                "uv", "pip", "compile", "--quiet", *pins, str(requirements), silent=True, log=False, external=True
+            )
+            session.log(f"Airflow {airflow}, Python {python}, {PACKAGE}{extra}: resolved")
+
+
+@nox.session
+@nox.parametrize(["python", "airflow"], COMBINATIONS)
+def e2e(session: nox.Session, airflow: str) -> None:
+    """Run the tests in a real Airflow, installed under its constraints. In an older one, those marked each_airflow."""
+    _install(session, "e2e", airflow)
+    selection = [] if airflow == NEWEST else ["-m", "each_airflow"]
+    session.run("pytest", *(session.posargs or ["tests/e2e", *selection]))
+
+
+@nox.session
+@nox.parametrize(["python", "airflow"], COMBINATIONS)
+def managed(session: nox.Session, airflow: str) -> None:
+    """Add the wheel by pip to an environment that has an Airflow's pins, as MWAA and the README's Dockerfile do."""
+    installed = "amazon,celery,cncf-kubernetes,fab,google,http,openlineage,pandas,postgres"
+    session.install(
+        "--quiet", "pip", f"apache-airflow[{installed}]=={airflow}", "--constraint", str(CONSTRAINTS[airflow])
+    )
+    session.run("python", "-m", "pip", "uninstall", "--yes", PACKAGE, silent=True)
+    before = _versions(session)
+    requirements = Path(session.create_tmp(), "requirements.txt")
+    requirements.write_text(f"--constraint {CONSTRAINTS[airflow].resolve()}\n{PACKAGE}[s3]\n")
+    here = ["--find-links", str(_wheel(session).parent)]
+    for step in (
+        ["--requirement", str(requirements), *here],
+        ["--no-cache-dir", f"apache-airflow=={airflow}", f"{PACKAGE}[google]", *here],
+    ):
+        session.run("python", "-m", "pip", "install", "--quiet", "--disable-pip-version-check", *step)
+        after = _versions(session)
+        if changed := {name: after.get(name) for name, version in before.items() if after.get(name) != version}:
+            session.error(f"installing the provider changed what was installed: {changed}")
+        session.log(f"added: {', '.join(sorted(after.keys() - before.keys()))}")
+        home = {"AIRFLOW_HOME": str(Path(session.create_tmp(), "airflow").resolve())}
+        session.run("airflow", "providers", "get", PACKAGE, env=home, silent=True)
+        session.run("python", "-m", "pip", "uninstall", "--yes", "--quiet", PACKAGE)
 
 
 @nox.session(python="3.11")
 def bench(session: nox.Session) -> None:
     """Run the benchmarks with the newest Airflow: all of them, or those named after ``--``."""
-    _install(session, NEWEST, "bench")
+    _install(session, "bench", NEWEST)
     session.run("python", "-m", "benchmarks", *session.posargs)
 
 
@@ -100,16 +139,35 @@ def audit(session: nox.Session) -> None:
         session.error("known vulnerabilities in the pinned packages")
 
 
-def _install(session: nox.Session, airflow: str, group: str, *options: str) -> None:
-    """Install the wheel, an Airflow and what the tests need."""
-    folder = Path(session.create_tmp())
-    session.run_install("uv", "build", "--quiet", "--wheel", "--out-dir", str(folder), external=True)
-    (wheel,) = folder.glob("*.whl")
+def _install(session: nox.Session, group: str, airflow: str) -> None:
+    """Install an Airflow and the wheel with all extras as the documentation says, then what the tests need."""
     pyproject = nox.project.load_toml("pyproject.toml")
-    dependencies = [*pyproject["project"]["dependencies"], *pyproject["project"]["optional-dependencies"]["google"]]
-    # The newest is pinned as for development; the others get what today's index has.
-    pins = ["--constraint", "requirements-dev.txt"] if airflow == NEWEST else []
-    session.install("--quiet", *options, *AIRFLOWS[airflow], *dependencies, *pins)
+    wheel = _wheel(session)
+    pins = ["--constraint", str(CONSTRAINTS[airflow])]
+    extras = ",".join(_extras(pyproject))
+    session.install("--quiet", f"apache-airflow=={airflow}", f"{wheel}[{extras}]", *pins)
     session.install("--quiet", *nox.project.dependency_groups(pyproject, group), *pins)
     # The same version with another content is not installed again otherwise.
     session.install("--quiet", "--no-deps", "--force-reinstall", str(wheel))
+
+
+def _wheel(session: nox.Session) -> Path:
+    """Build the wheel."""
+    folder = Path(session.create_tmp())
+    session.run_install("uv", "build", "--quiet", "--wheel", "--out-dir", str(folder), external=True)
+    (wheel,) = folder.glob("*.whl")
+    return wheel
+
+
+def _versions(session: nox.Session) -> dict[str, str]:
+    """Return the versions of what is installed."""
+    packages = session.run(
+        "python", "-m", "pip", "list", "--format=json", "--disable-pip-version-check", silent=True, log=False
+    )
+    return {package["name"]: package["version"] for package in json.loads(packages)}
+
+
+def _extras(pyproject: dict[str, Any]) -> dict[str, list[str]]:
+    """Return the extras with their requirements."""
+    extras: dict[str, list[str]] = pyproject["project"]["optional-dependencies"]
+    return extras
