@@ -8,7 +8,7 @@ from datetime import UTC, date, datetime, timedelta
 from airflow_provider_claude_code.exceptions import ClaudeCodeConfigurationError
 
 DEFAULT_DAY = (
-    "{{ partition_key | default(none) or"
+    "{{ dag_run.partition_key | default(none) or"
     " ((data_interval_start if data_interval_start | default(none)"
     " and data_interval_start != data_interval_end"
     " else (logical_date | default(none) or dag_run.run_after) - macros.timedelta(days=1)) | ds) }}"
@@ -21,7 +21,7 @@ altogether from manual, asset-triggered and partitioned runs.
 """
 
 DEFAULT_LAST_DAY = (
-    "{{ partition_key | default(none) or"
+    "{{ dag_run.partition_key | default(none) or"
     " ((data_interval_end if data_interval_end | default(none)"
     " else logical_date | default(none) or dag_run.run_after) - macros.timedelta(days=1)) | ds }}"
 )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 from aiosmtpd.controller import Controller
@@ -38,36 +39,39 @@ def mail_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Controller
 
 
 @pytest.fixture(scope="session")
-def connections(sandbox: Sandbox, bigquery: BigQueryServer, mail_server: Controller) -> dict[str, str]:
-    """Environment variables that lead an Airflow to the servers."""
+def connections(sandbox: Sandbox, mail_server: Controller) -> dict[str, dict[str, Any]]:
+    """The Connections that lead an Airflow to the servers, by id."""
     return {
-        "AIRFLOW_CONN_SMTP_DEFAULT": json.dumps(
-            {
-                "conn_type": "smtp",
-                "host": mail_server.hostname,
-                "port": mail_server.port,
-                "extra": {"disable_ssl": True, "disable_tls": True, "from_email": "airflow@example.com"},
-            }
-        ),
-        "AIRFLOW_CONN_CLAUDE_CODE_DEFAULT": json.dumps(
-            {
-                "conn_type": "claude_code",
-                "host": sandbox.base_url,
-                "password": sandbox.api_key,
-                # Several pages to a day.
-                "extra": {"page_limit": 100},
-            }
-        ),
-        "AIRFLOW_CONN_GOOGLE_CLOUD_DEFAULT": json.dumps(
-            {"conn_type": "google_cloud_platform", "extra": {"is_anonymous": True, "project": "demo-proj"}}
-        ),
-        "BIGQUERY_EMULATOR_HOST": bigquery.url,
+        "smtp_default": {
+            "conn_type": "smtp",
+            "host": mail_server.hostname,
+            "port": mail_server.port,
+            "extra": {"disable_ssl": True, "disable_tls": True, "from_email": "airflow@example.com"},
+        },
+        "claude_code_default": {
+            "conn_type": "claude_code",
+            "host": sandbox.base_url,
+            "password": sandbox.api_key,
+            # Several pages to a day.
+            "extra": {"page_limit": 100},
+        },
+        "google_cloud_default": {
+            "conn_type": "google_cloud_platform",
+            "extra": {"is_anonymous": True, "project": "demo-proj"},
+        },
     }
 
 
 @pytest.fixture(scope="session")
-def airflow(connections: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Airflow]:
-    with Airflow(tmp_path_factory.mktemp("airflow"), connections) as airflow:
+def airflow(
+    connections: dict[str, dict[str, Any]], bigquery: BigQueryServer, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Airflow]:
+    environment = {"BIGQUERY_EMULATOR_HOST": bigquery.url}
+    with Airflow(tmp_path_factory.mktemp("airflow"), environment) as airflow:
+        # In the database, as the form stores them: then tasks and triggers have to ask the API server for them.
+        for conn_id, connection in connections.items():
+            body = connection | {"connection_id": conn_id, "extra": json.dumps(connection["extra"])}
+            airflow.http.post("/api/v2/connections", json=body).raise_for_status()
         yield airflow
 
 

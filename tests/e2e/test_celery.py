@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import subprocess
@@ -74,9 +75,10 @@ def redis() -> Iterator[str]:
 
 
 @pytest.fixture(scope="module")
-def cluster(connections: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Airflow]:
+def cluster(connections: dict[str, dict[str, Any]], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Airflow]:
     with postgresql() as database, redis() as broker:
         settings = {
+            **{f"AIRFLOW_CONN_{conn_id.upper()}": json.dumps(value) for conn_id, value in connections.items()},
             "AIRFLOW__CORE__EXECUTOR": "CeleryExecutor",
             "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"postgresql+psycopg2://{database}",
             "AIRFLOW__CELERY__RESULT_BACKEND": f"db+postgresql://{database}",
@@ -85,7 +87,7 @@ def cluster(connections: dict[str, str], tmp_path_factory: pytest.TempPathFactor
             "AIRFLOW__SCHEDULER__TASK_QUEUED_TIMEOUT": "30",
             "AIRFLOW__SCHEDULER__TASK_QUEUED_TIMEOUT_CHECK_INTERVAL": "5",
         }
-        with Airflow(tmp_path_factory.mktemp("cluster"), connections | settings, WORKERS) as airflow:
+        with Airflow(tmp_path_factory.mktemp("cluster"), settings, WORKERS) as airflow:
             yield airflow
 
 
