@@ -146,7 +146,9 @@ def _install(session: nox.Session, group: str, airflow: str) -> None:
     pins = ["--constraint", str(CONSTRAINTS[airflow])]
     extras = ",".join(_extras(pyproject))
     session.install("--quiet", f"apache-airflow=={airflow}", f"{wheel}[{extras}]", *pins)
-    session.install("--quiet", *nox.project.dependency_groups(pyproject, group), *pins)
+    # Without it, Airflow 3.0 has no connection form of any provider.
+    form = ["flask-appbuilder"] if airflow.startswith("3.0.") else []
+    session.install("--quiet", *nox.project.dependency_groups(pyproject, group), *form, *pins)
     # The same version with another content is not installed again otherwise.
     session.install("--quiet", "--no-deps", "--force-reinstall", str(wheel))
 
