@@ -31,6 +31,9 @@ if TYPE_CHECKING:
 TEST_RETRY_BUDGET = 5.0
 """Seconds for retries in a connection test, where somebody waits for the answer."""
 
+_MASK = "***"
+"""What Airflow shows instead of a secret."""
+
 _DEFAULT_PORTS = {"https": 443, "http": 80}
 
 
@@ -256,6 +259,11 @@ def _without_the_connection() -> Iterator[None]:
 def _client_settings(connection: Connection, extra: Any) -> ClientSettings:
     """Read the Connection's fields; an empty one, which forms store too, means its default."""
     extra = _checked_extra(extra)
+    if connection.password == _MASK:
+        raise ClaudeCodeConfigurationError(
+            f"Airflow passed {_MASK} instead of the admin API key. Airflow 3.3.1 does so when it tests a "
+            "Connection without an API base URL or port: enter both, for example https://api.anthropic.com and 443."
+        )
     given = {
         field.name: extra.get(field.name) for field in dataclasses.fields(ClientSettings) if field.name != "api_key"
     } | {"base_url": _base_url(connection)}

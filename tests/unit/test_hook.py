@@ -217,6 +217,19 @@ class TestSettings:
         assert not successful
         assert says in message
 
+    def test_a_masked_key_is_explained(self, connection: Any) -> None:
+        """
+        Airflow 3.3.1 tests with it.
+
+        Its UI sends an empty host and port 0 when there are none; its API takes them for another server, which is not
+        to get the stored key.
+        """
+        connection(password="***", host="", port=0, extra={"pseudonym_secret": "***"})
+
+        successful, message = ClaudeCodeHook().test_connection()
+        assert not successful
+        assert "Airflow 3.3.1 does so when it tests a Connection without an API base URL or port" in message
+
     @pytest.mark.parametrize(
         "fields",
         [
