@@ -71,9 +71,15 @@ CONNECTION_FIELDS = {
 """The fields of the Connection's extra, by name."""
 
 UI_FIELD_BEHAVIOUR: dict[str, Any] = {
-    "hidden-fields": ["schema", "port", "login"],
+    "hidden-fields": ["schema", "login"],
     "relabeling": {"password": "Admin API key", "host": "API base URL"},
-    "placeholders": {"password": "sk-ant-admin01-...", "host": "https://api.anthropic.com"},
+    "placeholders": {
+        "password": "sk-ant-admin01-...",
+        "host": "https://api.anthropic.com",
+        # A standard field cannot have a default, and the UI of these versions cannot test a Connection without a port:
+        # https://github.com/apache/airflow/pull/73298
+        "port": "Enter 443 to use Test on Airflow 3.3.1 and 3.3.2",
+    },
 }
 
 

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from datetime import UTC, date, datetime, timedelta
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 from asgiref.sync import sync_to_async
 
@@ -30,6 +31,11 @@ if TYPE_CHECKING:
 TEST_RETRY_BUDGET = 5.0
 """Seconds for retries in a connection test, where somebody waits for the answer."""
 
+_MASK = "***"
+"""What Airflow shows instead of a secret."""
+
+_DEFAULT_PORTS = {"https": 443, "http": 80}
+
 
 class ClaudeCodeHook(BaseHook):
     """
@@ -39,6 +45,9 @@ class ClaudeCodeHook(BaseHook):
     (default ``https://api.anthropic.com``), and in extra the optional fields of its form: ``authentication``,
     ``page_limit``, ``request_timeout``, ``retry_budget``, ``anthropic_version``, ``user_agent_suffix`` and
     ``pseudonym_secret``. httpx honours ``HTTPS_PROXY``, ``NO_PROXY``, ``SSL_CERT_FILE`` and ``SSL_CERT_DIR``.
+
+    The Connection's port is optional too. It is used when the base URL names no port; when both name one, they
+    must be equal. Port 0 means that there is none.
 
     :param claude_code_conn_id: id of the Connection.
     """
@@ -247,13 +256,14 @@ def _without_the_connection() -> Iterator[None]:
 def _client_settings(connection: Connection, extra: Any) -> ClientSettings:
     """Read the Connection's fields; an empty one, which forms store too, means its default."""
     extra = _checked_extra(extra)
-    if connection.port:
+    if connection.password == _MASK:
         raise ClaudeCodeConfigurationError(
-            "The Connection has a port of its own: write it into the API base URL instead, as https://host:port."
+            f"Airflow passed {_MASK} instead of the admin API key. Airflow 3.3.1 does so when it tests a "
+            "Connection without an API base URL or port: enter both, for example https://api.anthropic.com and 443."
         )
     given = {
         field.name: extra.get(field.name) for field in dataclasses.fields(ClientSettings) if field.name != "api_key"
-    } | {"base_url": connection.host}
+    } | {"base_url": _base_url(connection)}
     numbers: dict[str, Callable[[Any], Any]] = {"page_limit": _whole, "request_timeout": float, "retry_budget": float}
     values: dict[str, Any] = {}
     for name, value in given.items():
@@ -264,6 +274,31 @@ def _client_settings(connection: Connection, extra: Any) -> ClientSettings:
         if values[name] is None:
             raise ClaudeCodeConfigurationError(f"The Connection's {name} is not a number.")
     return ClientSettings(api_key=connection.password or "", **values)
+
+
+def _base_url(connection: Connection) -> str:
+    """Return the API's base URL with the Connection's port."""
+    url: str = connection.host or ClientSettings.base_url
+    port = connection.port
+    # Airflow's UI sends 0 for an empty port.
+    if not port:
+        return url
+    if not 0 < port <= 65535:
+        raise ClaudeCodeConfigurationError(f"The Connection's port is {port}; 1 to 65535 was expected.")
+    try:
+        parts = urlsplit(url)
+        url_port = parts.port
+    except ValueError:
+        return url  # The settings refuse it.
+    # A default port is not added, so that assets and lineage have one name for one API.
+    if port == (_DEFAULT_PORTS.get(parts.scheme) if url_port is None else url_port):
+        return url
+    if url_port is not None:
+        raise ClaudeCodeConfigurationError(
+            f"The Connection's port is {port}, but its API base URL has port {url_port}: make them the same."
+        )
+    # Nothing else is changed: the settings have to see what is wrong with it.
+    return url.replace(f"//{parts.netloc}", f"//{parts.netloc}:{port}", 1)
 
 
 def _checked_extra(extra: Any) -> Mapping[str, Any]:

@@ -26,6 +26,8 @@ pytestmark = [
 ]
 
 DAY = date(2025, 9, 17)
+KEY = "sk-ant-admin01-sandbox-example"
+"""One that the sandbox takes."""
 SECRET = "a-secret-that-nobody-is-to-see"
 """For pseudonyms."""
 
@@ -52,21 +54,6 @@ def connection_id(airflow: Airflow) -> Iterator[str]:
     airflow.http.delete(f"/api/v2/connections/{connection_id}")
 
 
-def make_testable(airflow: Airflow, connection_id: str) -> None:
-    """
-    Give a Connection the port that the UI says it has.
-
-    Airflow 3.3.1 and 3.3.2 answer each test of a Connection without a port with "Bad Request", because the UI sends 0
-    for none (https://github.com/apache/airflow/pull/73298).
-    """
-    if AIRFLOW_VERSION in ("3.3.1", "3.3.2"):
-        airflow.http.patch(
-            f"/api/v2/connections/{connection_id}",
-            params={"update_mask": "port"},
-            json={"connection_id": connection_id, "conn_type": "claude_code", "port": 0},
-        ).raise_for_status()
-
-
 def test_the_form_names_and_explains_its_fields_and_masks_secrets(person: Person) -> None:
     person.open_connections()
     form = person.open_connection_form("claude_code_default")
@@ -75,11 +62,14 @@ def test_the_form_names_and_explains_its_fields_and_masks_secrets(person: Person
     key = form.get_by_label("Admin API key")
     expect(key).to_have_attribute("placeholder", "sk-ant-admin01-...")
     expect(key).to_have_attribute("type", "password")
-    for hidden in ("Login", "Port", "Schema", "Host", "Password"):
+    port = form.get_by_label("Port", exact=True)
+    expect(port).to_have_value("")
+    expect(port).to_have_attribute("placeholder", "Enter 443 to use Test on Airflow 3.3.1 and 3.3.2")
+    for hidden in ("Login", "Schema", "Host", "Password"):
         expect(form.get_by_label(hidden, exact=True)).to_have_count(0)
 
     key.fill("sk-ant-admin01-sandbox")
-    person.take_picture("connection-form.png")
+    person.take_picture("connection-form.png", height=880)
 
     form.get_by_role("button", name="Extra Fields", exact=True).click()
     for label, says in {
@@ -113,22 +103,23 @@ def test_the_form_keeps_the_page_size_within_what_the_api_allows(person: Person,
 
 
 @pytest.mark.parametrize(
-    ("host", "key", "title", "says"),
+    ("host", "port", "key", "title", "says"),
     [
-        (None, "sk-ant-admin01-sandbox-example", "Test Connection Successful", "belongs to the organisation example ("),
-        (None, "sk-ant-api03-standard", "Test Connection Failed", "Use an admin API key (sk-ant-admin01-)"),
-        (None, "sk-ant-admin01-revoked", "Test Connection Failed", "it may have been revoked"),
-        ("http://127.0.0.1:1", "sk-ant-admin01-sandbox", "Test Connection Failed", "Check the base URL, the network"),
-        ("http://example.com", "sk-ant-admin01-sandbox", "Test Connection Failed", "https"),
+        ("http://127.0.0.1", None, KEY, "Test Connection Successful", "belongs to the organisation example ("),
+        (None, None, "sk-ant-api03-standard", "Test Connection Failed", "Use an admin API key (sk-ant-admin01-)"),
+        (None, None, "sk-ant-admin01-revoked", "Test Connection Failed", "it may have been revoked"),
+        ("http://127.0.0.1", "1", KEY, "Test Connection Failed", "Check the base URL, the network"),
+        ("http://127.0.0.1:8787", "443", KEY, "Test Connection Failed", "has port 8787: make them the same"),
+        ("http://example.com", "80", KEY, "Test Connection Failed", "https"),
     ],
-    ids=["good-key", "standard-key", "unknown-key", "nobody-listens", "plain-http"],
+    ids=["good-key", "standard-key", "unknown-key", "nobody-listens", "two-ports", "plain-http"],
 )
 def test_the_test_button_shows_whose_key_it_is_or_what_to_do(
     person: Person,
-    airflow: Airflow,
     sandbox: Sandbox,
     connection_id: str,
     host: str | None,
+    port: str | None,
     key: str,
     title: str,
     says: str,
@@ -136,18 +127,20 @@ def test_the_test_button_shows_whose_key_it_is_or_what_to_do(
     person.open_connections()
     form = person.open_connection_form(connection_id)
     form.get_by_label("API base URL").fill(host or sandbox.base_url)
+    form.get_by_label("Port", exact=True).fill(port or sandbox.base_url.rpartition(":")[2])
     form.get_by_label("Admin API key").fill(key)
     person.save(form)
-    make_testable(airflow, connection_id)
+    # Later, when the message about the saving is gone.
+    person.open_connections()
 
     message = person.test_connection(connection_id)
     expect(message).to_contain_text(title)
     expect(message).to_contain_text(says)
     expect(message).not_to_contain_text(key)
     if title.endswith("Successful"):
-        person.take_picture("connection-tested.png", height=520)
+        person.take_picture("connection-test.png", height=440)
     elif "api03" in key:
-        person.take_picture("connection-refused.png", height=660)
+        person.take_picture("connection-refused.png", height=580)
 
 
 def test_a_saved_key_is_never_shown_again_and_survives_an_edit(
@@ -157,6 +150,7 @@ def test_a_saved_key_is_never_shown_again_and_survives_an_edit(
     person.open_connections()
     form = person.open_connection_form(connection_id)
     form.get_by_label("API base URL").fill(sandbox.base_url)
+    form.get_by_label("Port", exact=True).fill(sandbox.base_url.rpartition(":")[2])
     form.get_by_label("Admin API key").fill(key)
     form.get_by_role("button", name="Extra Fields", exact=True).click()
     form.locator("[name=element_pseudonym_secret]").fill(SECRET)
@@ -166,7 +160,6 @@ def test_a_saved_key_is_never_shown_again_and_survives_an_edit(
     person.save(form)
     row = person.connection(connection_id)
     expect(row).to_contain_text("claude_code")
-    make_testable(airflow, connection_id)
 
     row.get_by_role("button", name="Edit Connection").click()
     form = person.page.get_by_role("dialog")

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from typing import Any
+from urllib.parse import quote
 
 import pandas as pd
 import pyarrow as pa
@@ -153,6 +154,10 @@ class TestSettings:
                 f"claude-code://https://:{KEY}@gateway.example.com/?page_limit=10&request_timeout=2.5",
                 "https://gateway.example.com",
             ),
+            (
+                f"claude-code://https://:{KEY}@gateway.example.com:8443/?page_limit=10&request_timeout=2.5",
+                "https://gateway.example.com:8443",
+            ),
         ],
     )
     def test_a_connection_may_be_a_uri(self, connection: Any, uri: str, base_url: str) -> None:
@@ -162,24 +167,68 @@ class TestSettings:
             api_key=KEY, base_url=base_url, page_limit=10, request_timeout=2.5
         )
 
+    @pytest.mark.parametrize("form", ["json", "json-as-text", "uri"])
     @pytest.mark.parametrize(
-        "text",
+        ("host", "port", "base_url"),
         [
-            f"claude-code://http://:{KEY}@127.0.0.1:8787/",
-            json.dumps({"conn_type": "claude_code", "password": KEY, "host": "http://127.0.0.1", "port": 8787}),
+            ("", 443, "https://api.anthropic.com"),
+            ("", 8443, "https://api.anthropic.com:8443"),
+            ("https://gateway.example.com", 443, "https://gateway.example.com"),
+            ("https://gateway.example.com", 8443, "https://gateway.example.com:8443"),
+            ("https://gateway.example.com", 80, "https://gateway.example.com:80"),
+            ("https://gateway.example.com:443", 443, "https://gateway.example.com:443"),
+            ("https://gateway.example.com:8443", 8443, "https://gateway.example.com:8443"),
+            ("https://a.example.com/x//a.example.com", 8443, "https://a.example.com:8443/x//a.example.com"),
+            ("http://127.0.0.1", 80, "http://127.0.0.1"),
+            ("http://127.0.0.1", 443, "http://127.0.0.1:443"),
+            ("http://127.0.0.1/", 8787, "http://127.0.0.1:8787/"),
+            ("http://[::1]", 8787, "http://[::1]:8787"),
+            ("http://[::1]:8787", 8787, "http://[::1]:8787"),
+            ("", 0, "https://api.anthropic.com"),
+            ("https://gateway.example.com:8443", 0, "https://gateway.example.com:8443"),
         ],
-        ids=["uri", "json"],
     )
-    def test_a_port_is_not_lost(self, connection: Any, text: str) -> None:
-        """It would send the key to whoever listens on another one."""
-        connection(text)
-
-        try:
-            base_url = ClaudeCodeHook().settings.base_url
-        except ClaudeCodeConfigurationError as error:
-            assert "port" in str(error)  # noqa: PT017
+    def test_the_port_is_that_of_a_base_url_without_one(
+        self, connection: Any, host: str, port: int, base_url: str, form: str
+    ) -> None:
+        if form == "uri":
+            connection(f"claude-code://:{KEY}@{quote(host, safe='')}:{port}")
         else:
-            assert base_url == "http://127.0.0.1:8787"
+            connection(password=KEY, host=host, port=str(port) if form == "json-as-text" else port)
+
+        assert ClaudeCodeHook().settings == ClientSettings(api_key=KEY, base_url=base_url)
+
+    @pytest.mark.parametrize(
+        ("host", "port", "says"),
+        [
+            ("https://gateway.example.com:443", 8443, "8443, but its API base URL has port 443: make them the same"),
+            ("https://gateway.example.com:8443", 443, "443, but its API base URL has port 8443: make them the same"),
+            ("http://127.0.0.1:8787", 80, "80, but its API base URL has port 8787: make them the same"),
+            ("http://127.0.0.1:0", 80, "80, but its API base URL has port 0: make them the same"),
+            ("", 65536, "port is 65536; 1 to 65535 was expected"),
+            ("", -443, "port is -443; 1 to 65535 was expected"),
+        ],
+    )
+    def test_a_port_that_cannot_be_used_is_refused(self, connection: Any, host: str, port: int, says: str) -> None:
+        """Either port could be the one of somebody who is not to get the key."""
+        connection(password=KEY, host=host, port=port)
+
+        successful, message = ClaudeCodeHook().test_connection()
+        assert not successful
+        assert says in message
+
+    def test_a_masked_key_is_explained(self, connection: Any) -> None:
+        """
+        Airflow 3.3.1 tests with it.
+
+        Its UI sends an empty host and port 0 when there are none; its API takes them for another server, which is not
+        to get the stored key.
+        """
+        connection(password="***", host="", port=0, extra={"pseudonym_secret": "***"})
+
+        successful, message = ClaudeCodeHook().test_connection()
+        assert not successful
+        assert "Airflow 3.3.1 does so when it tests a Connection without an API base URL or port" in message
 
     @pytest.mark.parametrize(
         "fields",
@@ -194,6 +243,16 @@ class TestSettings:
             {"password": KEY, "host": "https://api.anthropic.com:port"},
             {"password": KEY, "host": "https://[::1"},
             {"password": KEY, "host": KEY},
+            # A port makes nothing of this usable.
+            {"password": KEY, "host": KEY, "port": 443},
+            {"password": KEY, "host": f"https://127.0.0.1:{KEY}", "port": 443},
+            {"password": KEY, "host": "api.anthropic.com", "port": 8443},
+            {"password": KEY, "host": "https:///v1", "port": 8443},
+            {"password": KEY, "host": "https://gateway.example.com:", "port": 8443},
+            {"password": KEY, "host": "https://gateway.exa\nmple.com", "port": 8443},
+            {"password": KEY, "host": " https://gateway.example.com", "port": 8443},
+            {"password": KEY, "host": "http://localhost@example.com", "port": 8443},
+            {"password": KEY, "host": "http://gateway.example.com", "port": 443},
             {"password": KEY, "extra": {"page_limit": 0}},
             {"password": KEY, "extra": {"page_limit": "1001"}},
             {"password": KEY, "extra": {"page_limit": "many"}},

@@ -190,9 +190,10 @@ print(form.model_dump_json())
 
         assert form["hook_name"] == "Claude Code Analytics"
         standard = {name: field for name, field in form["standard_fields"].items() if field}
-        assert {name for name, field in standard.items() if field["hidden"]} == {"login", "port", "url_schema"}
+        assert {name for name, field in standard.items() if field["hidden"]} == {"login", "url_schema"}
         assert standard["password"] == {"hidden": False, "title": "Admin API key", "placeholder": "sk-ant-admin01-..."}
         assert standard["host"]["placeholder"] == "https://api.anthropic.com"
+        assert standard["port"]["placeholder"] == "Enter 443 to use Test on Airflow 3.3.1 and 3.3.2"
         fields = {
             name: (field["schema"]["title"], field["schema"]["type"], field["value"])
             for name, field in form["extra_fields"].items()
