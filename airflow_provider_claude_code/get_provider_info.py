@@ -72,7 +72,7 @@ CONNECTION_FIELDS = {
 
 UI_FIELD_BEHAVIOUR: dict[str, Any] = {
     "hidden-fields": ["schema", "login"],
-    "relabeling": {"password": "Admin API key", "host": "API base URL"},
+    "relabeling": {"password": "Admin API key", "host": "API base URL", "port": "Port"},
     "placeholders": {
         "password": "sk-ant-admin01-...",
         "host": "https://api.anthropic.com",

@@ -86,6 +86,9 @@ class Person:
     # Connections
 
     def open_connections(self) -> None:
+        # Before 3.2, whoever is not logged in yet lands on the first page.
+        self.page.goto("/")
+        expect(self.page.get_by_role("button", name="Admin")).to_be_visible()
         self.page.goto("/connections")
         expect(self.page.get_by_role("button", name="Add Connection")).to_be_visible()
 
