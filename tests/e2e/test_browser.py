@@ -88,7 +88,7 @@ def test_the_form_names_and_explains_its_fields_and_masks_secrets(person: Person
         expect(form.locator("[name=element_pseudonym_secret]")).to_have_attribute("type", "password")
     person.take_picture("connection-extra-fields.png")
 
-    form.get_by_label("Authentication").click()
+    form.get_by_role("combobox", name="Authentication").click()
     expect(person.page.get_by_role("option")).to_have_text(["api_key", "bearer"])
 
 
