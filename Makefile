@@ -1,6 +1,8 @@
 # `make demo` and `make test` set up everything they need in .venv, with uv when there is one.
 PYTHON ?= python3
 BIN := .venv/bin
+# The newest whose constraints are kept.
+AIRFLOW := $(lastword $(sort $(patsubst constraints/airflow-%.txt,%,$(wildcard constraints/airflow-*.txt))))
 # uv does not compile what it installs: each of an Airflow's many processes would do so with all that it imports.
 unexport PYTHONDONTWRITEBYTECODE
 
@@ -40,7 +42,7 @@ fuzz: install ## try many more damaged and whole pages than the tests do, and co
 
 e2e: install ## run the tests in a real Airflow, with the wheel as users install it
 	@version=$$($(BIN)/python -c 'import sys; print("%d.%d" % sys.version_info[:2])'); \
-	$(BIN)/nox -s "e2e-$$version"
+	$(BIN)/nox --session "e2e(python='$$version', airflow='$(AIRFLOW)')"
 
 bench: install ## measure speed, memory and waiting, and write benchmarks/RESULTS.md (half an hour)
 	@$(BIN)/nox -s bench
@@ -61,9 +63,10 @@ docs: install ## write the references of tables and models
 faults: install ## write the faults that are tested into tests/integration/FAULTS.md
 	@$(BIN)/python -m tests.faults
 
-lock: ## pin the development environment anew
+lock: ## pin the development environment anew, under the constraints of the newest Airflow
 	@uv pip compile --quiet --universal --python-version 3.11 --no-header --no-annotate \
-	  --upgrade --extra google --extra report --group dev --group e2e --group bench pyproject.toml -o requirements-dev.txt
+	  --upgrade --extra google --extra report --group dev --group e2e --group bench \
+	  --constraint constraints/airflow-$(AIRFLOW).txt pyproject.toml -o requirements-dev.txt
 
 clean: ## remove what the other targets made
 	rm -rf .venv .demo dist

@@ -104,12 +104,17 @@ def test_the_form_keeps_the_page_size_within_what_the_api_allows(person: Person,
     expect(page_size).to_have_value(becomes)
 
 
-@pytest.mark.each_airflow
 @pytest.mark.parametrize(
     ("host", "port", "key", "title", "says"),
     [
-        ("http://127.0.0.1", None, KEY, "Test Connection Successful", "belongs to the organisation example ("),
-        (None, None, "sk-ant-api03-standard", "Test Connection Failed", "Use an admin API key (sk-ant-admin01-)"),
+        pytest.param(
+            *("http://127.0.0.1", None, KEY, "Test Connection Successful", "belongs to the organisation example ("),
+            marks=pytest.mark.each_airflow,
+        ),
+        pytest.param(
+            *(None, None, "sk-ant-api03-standard", "Test Connection Failed", "Use an admin API key (sk-ant-admin01-)"),
+            marks=pytest.mark.each_airflow,
+        ),
         (None, None, "sk-ant-admin01-revoked", "Test Connection Failed", "it may have been revoked"),
         ("http://127.0.0.1", "1", KEY, "Test Connection Failed", "Check the base URL, the network"),
         ("http://127.0.0.1:8787", "443", KEY, "Test Connection Failed", "has port 8787: make them the same"),
