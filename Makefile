@@ -65,7 +65,7 @@ faults: install ## write the faults that are tested into tests/integration/FAULT
 
 lock: ## pin the development environment anew, under the constraints of the newest Airflow
 	@uv pip compile --quiet --universal --python-version 3.11 --no-header --no-annotate \
-	  --upgrade --extra google --extra report --group dev --group e2e --group bench \
+	  --upgrade --extra google --extra report --extra s3 --group dev --group e2e --group bench \
 	  --constraint constraints/airflow-$(AIRFLOW).txt pyproject.toml -o requirements-dev.txt
 
 clean: ## remove what the other targets made
