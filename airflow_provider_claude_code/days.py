@@ -8,26 +8,24 @@ from datetime import UTC, date, datetime, timedelta
 from airflow_provider_claude_code.exceptions import ClaudeCodeConfigurationError
 
 DEFAULT_DAY = (
-    "{{ dag_run.partition_key | default(none) or"
-    " ((data_interval_start if data_interval_start | default(none)"
-    " and data_interval_start != data_interval_end"
-    " else (logical_date | default(none) or dag_run.run_after) - macros.timedelta(days=1)) | ds) }}"
+    # AssetOrTimeSchedule and MultipleCronTriggerTimetable wrap timetables. The names differ between the Task SDK, which
+    # workers have, and the core, which the triggerer has (and workers before Airflow 3.2).
+    "{% set schedule = dag.timetable.timetable | default(dag.timetable) %}"
+    "{% set cron = (schedule.timetables | default(schedule._timetables | default([schedule]))) | first %}"
+    "{% set zone = cron.timezone | default(cron._timezone | default('UTC')) %}"
+    "{% set end = data_interval_end | default(none) or logical_date | default(none) or dag_run.run_after %}"
+    "{% set end = end.in_timezone(zone) if dag_run.run_type in ('scheduled', 'backfill') else end %}"
+    "{{ dag_run.partition_key | default(none) or (end.date() - macros.timedelta(days=1)) | ds }}"
 )
 """
-The day that a run is about: its partition key, else the start of its data interval, else the day before it.
+The day that a run is about, and the last day of its period: its partition key, else the date before the run.
+
+The date of a scheduled or backfilled run is that of the end of its data interval in the time zone of the schedule.
+There, the runs of a daily schedule have consecutive dates; in UTC one is missing and another repeated when the clocks
+change. The date of any other run is that of its data interval's end, its logical date or ``run_after`` in UTC.
 
 ``{{ ds }}`` is the day of the run itself for cron schedules, so a day that is not over, and is missing
 altogether from manual, asset-triggered and partitioned runs.
-"""
-
-DEFAULT_LAST_DAY = (
-    "{{ dag_run.partition_key | default(none) or"
-    " ((data_interval_end if data_interval_end | default(none)"
-    " else logical_date | default(none) or dag_run.run_after) - macros.timedelta(days=1)) | ds }}"
-)
-"""
-The last day of the period that a run is about: its partition key, else the day before its data interval ends, which is
-the day before the run where the interval has no width or is missing.
 """
 
 FRESHNESS_DELAY = timedelta(hours=1)

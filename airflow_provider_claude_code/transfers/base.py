@@ -169,6 +169,7 @@ class ClaudeCodeTransferOperator(BaseOperator):
             # A backfill's runs load the days before by themselves, and would do so at the same time.
             lookback_days = 0 if context["dag_run"].run_type == "backfill" else self.lookback_days
             days = [last - timedelta(days=back) for back in range(lookback_days, -1, -1)]
+            self._warn_of_skipped_days(days, context)
             return self._load_days(Progress(days), context)
 
     def on_kill(self) -> None:
@@ -185,6 +186,25 @@ class ClaudeCodeTransferOperator(BaseOperator):
             "Put a ClaudeCodeFreshnessSensor before this task, let it retry, or set allow_incomplete=True to "
             "load what there is of the current day."
         )
+
+    def _warn_of_skipped_days(self, days: list[date], context: Context) -> None:
+        """Say which days lie between those of the last successful run and of this one, if both have the default day."""
+        if context["dag_run"].run_type != "scheduled" or self.day != self.render_template(DEFAULT_DAY, context):
+            return
+        # Absent from partitioned runs, and empty in the first one.
+        end = context.get("prev_data_interval_end_success")
+        if not end:
+            return
+        previous = parse_day(self.render_template(DEFAULT_DAY, {**context, "data_interval_end": end}))
+        if days[0] - previous > timedelta(days=1):
+            self.log.warning(
+                "The last successful run before this one was for %s, and this one loads %s to %s: no run loads the days "
+                "between. Backfill them if they are missing, and raise lookback_days if the Dag runs less often than "
+                "daily.",
+                previous,
+                days[0],
+                days[-1],
+            )
 
     def _load_days(self, progress: Progress, context: Context) -> dict[str, Any]:
         """Load the days that are left, and report all."""

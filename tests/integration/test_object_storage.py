@@ -23,10 +23,12 @@ from types import SimpleNamespace
 from typing import Any
 
 import duckdb
+import pendulum
 import pyarrow as pa
 import pyarrow.parquet
 import pytest
-from airflow.sdk import Asset, AssetAlias, ObjectStoragePath
+from airflow.sdk import DAG, Asset, AssetAlias, ObjectStoragePath
+from airflow.sdk.execution_time.context import MacrosAccessor
 from airflow.sdk.io import attach
 from fsspec.implementations.memory import MemoryFileSystem
 
@@ -461,6 +463,29 @@ class TestReplacement:
             place.assert_whole(day)
         asked = [dict(request.params)["starting_at"] for request in sandbox.requests]
         assert asked == [str(day) for day in days]
+
+    @pytest.mark.parametrize(
+        ("last_end", "lookback_days", "warned"),
+        [("2025-09-01", 0, False), ("2025-08-31", 0, True), ("2025-08-31", 1, False), (None, 0, False)],
+    )
+    def test_days_that_no_run_loads_are_told(
+        self, sandbox: Sandbox, local: Place, log: Log, last_end: str | None, lookback_days: int, warned: bool
+    ) -> None:
+        """As with a weekly schedule, after a pause, and where the clocks skip the local time of a run."""
+        end = pendulum.datetime(2025, 9, 2)
+        loading = ClaudeCodeToObjectStorageOperator(task_id="load", path=local.path, lookback_days=lookback_days)
+        context: Any = {
+            "ti": SimpleNamespace(dag_id="usage", run_id="scheduled__1"),
+            "dag": DAG("usage", schedule="@daily"),
+            "dag_run": SimpleNamespace(run_type="scheduled", run_after=end, partition_key=None),
+            "data_interval_end": end,
+            "prev_data_interval_end_success": last_end and pendulum.parse(last_end),
+            "macros": MacrosAccessor(),
+            "outlet_events": {},
+        }
+        loading.render_template_fields(context)
+        assert loading.execute(context)["days"][-1]["day"] == "2025-09-01"
+        assert ("was for 2025-08-30, and this one loads 2025-09-01 to 2025-09-01" in log()) is warned
 
     def test_a_backfills_run_leaves_the_days_before_to_their_own_runs(self, sandbox: Sandbox, local: Place) -> None:
         loading = ClaudeCodeToObjectStorageOperator(task_id="load", path=local.path, day=str(DAY), lookback_days=2)

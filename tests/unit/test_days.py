@@ -9,7 +9,7 @@ import pytest
 from airflow.sdk import DAG
 from airflow.sdk.execution_time.context import MacrosAccessor
 
-from airflow_provider_claude_code.days import DEFAULT_DAY, DEFAULT_LAST_DAY, complete_from, parse_day
+from airflow_provider_claude_code.days import DEFAULT_DAY, complete_from, parse_day
 from airflow_provider_claude_code.exceptions import ClaudeCodeConfigurationError
 from tests.airflow_version import timezone as airflow_timezone
 
@@ -102,8 +102,12 @@ def moment(text: str) -> datetime:
 def render(template: str, **context: Any) -> str:
     """Render with the environment in which Airflow renders a task's fields."""
     context = {name: value for name, value in context.items() if value is not ABSENT}
-    context["macros"] = MacrosAccessor()
-    return DAG("a_dag", schedule=None).get_template_env().from_string(template).render(context)
+    dag = DAG("a_dag", schedule=None)
+    return dag.get_template_env().from_string(template).render({"dag": dag, "macros": MacrosAccessor()} | context)
+
+
+def a_run(run_after: str, **attributes: Any) -> SimpleNamespace:
+    return SimpleNamespace(**{"run_type": "manual", "run_after": moment(run_after)} | attributes)
 
 
 NIGHT = "2026-11-22T00:00:00Z"
@@ -166,17 +170,16 @@ CASES = {
 }
 
 
-@pytest.mark.parametrize("template", [DEFAULT_DAY, DEFAULT_LAST_DAY], ids=["day", "last day"])
 @pytest.mark.parametrize("run", CASES.values(), ids=CASES)
-def test_the_default_day_is_right_for_every_kind_of_daily_run(run: dict[str, str | None], template: str) -> None:
+def test_the_default_day_is_right_for_every_kind_of_daily_run(run: dict[str, str | None]) -> None:
     context: dict[str, Any] = {
         name: moment(text) if text and name != "partition_key" else text for name, text in run.items()
     }
     of_the_run = {name: context.pop(name) for name in ("run_after", "partition_key") if name in context}
 
-    day = render(template, dag_run=SimpleNamespace(**of_the_run), **context)
-
-    assert parse_day(day) == date(2026, 11, 21)
+    for run_type in ("scheduled", "backfill", "manual", "asset_triggered"):
+        day = render(DEFAULT_DAY, dag_run=SimpleNamespace(run_type=run_type, **of_the_run), **context)
+        assert parse_day(day) == date(2026, 11, 21)
 
 
 WEEKLY = {"data_interval_start": "2026-11-16T06:00:00Z", "data_interval_end": "2026-11-23T06:00:00Z"}
@@ -197,17 +200,12 @@ WEEKLY = {"data_interval_start": "2026-11-16T06:00:00Z", "data_interval_end": "2
 )
 def test_a_period_ends_the_day_before_its_run_or_interval_does(run: dict[str, str], last_day: str) -> None:
     moments = {name: moment(text) for name, text in run.items()}
-    dag_run = SimpleNamespace(run_after=moments.pop("run_after"))
-    assert render(DEFAULT_LAST_DAY, dag_run=dag_run, **moments) == last_day
-
-
-def test_a_period_ends_with_the_partition_of_its_run() -> None:
-    run = SimpleNamespace(run_after=moment("2026-11-23T06:00:00Z"), partition_key="2026-11-15")
-    assert render(DEFAULT_LAST_DAY, dag_run=run) == "2026-11-15"
+    dag_run = SimpleNamespace(run_type="scheduled", run_after=moments.pop("run_after"))
+    assert render(DEFAULT_DAY, dag_run=dag_run, **moments) == last_day
 
 
 def test_the_default_day_crosses_months_and_years() -> None:
-    run = SimpleNamespace(run_after=moment("2026-01-01T00:00:00Z"))
+    run = a_run("2026-01-01T00:00:00Z")
 
     assert render(DEFAULT_DAY, dag_run=run) == "2025-12-31"
 
@@ -218,7 +216,7 @@ def test_the_environment_of_these_tests_is_as_strict_as_airflow() -> None:
 
 
 def test_a_partition_key_that_is_no_day_reaches_the_check() -> None:
-    run = SimpleNamespace(run_after=moment(NIGHT), partition_key="eu-west")
+    run = a_run(NIGHT, partition_key="eu-west")
 
     with pytest.raises(ClaudeCodeConfigurationError):
         parse_day(render(DEFAULT_DAY, dag_run=run))
