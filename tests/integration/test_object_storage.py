@@ -23,6 +23,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import duckdb
+import httpx
 import pendulum
 import pyarrow as pa
 import pyarrow.parquet
@@ -194,6 +195,7 @@ def sandbox(server: Sandbox, connect: Connect, monkeypatch: pytest.MonkeyPatch, 
     monkeypatch.setattr(base, "LONGEST_CONFLICT_PAUSE", 0.001)
     yield server
     server.faults = Faults()
+    server.now = lambda: datetime.now(UTC)
     assert list(spool.iterdir()) == []
 
 
@@ -688,6 +690,57 @@ class TestFreshness:
         summary = load(place, today, allow_incomplete=True, lookback_days=2)
         assert [day["complete"] for day in summary["days"]][::2] == [True, False]
         assert {row["complete"] for row in place.commit_records(today).values()} == {False}
+
+    @pytest.mark.parametrize(
+        "ahead", [timedelta(0), timedelta(hours=9)], ids=["right clocks", "a load from the future"]
+    )
+    @pytest.mark.parametrize(
+        ("since_end", "complete"),
+        [(timedelta(hours=-1.5), False), (timedelta(minutes=59), False), (timedelta(hours=1), True)],
+    )
+    def test_a_day_is_complete_by_the_clock_of_the_api(
+        self, sandbox: Sandbox, place: Place, since_end: timedelta, complete: bool, ahead: timedelta
+    ) -> None:
+        """The clock of the worker, which is ahead by more than a year here, counts for nothing."""
+        now = datetime(2025, 9, 2, tzinfo=UTC) + since_end
+        future = datetime.now(UTC) + ahead
+        place.store().write({f"loads/dt={DAY}/{future:%Y%m%dT%H%M%S.%fZ}-00000000.parquet": ROOT / "pyproject.toml"})
+        sandbox.now = lambda: now
+        [day] = load(place, allow_incomplete=True)["days"]
+        assert day["complete"] is complete
+
+    def test_a_worker_whose_clock_is_ahead_publishes_no_part_of_a_day(
+        self, sandbox: Sandbox, place: Place, log: Log
+    ) -> None:
+        sandbox.now = lambda: datetime(2025, 9, 2, 0, 59, tzinfo=UTC)
+        with pytest.raises(ClaudeCodeIncompleteDayError, match="2025-09-02 01:00 UTC, and it is 2025-09-02 00:59 UTC"):
+            load(place)
+        assert place.tree() == {}
+        assert "The API answered at 2025-09-02 00:59:00+00:00 by its own clock" in log()
+
+    @pytest.mark.parametrize("apart", [-30, 0, 30])
+    def test_clocks_that_agree_are_not_mentioned(self, sandbox: Sandbox, local: Place, log: Log, apart: int) -> None:
+        sandbox.now = lambda: datetime.now(UTC) + timedelta(seconds=apart)
+        load(local)
+        assert "clock" not in log()
+
+    @pytest.mark.parametrize("header", [None, "yesterday"])
+    def test_without_a_usable_date_of_the_answer_the_clock_of_the_worker_tells(
+        self, sandbox: Sandbox, local: Place, monkeypatch: pytest.MonkeyPatch, header: str | None
+    ) -> None:
+        def through_a_proxy(self: Any, request: httpx.Request) -> httpx.Response:
+            response = handle_request(self, request)
+            del response.headers["date"]
+            if header:
+                response.headers["date"] = header
+            return response
+
+        handle_request = httpx.HTTPTransport.handle_request
+        monkeypatch.setattr(httpx.HTTPTransport, "handle_request", through_a_proxy)
+        sandbox.now = lambda: datetime(2025, 1, 1, tzinfo=UTC)
+        today = datetime.now(UTC).date()
+        days = load(local, today, allow_incomplete=True, lookback_days=2)["days"]
+        assert [day["complete"] for day in days][::2] == [True, False]
 
     @pytest.mark.parametrize("allow_incomplete", [False, True])
     def test_a_future_day_is_refused(self, sandbox: Sandbox, place: Place, allow_incomplete: bool) -> None:
