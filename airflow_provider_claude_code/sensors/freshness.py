@@ -12,7 +12,7 @@ from airflow.sdk import BaseSensorOperator
 from airflow.triggers.base import StartTriggerArgs
 
 from airflow_provider_claude_code.days import DEFAULT_DAY, FRESHNESS_DELAY, complete_from, parse_day
-from airflow_provider_claude_code.exceptions import ClaudeCodeError
+from airflow_provider_claude_code.exceptions import ClaudeCodeConfigurationError, ClaudeCodeError
 from airflow_provider_claude_code.hooks.claude_code import ClaudeCodeHook, fail_without_retry
 from airflow_provider_claude_code.triggers.freshness import ClaudeCodeFreshnessTrigger
 from airflow_provider_claude_code.version_compat import AIRFLOW_V_3_3_PLUS, AirflowFailException, conf
@@ -30,7 +30,8 @@ class ClaudeCodeFreshnessSensor(BaseSensorOperator):
     while waiting; ``mode="reschedule"`` frees it between pokes.
 
     :param day: the UTC day, ``YYYY-MM-DD`` (templated). The default is the day that the run is about.
-    :param freshness_delay: how long after its end a day counts as complete.
+    :param freshness_delay: how long after its end a day is waited for, at least the API's own delay of one hour, before
+        which the loaders refuse the day.
     :param require_records: also wait until the API has a record of the day. An organisation may well have
         none on a weekend, so mind ``timeout`` and ``soft_fail``.
     :param claude_code_conn_id: the Connection (templated); asked only with ``require_records``.
@@ -55,6 +56,11 @@ class ClaudeCodeFreshnessSensor(BaseSensorOperator):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
+        if not isinstance(freshness_delay, timedelta) or freshness_delay < FRESHNESS_DELAY:
+            raise ClaudeCodeConfigurationError(
+                f"freshness_delay is {freshness_delay!r}; a timedelta of at least {FRESHNESS_DELAY} was expected: "
+                "the API includes usage once it is that old."
+            )
         self.day = day
         self.freshness_delay = freshness_delay
         self.require_records = require_records

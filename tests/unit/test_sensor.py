@@ -15,7 +15,7 @@ from airflow.serialization.serialized_objects import BaseSerialization
 from airflow.triggers.base import TriggerEvent
 
 from airflow_provider_claude_code.days import DEFAULT_DAY
-from airflow_provider_claude_code.exceptions import ClaudeCodeError
+from airflow_provider_claude_code.exceptions import ClaudeCodeConfigurationError, ClaudeCodeError
 from airflow_provider_claude_code.sandbox import Faults, Sandbox
 from airflow_provider_claude_code.sensors import freshness
 from airflow_provider_claude_code.sensors.freshness import ClaudeCodeFreshnessSensor
@@ -113,6 +113,12 @@ def test_a_deferral_carries_the_timeout_and_what_to_wait_for() -> None:
             "poke_interval": 7,
         },
     )
+
+
+@pytest.mark.parametrize("delay", [timedelta(minutes=15), timedelta(minutes=59, seconds=59), -timedelta(hours=2), 3600])
+def test_a_sensor_does_not_end_before_the_loaders_take_the_day(delay: Any) -> None:
+    with pytest.raises(ClaudeCodeConfigurationError, match=r"freshness_delay is .*at least 1:00:00"):
+        sensor(day=PAST_DAY, freshness_delay=delay)
 
 
 @pytest.mark.parametrize("day", ["None", "2025-02-30", "", "20250902", "2025-9-2"])
