@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from datetime import date, timedelta
+from datetime import date
 from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import BaseOperator
 
 from airflow_provider_claude_code.analytics.models import Settings
-from airflow_provider_claude_code.days import DEFAULT_DAY, parse_day
+from airflow_provider_claude_code.days import DEFAULT_DAY, days_until, parse_day
 from airflow_provider_claude_code.exceptions import ClaudeCodeConfigurationError
 from airflow_provider_claude_code.operators.bigquery_dataset import BigQueryDatasetMixin, airflow_labels
 from airflow_provider_claude_code.tables.contract import DATA_TABLES
@@ -106,8 +106,9 @@ class ClaudeCodeAnalyticsOperator(BigQueryDatasetMixin, BaseOperator):
         :raises ClaudeCodeConfigurationError: they are no days, or in the wrong order.
         """
         last_day = parse_day(self.last_day)
-        first_day = parse_day(self.first_day) if self.first_day else last_day - timedelta(days=self.period_days - 1)
-        return first_day, last_day
+        if self.first_day:
+            return parse_day(self.first_day), last_day
+        return days_until(last_day, self.period_days, f"period_days={self.period_days}")[0], last_day
 
     @contextmanager
     def open_source(

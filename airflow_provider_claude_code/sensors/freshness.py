@@ -76,7 +76,7 @@ class ClaudeCodeFreshnessSensor(BaseSensorOperator):
         # On the instance only: mapped tasks would run with the arguments of the class.
         self.start_from_trigger = start_from_trigger
         if start_from_trigger:
-            trigger_cls, trigger_kwargs = self._trigger().serialize()
+            trigger_cls, trigger_kwargs = self._trigger(day).serialize()
             self.start_trigger_args = StartTriggerArgs(
                 trigger_cls=trigger_cls,
                 trigger_kwargs=trigger_kwargs,
@@ -103,7 +103,7 @@ class ClaudeCodeFreshnessSensor(BaseSensorOperator):
             super().execute(context)
         elif not self.poke(context):
             self.defer(
-                trigger=self._trigger(),
+                trigger=self._trigger(str(parse_day(self.day))),
                 method_name="execute_complete",
                 timeout=timedelta(seconds=self.timeout),
             )
@@ -125,9 +125,9 @@ class ClaudeCodeFreshnessSensor(BaseSensorOperator):
         """The hook, which keeps its connection open between pokes."""
         return ClaudeCodeHook(self.claude_code_conn_id)
 
-    def _trigger(self) -> ClaudeCodeFreshnessTrigger:
+    def _trigger(self, day: str) -> ClaudeCodeFreshnessTrigger:
         return ClaudeCodeFreshnessTrigger(
-            day=self.day,
+            day=day,
             claude_code_conn_id=self.claude_code_conn_id,
             freshness_delay=self.freshness_delay,
             require_records=self.require_records,

@@ -18,7 +18,7 @@ from airflow.sdk import Asset, AssetAlias, BaseOperator
 
 from airflow_provider_claude_code.api.paging import REPORT_PATH
 from airflow_provider_claude_code.api.read_ahead import read_ahead
-from airflow_provider_claude_code.days import DEFAULT_DAY, complete_from, parse_day
+from airflow_provider_claude_code.days import DEFAULT_DAY, complete_from, days_until, parse_day
 from airflow_provider_claude_code.exceptions import (
     ClaudeCodeConfigurationError,
     ClaudeCodeEmptyDayError,
@@ -172,7 +172,7 @@ class ClaudeCodeTransferOperator(BaseOperator):
             self._refuse_incomplete(last, datetime.now(UTC))
             # A backfill's runs load the days before by themselves, and would do so at the same time.
             lookback_days = 0 if context["dag_run"].run_type == "backfill" else self.lookback_days
-            days = [last - timedelta(days=back) for back in range(lookback_days, -1, -1)]
+            days = days_until(last, lookback_days + 1, f"lookback_days={lookback_days}")
             self._warn_of_skipped_days(days, context)
             return self._load_days(Progress(days), context)
 

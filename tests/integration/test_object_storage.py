@@ -365,8 +365,8 @@ class TestLayout:
         place.assert_whole()
         assert (tmp_path / "target" / ".lock").exists()
 
-    @pytest.mark.parametrize("path", ["relative/path", "./x", "", "file://relative/path"])
-    def test_a_relative_path_is_refused_before_the_api_is_asked(
+    @pytest.mark.parametrize("path", ["relative/path", "./x", "", "file://relative/path", "/tmp/a\0b", "s3://a\0b/c"])
+    def test_what_is_no_absolute_path_is_refused_before_the_api_is_asked(
         self, sandbox: Sandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, path: str
     ) -> None:
         monkeypatch.chdir(tmp_path)
@@ -488,6 +488,12 @@ class TestReplacement:
         loading.render_template_fields(context)
         assert loading.execute(context)["days"][-1]["day"] == "2025-09-01"
         assert ("was for 2025-08-30, and this one loads 2025-09-01 to 2025-09-01" in log()) is warned
+
+    def test_an_absurd_look_back_is_refused_for_good(self, sandbox: Sandbox, local: Place) -> None:
+        for lookback_days in (10**6, 10**30):
+            with pytest.raises(AirflowFailException, match=f"lookback_days={lookback_days} reaches from {DAY}"):
+                load(local, lookback_days=lookback_days)
+        assert sandbox.requests == []
 
     def test_a_backfills_run_leaves_the_days_before_to_their_own_runs(self, sandbox: Sandbox, local: Place) -> None:
         loading = ClaudeCodeToObjectStorageOperator(task_id="load", path=local.path, day=str(DAY), lookback_days=2)
@@ -748,7 +754,9 @@ class TestFreshness:
             load(place, datetime.now(UTC).date() + timedelta(days=2), allow_incomplete=allow_incomplete)
         assert (sandbox.requests, place.tree()) == ([], {})
 
-    @pytest.mark.parametrize("day", ["", "None", "2025-02-30", "01.09.2025", "2025-09-01T00:00:00"])
+    @pytest.mark.parametrize(
+        "day", ["", "None", "2025-02-30", "01.09.2025", "2025-09-01T06:00:00", "0001-01-01", "9999-12-31"]
+    )
     def test_what_is_no_day_is_refused_for_good(self, sandbox: Sandbox, place: Place, day: Any) -> None:
         with pytest.raises(AirflowFailException):
             load(place, day)

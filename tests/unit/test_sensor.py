@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
+import pendulum
 import pytest
 from airflow.sdk import DAG
 from airflow.sdk.bases.sensor import AirflowRescheduleException
@@ -113,6 +114,13 @@ def test_a_deferral_carries_the_timeout_and_what_to_wait_for() -> None:
             "poke_interval": 7,
         },
     )
+
+
+@pytest.mark.parametrize("day", [pendulum.date(2099, 1, 1), pendulum.datetime(2099, 1, 1), "2099-01-01T00:00:00"])
+def test_a_deferral_carries_text_whatever_named_the_day(day: Any) -> None:
+    with pytest.raises(TaskDeferred) as deferral:
+        sensor(day=day, deferrable=True).execute(CONTEXT)
+    assert deferral.value.trigger.day == FUTURE_DAY
 
 
 @pytest.mark.parametrize("delay", [timedelta(minutes=15), timedelta(minutes=59, seconds=59), -timedelta(hours=2), 3600])
