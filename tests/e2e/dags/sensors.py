@@ -5,7 +5,12 @@ from __future__ import annotations
 import os
 from datetime import UTC, datetime, timedelta
 
-from airflow.sdk import DAG, CronTriggerTimetable, task, task_group
+from airflow.sdk import DAG, task, task_group
+
+try:
+    from airflow.sdk import CronTriggerTimetable
+except ImportError:  # before Airflow 3.2
+    from airflow.timetables.trigger import CronTriggerTimetable
 
 from airflow_provider_claude_code.sensors.freshness import ClaudeCodeFreshnessSensor
 from airflow_provider_claude_code.transfers.claude_code_to_object_storage import ClaudeCodeToObjectStorageOperator
