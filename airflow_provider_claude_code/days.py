@@ -3,60 +3,99 @@
 from __future__ import annotations
 
 import re
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, date, datetime, time, timedelta
 
 from airflow_provider_claude_code.exceptions import ClaudeCodeConfigurationError
 
 DEFAULT_DAY = (
-    "{{ dag_run.partition_key | default(none) or"
-    " ((data_interval_start if data_interval_start | default(none)"
-    " and data_interval_start != data_interval_end"
-    " else (logical_date | default(none) or dag_run.run_after) - macros.timedelta(days=1)) | ds) }}"
+    # AssetOrTimeSchedule and MultipleCronTriggerTimetable wrap timetables. The names differ between the Task SDK, which
+    # workers have, and the core, which the triggerer has (and workers before Airflow 3.2).
+    "{% set schedule = dag.timetable.timetable | default(dag.timetable) %}"
+    "{% set cron = (schedule.timetables | default(schedule._timetables | default([schedule]))) | first %}"
+    "{% set zone = cron.timezone | default(cron._timezone | default('UTC')) %}"
+    "{% set end = data_interval_end | default(none) or logical_date | default(none) or dag_run.run_after %}"
+    "{% set end = end.in_timezone(zone) if dag_run.run_type in ('scheduled', 'backfill') else end %}"
+    "{{ dag_run.partition_key | default(none) or (end.date() - macros.timedelta(days=1)) | ds }}"
 )
 """
-The day that a run is about: its partition key, else the start of its data interval, else the day before it.
+The day that a run is about, and the last day of its period: its partition key, else the date before the run.
+
+The date of a scheduled or backfilled run is that of the end of its data interval in the time zone of the schedule.
+There, the runs of a daily schedule have consecutive dates; in UTC one is missing and another repeated when the clocks
+change. The date of any other run is that of its data interval's end, its logical date or ``run_after`` in UTC.
 
 ``{{ ds }}`` is the day of the run itself for cron schedules, so a day that is not over, and is missing
 altogether from manual, asset-triggered and partitioned runs.
 """
 
-DEFAULT_LAST_DAY = (
-    "{{ dag_run.partition_key | default(none) or"
-    " ((data_interval_end if data_interval_end | default(none)"
-    " else logical_date | default(none) or dag_run.run_after) - macros.timedelta(days=1)) | ds }}"
-)
-"""
-The last day of the period that a run is about: its partition key, else the day before its data interval ends, which is
-the day before the run where the interval has no width or is missing.
-"""
-
 FRESHNESS_DELAY = timedelta(hours=1)
 """The API includes usage once it is an hour old, so a day is complete one hour after it ends."""
+
+# Far enough from the ends of Python's calendar for all that is computed with days.
+_FIRST_DAY = date(1970, 1, 1)
+_LAST_DAY = date(2999, 12, 31)
+
+_DAY_OR_MOMENT = re.compile(
+    r"[0-9]{4}-[0-9]{2}-[0-9]{2}"
+    r"([T ]([01][0-9]|2[0-3]):[0-9]{2}(:[0-9]{2}(\.[0-9]{1,6})?)?(Z|[+-][0-9]{2}:?[0-9]{2})?)?"
+)
 
 
 def parse_day(value: object) -> date:
     """
-    Return the day that a (rendered) argument names.
+    Return the UTC day that a (rendered) argument names.
 
-    :param value: ``YYYY-MM-DD`` or a :class:`datetime.date`.
-    :raises ClaudeCodeConfigurationError: it names no day.
+    :param value: ``YYYY-MM-DD``, a :class:`datetime.date`, or midnight UTC of a day as text or as a
+        :class:`datetime.datetime`. What has no time zone is UTC.
+    :raises ClaudeCodeConfigurationError: it names no day, or none from 1970 to 2999.
     """
-    if type(value) is date:
+    moment = _moment(value)
+    if moment is None:
+        hint = (
+            " The run has no such value: a bare {{ partition_key }} is None in runs without one. Leave day out to"
+            " use the default, which covers every kind of run."
+            if value in (None, "None", "")
+            else ""
+        )
+        raise ClaudeCodeConfigurationError(
+            f"day is {value!r}; a UTC day written YYYY-MM-DD was expected, for example 2025-09-01.{hint}"
+        )
+    if moment.utcoffset() or moment.time() != time():
+        raise ClaudeCodeConfigurationError(
+            f"day is {str(value)!r}, which is not midnight in UTC; a UTC day written YYYY-MM-DD was expected. If it "
+            "is a partition key, set key_format='%Y-%m-%d' in the timetable."
+        )
+    day = date(moment.year, moment.month, moment.day)
+    if not _FIRST_DAY <= day <= _LAST_DAY:
+        raise ClaudeCodeConfigurationError(f"day is {day}; a day from {_FIRST_DAY} to {_LAST_DAY} was expected.")
+    return day
+
+
+def days_until(last_day: date, count: int, argument: str) -> list[date]:
+    """
+    Return consecutive days in their order.
+
+    :param last_day: the last of them.
+    :param count: how many.
+    :param argument: name and value of the argument that says so, for the message.
+    :raises ClaudeCodeConfigurationError: they would begin before 1970.
+    """
+    if count > (last_day - _FIRST_DAY).days + 1:
+        raise ClaudeCodeConfigurationError(f"{argument} reaches from {last_day} back to before {_FIRST_DAY}.")
+    return [last_day - timedelta(days=back) for back in reversed(range(count))]
+
+
+def _moment(value: object) -> datetime | None:
+    if isinstance(value, datetime):
         return value
-    if isinstance(value, str) and re.fullmatch(r"[0-9]{4}-[0-9]{2}-[0-9]{2}", value):
-        try:
-            return date.fromisoformat(value)
-        except ValueError as error:
-            raise ClaudeCodeConfigurationError(f"day is {value!r}, which is not in the calendar ({error}).") from None
-    hint = (
-        " The run has no such value: a bare {{ partition_key }} is None in runs without one. Leave day out to"
-        " use the default, which covers every kind of run."
-        if value in (None, "None", "")
-        else ""
-    )
-    raise ClaudeCodeConfigurationError(
-        f"day is {value!r}; a UTC day written YYYY-MM-DD was expected, for example 2025-09-01.{hint}"
-    )
+    if isinstance(value, date):
+        return datetime(value.year, value.month, value.day)  # noqa: DTZ001
+    if not isinstance(value, str) or not _DAY_OR_MOMENT.fullmatch(value):
+        return None
+    try:
+        return datetime.fromisoformat(value)
+    except ValueError as error:
+        raise ClaudeCodeConfigurationError(f"day is {value!r}, which is not in the calendar ({error}).") from None
 
 
 def complete_from(day: date, freshness_delay: timedelta = FRESHNESS_DELAY) -> datetime:

@@ -19,7 +19,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import IO
 
 from airflow_provider_claude_code.api.models import ACTOR_ID_FIELDS
-from airflow_provider_claude_code.exceptions import ClaudeCodeConfigurationError, ClaudeCodeError
+from airflow_provider_claude_code.exceptions import ClaudeCodeError
 
 Pseudonym = Callable[[str, str], str | None]
 
@@ -115,12 +115,8 @@ def _pseudonyms(conn_id: str) -> Pseudonym:
     # Airflow may log to the standard output, which is for the rows.
     with contextlib.redirect_stdout(sys.stderr):
         from airflow_provider_claude_code.hooks.claude_code import ClaudeCodeHook
-        from airflow_provider_claude_code.version_compat import AirflowNotFoundException
 
-        try:
-            return ClaudeCodeHook(conn_id).pseudonyms
-        except AirflowNotFoundException:
-            raise ClaudeCodeConfigurationError(f"There is no Connection {conn_id!r}.") from None
+        return ClaudeCodeHook(conn_id).pseudonyms
 
 
 @contextlib.contextmanager

@@ -12,11 +12,25 @@ AIRFLOW_V_3_3_PLUS = _AIRFLOW_VERSION >= (3, 3)
 if TYPE_CHECKING or _AIRFLOW_VERSION >= (3, 2):
     from airflow.sdk import BaseHook
     from airflow.sdk.configuration import conf
-    from airflow.sdk.exceptions import AirflowFailException, AirflowNotFoundException, AirflowSkipException
+    from airflow.sdk.exceptions import (
+        AirflowFailException,
+        AirflowNotFoundException,
+        AirflowSensorTimeout,
+        AirflowSkipException,
+        AirflowTaskTimeout,
+        TaskDeferralError,
+    )
     from airflow.sdk.lineage import get_hook_lineage_collector
 else:
     from airflow.configuration import conf
-    from airflow.exceptions import AirflowFailException, AirflowNotFoundException, AirflowSkipException
+    from airflow.exceptions import (
+        AirflowFailException,
+        AirflowNotFoundException,
+        AirflowSensorTimeout,
+        AirflowSkipException,
+        AirflowTaskTimeout,
+        TaskDeferralError,
+    )
     from airflow.hooks.base import BaseHook
     from airflow.lineage.hook import get_hook_lineage_collector
 
@@ -29,8 +43,11 @@ __all__ = [
     "AIRFLOW_V_3_3_PLUS",
     "AirflowFailException",
     "AirflowNotFoundException",
+    "AirflowSensorTimeout",
     "AirflowSkipException",
+    "AirflowTaskTimeout",
     "BaseHook",
+    "TaskDeferralError",
     "conf",
     "get_hook_lineage_collector",
     "mask_secret",

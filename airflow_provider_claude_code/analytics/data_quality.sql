@@ -115,7 +115,7 @@ SELECT
   IF(state = 'missing', 'The day was never loaded.', 'The day was loaded before it was complete, and not since.')
 FROM health
 WHERE state IN ('missing', 'incomplete')
-  AND TIMESTAMP(date, 'UTC') <= TIMESTAMP_SUB(CURRENT_TIMESTAMP(), INTERVAL 25 HOUR)
+  AND TIMESTAMP(date, 'UTC') <= TIMESTAMP_SUB(CURRENT_TIMESTAMP(), INTERVAL 1500 /* minutes_until_complete */ MINUTE)
 UNION ALL
 SELECT
   'volume_drop', date, organization_id, table_name,

@@ -12,11 +12,13 @@ import itertools
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, timedelta
 from functools import cache
 from importlib import resources
 from importlib.resources.abc import Traversable
+from typing import ClassVar
 
+from airflow_provider_claude_code.days import FRESHNESS_DELAY
 from airflow_provider_claude_code.exceptions import ClaudeCodeConfigurationError
 
 PERSONAL_MODELS = frozenset({"people_monthly", "ai_tool_comparison"})
@@ -49,6 +51,8 @@ class Settings:
     max_age_hours: float = 48
     first_day: date = date(2025, 9, 1)
     last_day: date = date(2025, 9, 28)
+    minutes_until_complete: ClassVar[int] = (timedelta(days=1) + FRESHNESS_DELAY) // timedelta(minutes=1)
+    """Minutes from the start of a UTC day to the moment from which it is complete; not to be chosen."""
 
     def __post_init__(self) -> None:
         """Check the values."""

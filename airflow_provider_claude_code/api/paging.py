@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field
-from datetime import date
+from datetime import date, datetime
 from functools import cached_property
 
 import httpx
 
 from airflow_provider_claude_code.api.models import Continuation, Record, decode_continuation, decode_report
+from airflow_provider_claude_code.api.retries import parse_http_date
 from airflow_provider_claude_code.exceptions import ClaudeCodeResponseError
 
 REPORT_PATH = "/v1/organizations/usage_report/claude_code"
@@ -36,6 +37,11 @@ class Page:
         """The organisation of the key, from the ``anthropic-organization-id`` header, if there is one."""
         organization_id: str | None = self.response.headers.get("anthropic-organization-id")
         return organization_id
+
+    @property
+    def answered_at(self) -> datetime | None:
+        """The moment of the answer by the API's clock, from the ``Date`` header, if there is one."""
+        return parse_http_date(self.response.headers.get("date"))
 
     @property
     def records(self) -> list[Record]:

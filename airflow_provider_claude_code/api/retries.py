@@ -88,9 +88,15 @@ def _requested_delay(headers: httpx.Headers, now: datetime) -> float | None:
             continue
         if math.isfinite(seconds) and seconds >= 0:
             return seconds
+    moment = parse_http_date(headers.get("retry-after"))
+    return None if moment is None else max(0.0, (moment - now).total_seconds())
+
+
+def parse_http_date(text: str | None) -> datetime | None:
+    """Return the moment in UTC that a header names; ``None`` for absent or nonsense."""
     try:
-        moment = parsedate_to_datetime(headers["retry-after"])
-    except (KeyError, ValueError, OverflowError):
+        moment = parsedate_to_datetime(text or "")
+        # RFC 5322's "-0000" gives a naive time, which is UTC by definition.
+        return moment.replace(tzinfo=moment.tzinfo or UTC).astimezone(UTC)
+    except (ValueError, OverflowError):
         return None
-    # RFC 5322's "-0000" gives a naive time, which is UTC by definition.
-    return max(0.0, (moment.replace(tzinfo=moment.tzinfo or UTC) - now).total_seconds())

@@ -19,7 +19,12 @@ from airflow_provider_claude_code.get_provider_info import CONNECTION_FIELDS, UI
 from airflow_provider_claude_code.tables.contract import DATA_TABLES
 from airflow_provider_claude_code.tables.flatten import Flattener
 from airflow_provider_claude_code.tables.pseudonyms import Pseudonyms
-from airflow_provider_claude_code.version_compat import AirflowFailException, BaseHook, mask_secret
+from airflow_provider_claude_code.version_compat import (
+    AirflowFailException,
+    AirflowNotFoundException,
+    BaseHook,
+    mask_secret,
+)
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -95,7 +100,7 @@ class ClaudeCodeHook(BaseHook):
 
         :raises ClaudeCodeConfigurationError: a value of the Connection cannot be used.
         """
-        with _without_the_connection():
+        with _without_the_connection(self.claude_code_conn_id):
             return self._read_settings()
 
     def _read_settings(self) -> ClientSettings:
@@ -109,7 +114,7 @@ class ClaudeCodeHook(BaseHook):
 
         :raises ClaudeCodeConfigurationError: the Connection has none, or one that could be guessed.
         """
-        with _without_the_connection():
+        with _without_the_connection(self.claude_code_conn_id):
             return self._read_pseudonyms()
 
     def _read_pseudonyms(self) -> Pseudonyms:
@@ -234,10 +239,13 @@ def fail_without_retry() -> Iterator[None]:
     """
     Let a task fail at once for what another try cannot mend.
 
-    :raises AirflowFailException: instead of a :class:`ClaudeCodeError` that is not ``retryable``.
+    :raises AirflowFailException: instead of a :class:`ClaudeCodeError` that is not ``retryable``, and for a Connection
+        of any kind that does not exist.
     """
     try:
         yield
+    except AirflowNotFoundException as error:
+        raise AirflowFailException(f"{error}. Create the Connection, or correct its id in the task.") from error
     except ClaudeCodeError as error:
         if error.retryable:
             raise
@@ -245,10 +253,14 @@ def fail_without_retry() -> Iterator[None]:
 
 
 @contextmanager
-def _without_the_connection() -> Iterator[None]:
+def _without_the_connection(conn_id: str) -> Iterator[None]:
     """Raise anew what refuses the Connection: the old traceback holds it, and some tools show what one holds."""
     try:
         yield
+    except AirflowNotFoundException:
+        raise ClaudeCodeConfigurationError(
+            f"There is no Connection {conn_id!r}. Create it, or correct claude_code_conn_id."
+        ) from None
     except ClaudeCodeConfigurationError as error:
         raise ClaudeCodeConfigurationError(str(error)) from None
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from datetime import date, timedelta
+from datetime import date
 from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import BaseOperator
 
 from airflow_provider_claude_code.analytics.models import Settings
-from airflow_provider_claude_code.days import DEFAULT_LAST_DAY, parse_day
+from airflow_provider_claude_code.days import DEFAULT_DAY, days_until, parse_day
 from airflow_provider_claude_code.exceptions import ClaudeCodeConfigurationError
 from airflow_provider_claude_code.operators.bigquery_dataset import BigQueryDatasetMixin, airflow_labels
 from airflow_provider_claude_code.tables.contract import DATA_TABLES
@@ -38,7 +38,7 @@ class ClaudeCodeAnalyticsOperator(BigQueryDatasetMixin, BaseOperator):
     :param gcp_conn_id: the Google Cloud Connection (templated).
     :param impersonation_chain: service account to impersonate, or a chain of them that ends with it (templated).
     :param last_day: the last UTC day of the period, ``YYYY-MM-DD`` (templated). The default is the run's partition key,
-        else the day before its data interval ends, else the day before the run.
+        else the day before the run.
     :param period_days: how many days the period has.
     :param first_day: its first UTC day instead (templated), for a calendar month for example.
     :param since: the first UTC day that is read at all, ``YYYY-MM-DD`` (templated). Who is new is told from then on.
@@ -71,7 +71,7 @@ class ClaudeCodeAnalyticsOperator(BigQueryDatasetMixin, BaseOperator):
         table_prefix: str = "claude_code_",
         gcp_conn_id: str = "google_cloud_default",
         impersonation_chain: str | Sequence[str] | None = None,
-        last_day: str = DEFAULT_LAST_DAY,
+        last_day: str = DEFAULT_DAY,
         period_days: int = 28,
         first_day: str | None = None,
         since: str = "2025-01-01",
@@ -106,8 +106,9 @@ class ClaudeCodeAnalyticsOperator(BigQueryDatasetMixin, BaseOperator):
         :raises ClaudeCodeConfigurationError: they are no days, or in the wrong order.
         """
         last_day = parse_day(self.last_day)
-        first_day = parse_day(self.first_day) if self.first_day else last_day - timedelta(days=self.period_days - 1)
-        return first_day, last_day
+        if self.first_day:
+            return parse_day(self.first_day), last_day
+        return days_until(last_day, self.period_days, f"period_days={self.period_days}")[0], last_day
 
     @contextmanager
     def open_source(

@@ -69,7 +69,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     now = None if args.now is None else lambda: args.now
     app = create_app(organization, now=now, faults=faults)
     try:
-        server, listener, base_url = make_server(app, host=args.host, port=args.port)
+        server, listener, base_url = make_server(app, host=args.host, port=args.port, date_header=False)
     except OSError as error:
         parser.error(f"cannot listen on {args.host}:{args.port}: {error.strerror}")
     connection = json.dumps({"conn_type": "claude_code", "host": base_url, "password": API_KEY}, separators=(",", ":"))

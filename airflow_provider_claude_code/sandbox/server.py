@@ -13,6 +13,7 @@ from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
+from email.utils import format_datetime
 from typing import Any, Self
 
 import msgspec
@@ -120,14 +121,19 @@ class _Endpoint:
     A path that answers with the API's headers and errors, for whatever method.
 
     :param answer: makes the response to a GET request, or raises `_ApiError`
+    :param now: gives the time for the Date header
     """
 
-    def __init__(self, answer: Callable[[Request], Awaitable[Response]]) -> None:
+    def __init__(self, answer: Callable[[Request], Awaitable[Response]], now: Clock) -> None:
         self._answer = answer
+        self._now = now
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         request = Request(scope, receive)
-        headers = {"request-id": f"req_{uuid.uuid4().hex[:24]}"}
+        headers = {
+            "request-id": f"req_{uuid.uuid4().hex[:24]}",
+            "date": format_datetime(self._now().astimezone(UTC), usegmt=True),
+        }
         try:
             response = await self._answer(request)
         except Exception as exception:
@@ -167,11 +173,14 @@ class _Service:
     def _app(self) -> Starlette:
         return Starlette(
             routes=[
-                Route(ME_PATH, _Endpoint(self._me)),
-                Route(REPORT_PATH, _Endpoint(self._report)),
-                Mount("/", _Endpoint(self._unknown)),
+                Route(ME_PATH, self._endpoint(self._me)),
+                Route(REPORT_PATH, self._endpoint(self._report)),
+                Mount("/", self._endpoint(self._unknown)),
             ]
         )
+
+    def _endpoint(self, answer: Callable[[Request], Awaitable[Response]]) -> _Endpoint:
+        return _Endpoint(answer, lambda: self.now())
 
     async def _me(self, request: Request) -> Response:
         organization = self._authenticate(request)
@@ -404,7 +413,13 @@ class Sandbox(_Service):
 
         # No logging configuration: that is the business of the process around it.
         self._server, self._thread, self.base_url = start_in_thread(
-            recorded, host="127.0.0.1", port=0, log_config=None, log_level="critical", access_log=False
+            recorded,
+            host="127.0.0.1",
+            port=0,
+            log_config=None,
+            log_level="critical",
+            access_log=False,
+            date_header=False,
         )
         return self
 

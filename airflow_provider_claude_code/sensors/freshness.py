@@ -2,23 +2,48 @@
 
 from __future__ import annotations
 
+import time
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
+import jinja2
 from airflow.sdk import BaseSensorOperator
 from airflow.triggers.base import StartTriggerArgs
+from jinja2 import meta
 
 from airflow_provider_claude_code.days import DEFAULT_DAY, FRESHNESS_DELAY, complete_from, parse_day
-from airflow_provider_claude_code.exceptions import ClaudeCodeError
+from airflow_provider_claude_code.exceptions import ClaudeCodeConfigurationError, ClaudeCodeError
 from airflow_provider_claude_code.hooks.claude_code import ClaudeCodeHook, fail_without_retry
 from airflow_provider_claude_code.triggers.freshness import ClaudeCodeFreshnessTrigger
-from airflow_provider_claude_code.version_compat import AIRFLOW_V_3_3_PLUS, AirflowFailException, conf
+from airflow_provider_claude_code.version_compat import (
+    AIRFLOW_V_3_3_PLUS,
+    AirflowFailException,
+    AirflowSensorTimeout,
+    AirflowSkipException,
+    AirflowTaskTimeout,
+    TaskDeferralError,
+    conf,
+)
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
+
+
+# What both a worker and the triggerer know. The dates are names of filters, too.
+_DATES = frozenset({"ds", "ds_nodash", "ts", "ts_nodash", "ts_nodash_with_tz"})
+_NAMES_OF_THE_RUN = _DATES | {
+    "dag_run",
+    "run_id",
+    "logical_date",
+    "data_interval_start",
+    "data_interval_end",
+    "partition_key",
+    "macros",
+}
 
 
 class ClaudeCodeFreshnessSensor(BaseSensorOperator):
@@ -30,14 +55,22 @@ class ClaudeCodeFreshnessSensor(BaseSensorOperator):
     while waiting; ``mode="reschedule"`` frees it between pokes.
 
     :param day: the UTC day, ``YYYY-MM-DD`` (templated). The default is the day that the run is about.
-    :param freshness_delay: how long after its end a day counts as complete.
+    :param freshness_delay: how long after its end a day is waited for, at least the API's own delay of one hour, before
+        which the loaders refuse the day.
     :param require_records: also wait until the API has a record of the day. An organisation may well have
         none on a weekend, so mind ``timeout`` and ``soft_fail``.
     :param claude_code_conn_id: the Connection (templated); asked only with ``require_records``.
     :param deferrable: wait in the triggerer after a first look from the worker.
     :param start_from_trigger: start in the triggerer, without any worker before. Needs Airflow 3.3; before it,
-        the sensor warns and defers from the worker. So do mapped tasks, without a warning.
-    :raises AirflowFailException: the day or the Connection is not usable, so that no retry would help.
+        the sensor warns and defers from the worker. So does, without a warning, what the triggerer cannot render:
+        mapped tasks, and a day or an id with anything but what describes the run (``dag_run``, ``logical_date``, the
+        data interval, ``ds`` and the like), for example results of other tasks, Variables, macros of the Dag.
+    :raises AirflowFailException: the day or the Connection is not usable, so that no retry would help. It is raised
+        with ``soft_fail`` and ``never_fail``, too.
+    :raises AirflowSensorTimeout: ``timeout`` is over; with ``soft_fail`` the task is skipped instead.
+    :raises AirflowTaskTimeout: ``execution_timeout`` is over. In ``mode="reschedule"`` it limits each poke alone.
+    :raises ClaudeCodeError: something that a retry may fix; with ``never_fail`` the task is skipped instead, with
+        ``silent_fail`` it goes on waiting.
     """
 
     template_fields: Sequence[str] = ("day", "claude_code_conn_id")
@@ -55,6 +88,11 @@ class ClaudeCodeFreshnessSensor(BaseSensorOperator):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
+        if not isinstance(freshness_delay, timedelta) or freshness_delay < FRESHNESS_DELAY:
+            raise ClaudeCodeConfigurationError(
+                f"freshness_delay is {freshness_delay!r}; a timedelta of at least {FRESHNESS_DELAY} was expected: "
+                "the API includes usage once it is that old."
+            )
         self.day = day
         self.freshness_delay = freshness_delay
         self.require_records = require_records
@@ -68,9 +106,9 @@ class ClaudeCodeFreshnessSensor(BaseSensorOperator):
             )
             start_from_trigger = False
         # On the instance only: mapped tasks would run with the arguments of the class.
-        self.start_from_trigger = start_from_trigger
-        if start_from_trigger:
-            trigger_cls, trigger_kwargs = self._trigger().serialize()
+        self.start_from_trigger = start_from_trigger and all(map(_triggerer_renders, (day, claude_code_conn_id)))
+        if self.start_from_trigger:
+            trigger_cls, trigger_kwargs = self._trigger(day).serialize()
             self.start_trigger_args = StartTriggerArgs(
                 trigger_cls=trigger_cls,
                 trigger_kwargs=trigger_kwargs,
@@ -93,14 +131,66 @@ class ClaudeCodeFreshnessSensor(BaseSensorOperator):
 
     def execute(self, context: Context) -> None:
         """Poke, and wait in the triggerer when deferrable."""
-        if not self.deferrable:
-            super().execute(context)
-        elif not self.poke(context):
-            self.defer(
-                trigger=self._trigger(),
-                method_name="execute_complete",
-                timeout=timedelta(seconds=self.timeout),
-            )
+        began = time.monotonic()
+        with self._same_in_every_mode():
+            if not self.deferrable:
+                super().execute(context)
+            elif not self._first_look(context):
+                timeout = timedelta(seconds=self.timeout)
+                if self.execution_timeout is not None:
+                    left = self.execution_timeout - timedelta(seconds=time.monotonic() - began)
+                    timeout = min(timeout, max(left, timedelta()))
+                self.defer(
+                    trigger=self._trigger(str(parse_day(self.day))), method_name="execute_complete", timeout=timeout
+                )
+
+    def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context) -> Any:
+        """
+        Go on after a deferral.
+
+        :raises AirflowTaskTimeout: ``execution_timeout`` ended it, which a retry may mend.
+        :raises AirflowSensorTimeout: ``timeout`` ended it, unless ``soft_fail`` makes that a skip.
+        """
+        with self._same_in_every_mode():
+            try:
+                return super().resume_execution(next_method, next_kwargs, context)
+            except (AirflowSensorTimeout, AirflowSkipException) as error:
+                limit = self.execution_timeout
+                timed_out = AirflowSensorTimeout in (type(error), type(error.__cause__))
+                if not timed_out or limit is None or limit.total_seconds() >= self.timeout:
+                    raise
+                raise AirflowTaskTimeout(f"The execution_timeout of {limit} is over.") from None
+
+    @contextmanager
+    def _same_in_every_mode(self) -> Iterator[None]:
+        """
+        Let the same error end the task in the same way, whether it was met in a worker or in the triggerer.
+
+        ``soft_fail`` and ``never_fail`` are for days of which there is nothing yet. An error that needs somebody to act
+        must not look like one.
+        """
+        try:
+            yield
+        except AirflowSkipException as skip:
+            if not isinstance(skip.__cause__, AirflowFailException | TaskDeferralError):
+                raise
+            failure = skip.__cause__
+        except ClaudeCodeError as error:
+            if not self.never_fail:
+                raise
+            raise AirflowSkipException("Skipping due to never_fail is set to True.") from error
+        else:
+            return
+        raise failure
+
+    def _first_look(self, context: Context) -> bool:
+        try:
+            return self.poke(context)
+        except ClaudeCodeError as error:
+            if not self.silent_fail:
+                raise
+            self.log.error("%s", error)
+            return False
 
     def execute_complete(self, context: Context, event: dict[str, Any] | None = None) -> None:
         """
@@ -119,11 +209,33 @@ class ClaudeCodeFreshnessSensor(BaseSensorOperator):
         """The hook, which keeps its connection open between pokes."""
         return ClaudeCodeHook(self.claude_code_conn_id)
 
-    def _trigger(self) -> ClaudeCodeFreshnessTrigger:
+    def _trigger(self, day: str) -> ClaudeCodeFreshnessTrigger:
         return ClaudeCodeFreshnessTrigger(
-            day=self.day,
+            day=day,
             claude_code_conn_id=self.claude_code_conn_id,
             freshness_delay=self.freshness_delay,
             require_records=self.require_records,
             poke_interval=self.poke_interval,
+            silent_fail=self.silent_fail,
         )
+
+
+def _triggerer_renders(value: object) -> bool:
+    """
+    Tell whether Airflow's triggerer renders an argument as a worker does.
+
+    Results of other tasks and arguments of mapped task groups are no templates there. The triggerer waits for ever for
+    what it has to ask for (XComs, Variables, Connections), and does not have the macros and filters of the Dag.
+    """
+    if value == DEFAULT_DAY:
+        return True
+    if not isinstance(value, str):
+        return False
+    environment = jinja2.Environment(autoescape=True)
+    environment.filters.update(dict.fromkeys(_DATES, str))
+    try:
+        template = environment.parse(value)
+        names = meta.find_undeclared_variables(template)
+    except jinja2.TemplateSyntaxError:  # Also unknown filters.
+        return False
+    return names <= _NAMES_OF_THE_RUN and not any(meta.find_referenced_templates(template))

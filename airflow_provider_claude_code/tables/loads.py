@@ -41,7 +41,7 @@ class Load:
     :param loaded_at: aware moment at which it began.
     :param day: the UTC day.
     :param organization_id: the organisation of the key.
-    :param complete: whether the day was past the freshness delay.
+    :param complete: whether the day was past the freshness delay, by the clock of the API.
     :param totals: what the day adds up to.
     :param files: the spooled file of each table.
     :param actor_identity: ``plain`` or ``hmac``.

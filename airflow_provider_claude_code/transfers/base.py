@@ -18,7 +18,7 @@ from airflow.sdk import Asset, AssetAlias, BaseOperator
 
 from airflow_provider_claude_code.api.paging import REPORT_PATH
 from airflow_provider_claude_code.api.read_ahead import read_ahead
-from airflow_provider_claude_code.days import DEFAULT_DAY, complete_from, parse_day
+from airflow_provider_claude_code.days import DEFAULT_DAY, complete_from, days_until, parse_day
 from airflow_provider_claude_code.exceptions import (
     ClaudeCodeConfigurationError,
     ClaudeCodeEmptyDayError,
@@ -36,6 +36,8 @@ if TYPE_CHECKING:
     from airflow.providers.openlineage.extractors import OperatorLineage
     from airflow.sdk import Context
 
+    from airflow_provider_claude_code.api.paging import Page
+
 OnEmpty = Literal["write", "replace", "skip", "fail"]
 ActorIdentity = Literal["plain", "hmac"]
 
@@ -43,6 +45,8 @@ PUBLISH_ATTEMPTS = 5
 """How often a day is loaded again because another writer replaced it meanwhile."""
 LONGEST_CONFLICT_PAUSE = 10.0
 """Seconds of the longest random wait before that."""
+CLOCK_TOLERANCE = timedelta(minutes=2)
+"""How far the worker's clock and the API's may be apart without a warning."""
 PROGRESS_PAGES = 25
 """Pages after which a long day says how far it is."""
 
@@ -165,10 +169,11 @@ class ClaudeCodeTransferOperator(BaseOperator):
         """Load the days and return what was loaded, a small dict per day."""
         with fail_without_retry():
             last = parse_day(self.day)
-            self._refuse_incomplete(last)
+            self._refuse_incomplete(last, datetime.now(UTC))
             # A backfill's runs load the days before by themselves, and would do so at the same time.
             lookback_days = 0 if context["dag_run"].run_type == "backfill" else self.lookback_days
-            days = [last - timedelta(days=back) for back in range(lookback_days, -1, -1)]
+            days = days_until(last, lookback_days + 1, f"lookback_days={lookback_days}")
+            self._warn_of_skipped_days(days, context)
             return self._load_days(Progress(days), context)
 
     def on_kill(self) -> None:
@@ -176,15 +181,34 @@ class ClaudeCodeTransferOperator(BaseOperator):
         if self._spooling is not None:
             shutil.rmtree(self._spooling, ignore_errors=True)
 
-    def _refuse_incomplete(self, day: date) -> None:
-        now = datetime.now(UTC)
+    def _refuse_incomplete(self, day: date, now: datetime) -> None:
         if now >= complete_from(day) or (self.allow_incomplete and day <= now.date()):
             return
         raise ClaudeCodeIncompleteDayError(
-            f"{day} is complete from {complete_from(day):%Y-%m-%d %H:%M} UTC; loading it now would miss usage. "
+            f"{day} is complete from {complete_from(day):%Y-%m-%d %H:%M} UTC, and it is {now:%Y-%m-%d %H:%M} UTC; "
+            "loading it now would miss usage. "
             "Put a ClaudeCodeFreshnessSensor before this task, let it retry, or set allow_incomplete=True to "
             "load what there is of the current day."
         )
+
+    def _warn_of_skipped_days(self, days: list[date], context: Context) -> None:
+        """Say which days lie between those of the last successful run and of this one, if both have the default day."""
+        if context["dag_run"].run_type != "scheduled" or self.day != self.render_template(DEFAULT_DAY, context):
+            return
+        # Absent from partitioned runs, and empty in the first one.
+        end = context.get("prev_data_interval_end_success")
+        if not end:
+            return
+        previous = parse_day(self.render_template(DEFAULT_DAY, {**context, "data_interval_end": end}))
+        if days[0] - previous > timedelta(days=1):
+            self.log.warning(
+                "The last successful run before this one was for %s, and this one loads %s to %s: no run loads the "
+                "days between. Backfill them if they are missing, and raise lookback_days if the Dag runs less often "
+                "than daily.",
+                previous,
+                days[0],
+                days[-1],
+            )
 
     def _load_days(self, progress: Progress, context: Context) -> dict[str, Any]:
         """Load the days that are left, and report all."""
@@ -299,12 +323,16 @@ class ClaudeCodeTransferOperator(BaseOperator):
         from airflow_provider_claude_code.tables.spool import DaySpool
 
         load_id, loaded_at = begin_load(after=last_loaded_at)
-        complete = loaded_at >= complete_from(day)
+        read_at = None
         pseudonyms = self.hook.pseudonyms if self.actor_identity == "hmac" else None
         flattener = Flattener(day, pseudonyms)
         organization_id = None
         with DaySpool(directory, flattener, self.tables, self.file_format, load_id, loaded_at) as spool:
             for number, page in enumerate(read_ahead(self.hook.iter_pages(day)), start=1):
+                # The first page fixes what all pages of the day hold.
+                if read_at is None:
+                    read_at = self._time_of(page)
+                    self._refuse_incomplete(day, read_at)
                 spool.write(page.records)
                 spool.totals.unknown_names |= page.unknown_fields
                 organization_id = organization_id or page.organization_id
@@ -321,7 +349,7 @@ class ClaudeCodeTransferOperator(BaseOperator):
             loaded_at=loaded_at,
             day=day,
             organization_id=organization_id or self.hook.get_organization().id,
-            complete=complete,
+            complete=read_at is not None and read_at >= complete_from(day),
             totals=spool.totals,
             files=files,
             actor_identity=self.actor_identity,
@@ -329,6 +357,21 @@ class ClaudeCodeTransferOperator(BaseOperator):
             dag_id=context["ti"].dag_id,
             run_id=context["ti"].run_id,
         )
+
+    def _time_of(self, page: Page) -> datetime:
+        """Return when a page that has just come was sent: by the API's clock, or the worker's where it does not say."""
+        now = datetime.now(UTC)
+        if page.answered_at is None:
+            return now
+        if abs(page.answered_at - now) > CLOCK_TOLERANCE:
+            self.log.warning(
+                "The API answered at %s by its own clock, but it is %s by the clock of this worker. The API's clock "
+                "decides whether a day is complete. Correct the worker's clock (NTP): loaded_at and sensors depend "
+                "on it.",
+                page.answered_at,
+                now,
+            )
+        return page.answered_at
 
 
 def _listed(tables: Iterable[str]) -> Iterable[str]:

@@ -191,7 +191,7 @@ def storage_path(argument: str, path: str, conn_id: str | None) -> ObjectStorage
     url = path if "://" in path else f"file://{path}"
     scheme, _, place = url.partition("://")
     # A relative path would depend on where a worker was started.
-    if not place.strip("/") or (scheme in LOCAL_SCHEMES and not place.startswith("/")):
+    if not place.strip("/") or "\0" in place or (scheme in LOCAL_SCHEMES and not place.startswith("/")):
         raise ClaudeCodeConfigurationError(
             f"{argument} is {path!r}; an absolute path or a URL was expected, for example file:///data/claude_code."
         )

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 
+from airflow_provider_claude_code.api.client import AsyncClaudeCodeClient
 from airflow_provider_claude_code.days import FRESHNESS_DELAY, complete_from, parse_day
 from airflow_provider_claude_code.exceptions import ClaudeCodeError
 from airflow_provider_claude_code.hooks.claude_code import ClaudeCodeHook
@@ -26,6 +27,7 @@ class ClaudeCodeFreshnessTrigger(BaseTrigger):
     :param freshness_delay: how long after the day's end it is complete.
     :param require_records: whether to wait for a record, too.
     :param poke_interval: seconds between two looks for a record.
+    :param silent_fail: log errors that a later look may not meet, and go on waiting.
     """
 
     def __init__(
@@ -35,6 +37,7 @@ class ClaudeCodeFreshnessTrigger(BaseTrigger):
         freshness_delay: timedelta = FRESHNESS_DELAY,
         require_records: bool = False,
         poke_interval: float = 60.0,
+        silent_fail: bool = False,
     ) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.day = day
@@ -42,6 +45,7 @@ class ClaudeCodeFreshnessTrigger(BaseTrigger):
         self.freshness_delay = freshness_delay
         self.require_records = require_records
         self.poke_interval = poke_interval
+        self.silent_fail = silent_fail
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
         """Return the trigger's import path and arguments; no secret is among them."""
@@ -53,6 +57,7 @@ class ClaudeCodeFreshnessTrigger(BaseTrigger):
                 "freshness_delay": self.freshness_delay,
                 "require_records": self.require_records,
                 "poke_interval": self.poke_interval,
+                "silent_fail": self.silent_fail,
             },
         )
 
@@ -66,11 +71,22 @@ class ClaudeCodeFreshnessTrigger(BaseTrigger):
                 await asyncio.sleep(min(left, LONGEST_NAP))
             if self.require_records:
                 async with await ClaudeCodeHook(self.claude_code_conn_id).get_async_conn() as client:
-                    while not await client.has_records(day):
-                        self.log.info("The API has no record of %s yet", day)
+                    while not await self._has_records(client, day):
                         await asyncio.sleep(self.poke_interval)
         except ClaudeCodeError as error:
             outcome = {"status": "error", "message": str(error), "retryable": error.retryable}
         else:
             outcome = {"status": "success"}
         yield TriggerEvent(outcome)  # type: ignore[no-untyped-call]
+
+    async def _has_records(self, client: AsyncClaudeCodeClient, day: date) -> bool:
+        try:
+            found = await client.has_records(day)
+        except ClaudeCodeError as error:
+            if not (self.silent_fail and error.retryable):
+                raise
+            self.log.error("%s", error)
+            return False
+        if not found:
+            self.log.info("The API has no record of %s yet", day)
+        return found

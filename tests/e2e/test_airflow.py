@@ -182,6 +182,8 @@ def test_a_sensor_that_waits_too_long_fails_once_or_is_skipped(airflow: Airflow)
         # Airflow 3.0 does not heed soft_fail when a deferred sensor times out.
         "deferred_softly": "skipped" if AIRFLOW >= (3, 1) else "failed",
         "rescheduled": "failed",
+        # A limit of each try, which is no quiet day.
+        "deferred_until_the_execution_timeout": "failed",
     }
     assert instances["deferred"]["try_number"] == 1, "a timeout is no reason to retry"
 
@@ -194,3 +196,29 @@ def test_a_day_that_is_none_fails_at_once_and_says_what_came(airflow: Airflow) -
         assert instance["state"] == "failed"
         assert instance["try_number"] == 1, "no retry can mend it"
         assert came in airflow.log("is_refused", run_id, task).replace("\\'", "'")
+    for mode in ("poke", "reschedule", "deferrable", "from_trigger"):
+        instance = airflow.task_instances("is_refused", run_id)[f"no_connection_{mode}"]
+        assert (instance["state"], instance["try_number"]) == ("failed", 1), mode
+        log = airflow.log("is_refused", run_id, f"no_connection_{mode}").replace("\\'", "'")
+        assert "There is no Connection 'nowhere'. Create it" in log
+
+
+def test_what_the_triggerer_cannot_render_goes_through_a_worker(airflow: Airflow) -> None:
+    run_id = airflow.start_dag("is_not_rendered_in_the_triggerer", conf={"day": DAY.isoformat()})
+    assert airflow.wait_for_end("is_not_rendered_in_the_triggerer", run_id) == "success"
+    assert len(airflow.task_instances("is_not_rendered_in_the_triggerer", run_id)) == 6
+
+
+def test_runs_in_another_time_zone_load_the_days_before_their_local_dates(airflow: Airflow, sandbox: Sandbox) -> None:
+    sandbox.requests.clear()
+    airflow.unpause("runs_in_tokyo")
+    runs = wait_for(
+        "all runs of the past", lambda: len(runs := airflow.runs("runs_in_tokyo", state="success")) == 2 and runs
+    )
+    assert {run["run_after"][:13] for run in runs} == {"2025-09-20T15", "2025-09-21T15"}
+    # At midnight of the 21st and the 22nd there.
+    for day in days(date(2025, 9, 20), 2):
+        assert_files_hold(airflow.files / "tokyo", sandbox, day)
+    asked = {dict(request.params).get("limit"): dict(request.params)["starting_at"] for request in sandbox.requests}
+    assert {path.name for path in (airflow.files / "tokyo/usage").iterdir()} == {"dt=2025-09-20", "dt=2025-09-21"}
+    assert asked["1"] in ("2025-09-20", "2025-09-21"), "the triggerer renders the same day"

@@ -200,8 +200,13 @@ def test_arguments_that_cannot_be_used_are_refused_when_the_dag_is_parsed(
     [
         ({"first_day": "2025-09-08", "last_day": "2025-09-07"}, "is before first_day"),
         ({"last_day": "None"}, "day is 'None'"),
+        ({"last_day": "9999-12-31"}, "day is 9999-12-31"),
+        ({"first_day": "0001-01-01"}, "day is 0001-01-01"),
+        ({"period_days": 10**6}, "period_days=1000000 reaches from 2025-09-01"),
+        ({"period_days": 10**30}, "period_days=10+ reaches"),
         ({"max_drop": 0}, "max_drop is 0"),
         ({"path": "relative"}, "path is 'relative'"),
+        ({"path": "/data/a\0b"}, "path is .*an absolute path"),
     ],
 )
 def test_rendered_arguments_that_cannot_be_used_fail_without_a_retry(arguments: dict[str, Any], message: str) -> None:

@@ -23,10 +23,13 @@ from types import SimpleNamespace
 from typing import Any
 
 import duckdb
+import httpx
+import pendulum
 import pyarrow as pa
 import pyarrow.parquet
 import pytest
-from airflow.sdk import Asset, AssetAlias, ObjectStoragePath
+from airflow.sdk import DAG, Asset, AssetAlias, ObjectStoragePath
+from airflow.sdk.execution_time.context import MacrosAccessor
 from airflow.sdk.io import attach
 from fsspec.implementations.memory import MemoryFileSystem
 
@@ -192,6 +195,7 @@ def sandbox(server: Sandbox, connect: Connect, monkeypatch: pytest.MonkeyPatch, 
     monkeypatch.setattr(base, "LONGEST_CONFLICT_PAUSE", 0.001)
     yield server
     server.faults = Faults()
+    server.now = lambda: datetime.now(UTC)
     assert list(spool.iterdir()) == []
 
 
@@ -361,8 +365,8 @@ class TestLayout:
         place.assert_whole()
         assert (tmp_path / "target" / ".lock").exists()
 
-    @pytest.mark.parametrize("path", ["relative/path", "./x", "", "file://relative/path"])
-    def test_a_relative_path_is_refused_before_the_api_is_asked(
+    @pytest.mark.parametrize("path", ["relative/path", "./x", "", "file://relative/path", "/tmp/a\0b", "s3://a\0b/c"])
+    def test_what_is_no_absolute_path_is_refused_before_the_api_is_asked(
         self, sandbox: Sandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, path: str
     ) -> None:
         monkeypatch.chdir(tmp_path)
@@ -461,6 +465,35 @@ class TestReplacement:
             place.assert_whole(day)
         asked = [dict(request.params)["starting_at"] for request in sandbox.requests]
         assert asked == [str(day) for day in days]
+
+    @pytest.mark.parametrize(
+        ("last_end", "lookback_days", "warned"),
+        [("2025-09-01", 0, False), ("2025-08-31", 0, True), ("2025-08-31", 1, False), (None, 0, False)],
+    )
+    def test_days_that_no_run_loads_are_told(
+        self, sandbox: Sandbox, local: Place, log: Log, last_end: str | None, lookback_days: int, warned: bool
+    ) -> None:
+        """As with a weekly schedule, after a pause, and where the clocks skip the local time of a run."""
+        end = pendulum.datetime(2025, 9, 2)
+        loading = ClaudeCodeToObjectStorageOperator(task_id="load", path=local.path, lookback_days=lookback_days)
+        context: Any = {
+            "ti": SimpleNamespace(dag_id="usage", run_id="scheduled__1"),
+            "dag": DAG("usage", schedule="@daily"),
+            "dag_run": SimpleNamespace(run_type="scheduled", run_after=end, partition_key=None),
+            "data_interval_end": end,
+            "prev_data_interval_end_success": last_end and pendulum.parse(last_end),
+            "macros": MacrosAccessor(),
+            "outlet_events": {},
+        }
+        loading.render_template_fields(context)
+        assert loading.execute(context)["days"][-1]["day"] == "2025-09-01"
+        assert ("was for 2025-08-30, and this one loads 2025-09-01 to 2025-09-01" in log()) is warned
+
+    def test_an_absurd_look_back_is_refused_for_good(self, sandbox: Sandbox, local: Place) -> None:
+        for lookback_days in (10**6, 10**30):
+            with pytest.raises(AirflowFailException, match=f"lookback_days={lookback_days} reaches from {DAY}"):
+                load(local, lookback_days=lookback_days)
+        assert sandbox.requests == []
 
     def test_a_backfills_run_leaves_the_days_before_to_their_own_runs(self, sandbox: Sandbox, local: Place) -> None:
         loading = ClaudeCodeToObjectStorageOperator(task_id="load", path=local.path, day=str(DAY), lookback_days=2)
@@ -664,13 +697,66 @@ class TestFreshness:
         assert [day["complete"] for day in summary["days"]][::2] == [True, False]
         assert {row["complete"] for row in place.commit_records(today).values()} == {False}
 
+    @pytest.mark.parametrize(
+        "ahead", [timedelta(0), timedelta(hours=9)], ids=["right clocks", "a load from the future"]
+    )
+    @pytest.mark.parametrize(
+        ("since_end", "complete"),
+        [(timedelta(hours=-1.5), False), (timedelta(minutes=59), False), (timedelta(hours=1), True)],
+    )
+    def test_a_day_is_complete_by_the_clock_of_the_api(
+        self, sandbox: Sandbox, place: Place, since_end: timedelta, complete: bool, ahead: timedelta
+    ) -> None:
+        """The clock of the worker, which is ahead by more than a year here, counts for nothing."""
+        now = datetime(2025, 9, 2, tzinfo=UTC) + since_end
+        future = datetime.now(UTC) + ahead
+        place.store().write({f"loads/dt={DAY}/{future:%Y%m%dT%H%M%S.%fZ}-00000000.parquet": ROOT / "pyproject.toml"})
+        sandbox.now = lambda: now
+        [day] = load(place, allow_incomplete=True)["days"]
+        assert day["complete"] is complete
+
+    def test_a_worker_whose_clock_is_ahead_publishes_no_part_of_a_day(
+        self, sandbox: Sandbox, place: Place, log: Log
+    ) -> None:
+        sandbox.now = lambda: datetime(2025, 9, 2, 0, 59, tzinfo=UTC)
+        with pytest.raises(ClaudeCodeIncompleteDayError, match="2025-09-02 01:00 UTC, and it is 2025-09-02 00:59 UTC"):
+            load(place)
+        assert place.tree() == {}
+        assert "The API answered at 2025-09-02 00:59:00+00:00 by its own clock" in log()
+
+    @pytest.mark.parametrize("apart", [-30, 0, 30])
+    def test_clocks_that_agree_are_not_mentioned(self, sandbox: Sandbox, local: Place, log: Log, apart: int) -> None:
+        sandbox.now = lambda: datetime.now(UTC) + timedelta(seconds=apart)
+        load(local)
+        assert "clock" not in log()
+
+    @pytest.mark.parametrize("header", [None, "yesterday"])
+    def test_without_a_usable_date_of_the_answer_the_clock_of_the_worker_tells(
+        self, sandbox: Sandbox, local: Place, monkeypatch: pytest.MonkeyPatch, header: str | None
+    ) -> None:
+        def through_a_proxy(self: Any, request: httpx.Request) -> httpx.Response:
+            response = handle_request(self, request)
+            del response.headers["date"]
+            if header:
+                response.headers["date"] = header
+            return response
+
+        handle_request = httpx.HTTPTransport.handle_request
+        monkeypatch.setattr(httpx.HTTPTransport, "handle_request", through_a_proxy)
+        sandbox.now = lambda: datetime(2025, 1, 1, tzinfo=UTC)
+        today = datetime.now(UTC).date()
+        days = load(local, today, allow_incomplete=True, lookback_days=2)["days"]
+        assert [day["complete"] for day in days][::2] == [True, False]
+
     @pytest.mark.parametrize("allow_incomplete", [False, True])
     def test_a_future_day_is_refused(self, sandbox: Sandbox, place: Place, allow_incomplete: bool) -> None:
         with pytest.raises(ClaudeCodeIncompleteDayError):
             load(place, datetime.now(UTC).date() + timedelta(days=2), allow_incomplete=allow_incomplete)
         assert (sandbox.requests, place.tree()) == ([], {})
 
-    @pytest.mark.parametrize("day", ["", "None", "2025-02-30", "01.09.2025", "2025-09-01T00:00:00"])
+    @pytest.mark.parametrize(
+        "day", ["", "None", "2025-02-30", "01.09.2025", "2025-09-01T06:00:00", "0001-01-01", "9999-12-31"]
+    )
     def test_what_is_no_day_is_refused_for_good(self, sandbox: Sandbox, place: Place, day: Any) -> None:
         with pytest.raises(AirflowFailException):
             load(place, day)

@@ -336,7 +336,7 @@ class TestReading:
 
         assert asyncio.run(read()) == [page.records for page in hook.iter_pages(DAY)]
 
-    @pytest.mark.parametrize("day", ["20250901", "None", datetime(2025, 9, 1, tzinfo=UTC)])
+    @pytest.mark.parametrize("day", ["20250901", "None", datetime(2025, 9, 1, 6, tzinfo=UTC)])
     def test_no_day_is_refused_before_anything_is_asked(self, hook: ClaudeCodeHook, sandbox: Sandbox, day: Any) -> None:
         for read in (hook.iter_records, hook.iter_pages, hook.get_df):
             with pytest.raises(ClaudeCodeConfigurationError):

@@ -8,20 +8,22 @@ from collections.abc import Iterator
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
+import pendulum
 import pytest
-from airflow.sdk import DAG
+from airflow.sdk import DAG, task
+from airflow.sdk.bases.operator import TriggerFailureReason
 from airflow.sdk.bases.sensor import AirflowRescheduleException
 from airflow.serialization.serialized_objects import BaseSerialization
 from airflow.triggers.base import TriggerEvent
 
 from airflow_provider_claude_code.days import DEFAULT_DAY
-from airflow_provider_claude_code.exceptions import ClaudeCodeError
+from airflow_provider_claude_code.exceptions import ClaudeCodeConfigurationError, ClaudeCodeError
 from airflow_provider_claude_code.sandbox import Faults, Sandbox
 from airflow_provider_claude_code.sensors import freshness
 from airflow_provider_claude_code.sensors.freshness import ClaudeCodeFreshnessSensor
 from airflow_provider_claude_code.triggers.freshness import ClaudeCodeFreshnessTrigger
-from airflow_provider_claude_code.version_compat import AirflowFailException, AirflowSkipException
-from tests.airflow_version import AirflowSensorTimeout, TaskDeferred, needs_airflow_3_3
+from airflow_provider_claude_code.version_compat import AirflowFailException, AirflowSkipException, TaskDeferralError
+from tests.airflow_version import AIRFLOW, AirflowSensorTimeout, TaskDeferred, needs_airflow_3_3
 
 PAST_DAY = "2025-09-02"
 FUTURE_DAY = "2099-01-01"
@@ -56,13 +58,13 @@ def sensor(**arguments: Any) -> ClaudeCodeFreshnessSensor:
     return ClaudeCodeFreshnessSensor(task_id="wait", **arguments)
 
 
-def run(trigger: ClaudeCodeFreshnessTrigger) -> dict[str, Any]:
+def run(trigger: ClaudeCodeFreshnessTrigger, timeout: float = 30) -> dict[str, Any]:
     """Return the payload of the trigger's one event."""
 
     async def events() -> list[TriggerEvent]:
         return [event async for event in trigger.run()]
 
-    (event,) = asyncio.run(asyncio.wait_for(events(), timeout=30))
+    (event,) = asyncio.run(asyncio.wait_for(events(), timeout=timeout))
     payload: dict[str, Any] = event.payload
     return payload
 
@@ -111,8 +113,22 @@ def test_a_deferral_carries_the_timeout_and_what_to_wait_for() -> None:
             "freshness_delay": timedelta(hours=3),
             "require_records": False,
             "poke_interval": 7,
+            "silent_fail": False,
         },
     )
+
+
+@pytest.mark.parametrize("day", [pendulum.date(2099, 1, 1), pendulum.datetime(2099, 1, 1), "2099-01-01T00:00:00"])
+def test_a_deferral_carries_text_whatever_named_the_day(day: Any) -> None:
+    with pytest.raises(TaskDeferred) as deferral:
+        sensor(day=day, deferrable=True).execute(CONTEXT)
+    assert deferral.value.trigger.day == FUTURE_DAY
+
+
+@pytest.mark.parametrize("delay", [timedelta(minutes=15), timedelta(minutes=59, seconds=59), -timedelta(hours=2), 3600])
+def test_a_sensor_does_not_end_before_the_loaders_take_the_day(delay: Any) -> None:
+    with pytest.raises(ClaudeCodeConfigurationError, match=r"freshness_delay is .*at least 1:00:00"):
+        sensor(day=PAST_DAY, freshness_delay=delay)
 
 
 @pytest.mark.parametrize("day", ["None", "2025-02-30", "", "20250902", "2025-9-2"])
@@ -167,12 +183,97 @@ def test_an_error_in_the_triggerer_is_reported_with_whether_a_retry_may_help(
         sensor(day=PAST_DAY).execute_complete({}, event)
 
 
-def test_a_refused_key_fails_a_poking_sensor_without_retry_or_skips_it(sandbox: Sandbox) -> None:
-    sandbox.faults = Faults(status=401)
-    with pytest.raises(AirflowFailException, match="401"):
-        sensor(day=PAST_DAY, require_records=True).execute(CONTEXT)
-    with pytest.raises(AirflowSkipException):
-        sensor(day=PAST_DAY, require_records=True, soft_fail=True).execute(CONTEXT)
+MODES = {
+    "poke": {"mode": "poke"},
+    "reschedule": {"mode": "reschedule"},
+    "first look of a deferrable sensor": {"deferrable": True},
+    "triggerer": {"deferrable": True},
+}
+WAITS = (AirflowRescheduleException, AirflowSensorTimeout, TaskDeferred, TimeoutError)
+
+
+def ending(mode: str, **arguments: Any) -> str:
+    """Tell how a sensor that waits for a record ends."""
+    arguments = {"day": PAST_DAY, "require_records": True, "timeout": 0, "poke_interval": 0} | arguments
+    waiting = sensor(**MODES[mode], **arguments)
+    try:
+        if mode == "triggerer":
+            event = run(waiting._trigger(waiting.day), timeout=0.5)
+            waiting.resume_execution("execute_complete", {"event": event}, CONTEXT)
+        else:
+            waiting.execute(CONTEXT)
+    except WAITS:
+        return "waits"
+    except (AirflowFailException, AirflowSkipException) as error:
+        return type(error).__name__
+    except ClaudeCodeError:
+        return "may be tried again"
+    return "succeeds"
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("flag", [{}, {"soft_fail": True}, {"never_fail": True}, {"silent_fail": True}], ids=str)
+class TestAnErrorEndsTheTaskInTheSameWayInEveryMode:
+    @pytest.mark.parametrize("status", [401, 403, 400])
+    def test_a_refusal_fails_it_without_a_retry(
+        self, sandbox: Sandbox, mode: str, flag: dict[str, bool], status: int
+    ) -> None:
+        sandbox.faults = Faults(status=status)
+        assert ending(mode, **flag) == "AirflowFailException"
+
+    @pytest.mark.parametrize("wrong", [{"day": "None"}, {"claude_code_conn_id": "nowhere"}], ids=str)
+    def test_a_wrong_argument_fails_it_without_a_retry(
+        self, sandbox: Sandbox, mode: str, flag: dict[str, bool], wrong: dict[str, str]
+    ) -> None:
+        assert ending(mode, **flag, **wrong) == "AirflowFailException"
+
+    def test_trouble_of_the_api_is_for_a_retry_or_what_the_flag_says(
+        self, sandbox: Sandbox, mode: str, flag: dict[str, bool]
+    ) -> None:
+        sandbox.faults = Faults(status=529)
+        expected = {"never_fail": "AirflowSkipException", "silent_fail": "waits"}
+        assert ending(mode, **flag) == expected.get("".join(flag), "may be tried again")
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_a_missing_connection_is_named(mode: str) -> None:
+    arguments: dict[str, Any] = {"day": PAST_DAY, "require_records": True, "claude_code_conn_id": "nowhere"}
+    waiting = sensor(**MODES[mode], **arguments)
+    with pytest.raises(AirflowFailException, match=r"There is no Connection 'nowhere'\. Create it"):
+        waiting.execute_complete({}, run(waiting._trigger(PAST_DAY))) if mode == "triggerer" else waiting.execute(
+            CONTEXT
+        )
+
+
+@pytest.mark.parametrize("soft_fail", [False, True])
+def test_the_end_of_a_deferral_is_that_of_the_shorter_limit(soft_fail: bool) -> None:
+    def ended(**limits: timedelta) -> str:
+        waiting = sensor(day=FUTURE_DAY, deferrable=True, soft_fail=soft_fail, **limits)
+        # What Airflow has for a task whose trigger's time is over.
+        timed_out = {"error": TriggerFailureReason.TRIGGER_TIMEOUT}
+        with pytest.raises(BaseException) as caught:  # noqa: PT011
+            waiting.resume_execution("__fail__", timed_out, CONTEXT)
+        return type(caught.value).__name__
+
+    hour, minute = timedelta(hours=1), timedelta(minutes=1)
+    # Airflow 3.0 does not heed soft_fail when a deferred sensor times out.
+    of_sensor = "AirflowSkipException" if soft_fail and AIRFLOW >= (3, 1) else "AirflowSensorTimeout"
+    assert ended(timeout=hour) == of_sensor
+    assert ended(timeout=minute, execution_timeout=hour) == of_sensor
+    assert ended(timeout=hour, execution_timeout=minute) == "AirflowTaskTimeout"
+
+
+def test_a_trigger_that_fails_is_no_quiet_day() -> None:
+    with pytest.raises(TaskDeferralError):
+        sensor(day=PAST_DAY, soft_fail=True).resume_execution("__fail__", {"error": "Trigger failure"}, CONTEXT)
+
+
+def test_a_deferral_ends_with_the_execution_timeout(sandbox: Sandbox) -> None:
+    sandbox.records = lambda day, now: []
+    waiting = sensor(day=PAST_DAY, require_records=True, deferrable=True, execution_timeout=timedelta(seconds=20))
+    with pytest.raises(TaskDeferred) as deferral:
+        waiting.execute(CONTEXT)
+    assert timedelta(seconds=10) < deferral.value.timeout < timedelta(seconds=20)
 
 
 @needs_airflow_3_3
@@ -189,6 +290,56 @@ def test_start_from_trigger_is_set_on_the_instance_and_survives_serialisation() 
     trigger = ClaudeCodeFreshnessTrigger(**kwargs)
     assert trigger.day == "{{ dag_run.conf['day'] }}"
     assert trigger.freshness_delay == timedelta(hours=1)
+
+
+@needs_airflow_3_3
+@pytest.mark.parametrize(
+    ("arguments", "in_the_triggerer"),
+    [
+        ({}, True),
+        ({"day": PAST_DAY}, True),
+        ({"day": "{{ dag_run.conf['day'] }}"}, True),
+        ({"day": "{{ macros.ds_add(data_interval_end | ds, -1) }}"}, True),
+        ({"day": "{{ (logical_date or dag_run.run_after) | ds }}"}, True),
+        ({"day": "{% set day = ds %}{{ day[:10] | trim }}", "claude_code_conn_id": "of_{{ run_id }}"}, True),
+        ({"day": date(2025, 9, 2)}, False),
+        ({"day": "{{ ti.xcom_pull(task_ids='a_day') }}"}, False),
+        ({"day": "{{ task_instance.xcom_pull('a_day') }}"}, False),
+        ({"day": "{{ var.value.day }}"}, False),
+        ({"day": "{{ conn.a_connection.host }}"}, False),
+        ({"day": "{{ params.day }}"}, False),
+        ({"day": "{{ my_macro(ds) }}"}, False),
+        ({"day": "{{ ds | my_filter }}"}, False),
+        ({"day": "{{ dag.params['day'] }}"}, False),
+        ({"day": "{% include 'day.txt' %}"}, False),
+        ({"day": "{% do nothing %}"}, False),
+        ({"claude_code_conn_id": "{{ var.value.which }}"}, False),
+    ],
+    ids=str,
+)
+def test_what_the_triggerer_cannot_render_goes_through_a_worker(
+    arguments: dict[str, Any], in_the_triggerer: bool
+) -> None:
+    waiting = sensor(start_from_trigger=True, **arguments)
+    assert waiting.start_from_trigger is in_the_triggerer
+    assert (waiting.start_trigger_args is not None) is in_the_triggerer
+    assert waiting.deferrable
+
+
+@needs_airflow_3_3
+def test_results_of_other_tasks_go_through_a_worker() -> None:
+    with DAG("a_dag", schedule=None):
+
+        @task
+        def a_day() -> str:
+            return PAST_DAY
+
+        day: Any = a_day()
+        for argument in (day, f"{day}"):
+            waiting = ClaudeCodeFreshnessSensor(
+                task_id=f"wait_{type(argument).__name__}", day=argument, start_from_trigger=True
+            )
+            assert not waiting.start_from_trigger
 
 
 @pytest.mark.parametrize("day", [DEFAULT_DAY, FUTURE_DAY], ids=["template", "fixed"])

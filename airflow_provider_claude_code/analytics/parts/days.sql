@@ -37,7 +37,10 @@ spans AS (
     organization_id,
     MIN(date) AS first_date,
     -- A day is complete an hour after it ends. In BigQuery a project may have another time zone by default.
-    GREATEST(MAX(date), DATE(TIMESTAMP_SUB(CURRENT_TIMESTAMP(), INTERVAL 25 HOUR), 'UTC')) AS last_date
+    GREATEST(
+      MAX(date),
+      DATE(TIMESTAMP_SUB(CURRENT_TIMESTAMP(), INTERVAL 1500 /* minutes_until_complete */ MINUTE), 'UTC')
+    ) AS last_date
   FROM covered
   GROUP BY organization_id
 ),

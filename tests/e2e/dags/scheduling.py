@@ -37,7 +37,7 @@ with DAG("runs_at_midnight", schedule=schedule, start_date=START, catchup=False,
     def freshness_delays():
         """Return a delay that ends some seconds from now: the run is for yesterday, whatever the hour."""
         since_midnight = datetime.now(UTC) - datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
-        return [since_midnight + timedelta(seconds=15)]
+        return [max(timedelta(hours=1), since_midnight) + timedelta(seconds=15)]
 
     ClaudeCodeFreshnessSensor.partial(task_id="wait_until_complete", deferrable=True).expand(
         freshness_delay=freshness_delays()
