@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from airflow.sdk import Context
 
     from airflow_provider_claude_code.tables.loads import Load
-    from airflow_provider_claude_code.transfers.bigquery import BigQueryTarget
+    from airflow_provider_claude_code.transfers.bigquery import BigQueryTarget, StartedLoad
 
 
 class ClaudeCodeToBigQueryOperator(BigQueryDatasetMixin, ClaudeCodeTransferOperator):
@@ -127,15 +127,14 @@ class ClaudeCodeToBigQueryOperator(BigQueryDatasetMixin, ClaudeCodeTransferOpera
             ),
             create_dataset=self.create_dataset,
             job_prefix=f"claude_code_{hashlib.sha256(json.dumps(task_instance).encode()).hexdigest()[:24]}",
-            try_number=ti.try_number,
         )
         return self._target
 
     def _publish(self, target: Any, load: Load, keep_rows: bool, progress: Progress) -> dict[str, Any]:
-        started = target.start(load, keep_rows=keep_rows, attempt=progress.attempt)
-        self.last_job = (target.project, started.location, next(iter(started.job_ids.values())))
+        started = target.start(load, keep_rows=keep_rows)
+        self._remember_job(target, started)
         summary = load.summary() | {"published": True}
-        if self.deferrable:
+        if self.deferrable and started.job_ids:
             self.defer(
                 trigger=ClaudeCodeBigQueryJobsTrigger(
                     job_ids=list(started.job_ids.values()),
@@ -172,7 +171,8 @@ class ClaudeCodeToBigQueryOperator(BigQueryDatasetMixin, ClaudeCodeTransferOpera
         started = StartedLoad(**resume["started"])
         with fail_without_retry():
             target = self.open_target(context)
-            self.last_job = (target.project, started.location, next(iter(started.job_ids.values())))
+            target.refuse_another_target(started)
+            self._remember_job(target, started)
             if event["status"] != "success":
                 raise ClaudeCodePublishError(event["message"])
             try:
@@ -182,6 +182,11 @@ class ClaudeCodeToBigQueryOperator(BigQueryDatasetMixin, ClaudeCodeTransferOpera
             else:
                 progress = self._done(progress, resume["summary"] | where)
             return self._load_days(progress, context)
+
+    def _remember_job(self, target: BigQueryTarget, started: StartedLoad) -> None:
+        for job_id in started.job_ids.values():
+            self.last_job = (target.project, started.location, job_id)
+            return
 
     def on_kill(self) -> None:
         """Cancel the jobs that were started, and remove the spooled files."""

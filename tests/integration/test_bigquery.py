@@ -278,7 +278,7 @@ def serve(sandbox: Sandbox, count: int, **changes: Any) -> None:
 
 
 def operator(dataset: Dataset, day: date = DAY, **arguments: Any) -> ClaudeCodeToBigQueryOperator:
-    return ClaudeCodeToBigQueryOperator(task_id="load", dataset_id=dataset.id, day=str(day), **arguments)
+    return ClaudeCodeToBigQueryOperator(**({"task_id": "load", "dataset_id": dataset.id, "day": str(day)} | arguments))
 
 
 def context(
@@ -462,14 +462,17 @@ class TestReplacement:
         load(dataset, run_id=dataset.run, try_number=2)
         dataset.assert_holds(people(3))
 
+    @pytest.mark.parametrize("counts", [(3, 5), (3, 0), (0, 3), (3, 0, 3, 2, 0, 1, 4, 3)], ids=str)
     def test_a_run_made_anew_under_an_old_id_loads_what_the_api_says_then(
-        self, sandbox: Sandbox, dataset: Dataset
+        self, sandbox: Sandbox, dataset: Dataset, counts: tuple[int, ...]
     ) -> None:
-        # A deleted run counts its tries from 1 again, so its jobs' ids are taken.
-        load(dataset, run_id=dataset.run)
-        serve(sandbox, 5)
-        load(dataset, run_id=dataset.run)
-        dataset.assert_holds(people(5))
+        # A deleted run, or one of a database that was reset, counts its tries from 1 again.
+        for number, count in enumerate(counts, start=1):
+            serve(sandbox, count)
+            load(dataset, run_id=dataset.run, on_empty="replace")
+            dataset.assert_holds(people(count))
+            assert [row["row_count"] for row in dataset.loads()] == list(counts[:number])
+        assert len(dataset.jobs()) == 4 * len(counts)
 
     def test_a_failed_run_made_anew_under_its_old_id_loads(self, sandbox: Sandbox, dataset: Dataset) -> None:
         dataset.server.faults = [FailingJob(table="claude_code_usage", times=1)]
@@ -478,19 +481,27 @@ class TestReplacement:
         load(dataset, run_id=dataset.run)
         dataset.assert_holds(people(3))
 
-    def test_an_attempt_that_is_given_up_leaves_no_job_running(
-        self, sandbox: Sandbox, dataset: Dataset, release: threading.Event
+    def test_two_tries_at_once_do_not_take_each_others_jobs_for_their_own(
+        self, sandbox: Sandbox, dataset: Dataset, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        dataset.server.faults = [FailingJob(table="claude_code_model_usage", times=1)]
-        with pytest.raises(AirflowFailException):
-            load(dataset, run_id=dataset.run, tables=["model_usage"])
-        # Of the run made anew, one job is under way when the next one's id turns out to be burnt.
-        dataset.server.faults = [SlowJob(table="claude_code_usage", times=1, release=release)]
+        # Airflow took the first one for dead; it goes on when the second is through.
+        settle = BigQueryTarget._settle_earlier_jobs
+        retried: list[bool] = []
+
+        def settle_and_be_retried(target: Any, day: date) -> int:
+            number = settle(target, day)
+            if not retried:
+                retried.append(True)
+                serve(sandbox, 2)
+                load(dataset, run_id=dataset.run, try_number=2)
+                serve(sandbox, 4)
+            return number
+
+        monkeypatch.setattr(BigQueryTarget, "_settle_earlier_jobs", settle_and_be_retried)
+        monkeypatch.setattr(BigQueryTarget, "last_loaded_at", lambda *_: None)
         load(dataset, run_id=dataset.run)
-        given_up, *others = [job for job in dataset.jobs() if "claude_code_usage$" in job.destination]
-        assert (given_up.state, given_up.reason) == ("DONE", "stopped")
-        assert [job.started > given_up.ended for job in others] == [True]
-        dataset.assert_holds(people(3))
+        dataset.assert_holds(people(4))
+        assert [row["row_count"] for row in dataset.loads()] == [2, 4]
 
     def test_a_subset_of_tables_leaves_the_others_alone(self, sandbox: Sandbox, dataset: Dataset) -> None:
         load(dataset)
@@ -607,7 +618,7 @@ class TestEmptyDays:
         monkeypatch.setattr(
             BigQueryTarget,
             "_job_config",
-            lambda target, table, source_format, _: truncating(target, table, source_format, "WRITE_APPEND"),
+            lambda *arguments: truncating(*arguments[:-1], "WRITE_APPEND"),
         )
         load(dataset, on_empty="replace")
         dataset.assert_holds([])
@@ -878,19 +889,19 @@ class TestTables:
 
 
 class TestJobs:
-    def test_ids_differ_by_task_instance_day_table_and_try(self, sandbox: Sandbox, dataset: Dataset) -> None:
+    def test_ids_differ_by_task_instance_day_load_and_table(self, sandbox: Sandbox, dataset: Dataset) -> None:
         base_case: Row = {"dag_id": "d", "run_id": "r", "task_id": "load", "map_index": -1, "try_number": 1}
-        different = [{}, {"dag_id": "d2"}, {"run_id": "r2"}, {"task_id": "t2"}, {"map_index": 0}, {"try_number": 2}]
+        different = [{}, {"dag_id": "d2"}, {"run_id": "r2"}, {"task_id": "t2"}, {"map_index": 0}, {"try_number": 2}, {}]
         ids: list[str] = []
         for change in different:
             summary = operator(dataset).execute(context(dataset, **(base_case | change)))
             ids += summary["days"][0]["jobs"].values()
         ids += operator(dataset, BEFORE).execute(context(dataset, **base_case))["days"][0]["jobs"].values()
-        assert len(set(ids)) == 3 * 7
+        assert len(set(ids)) == 3 * 8
         assert {job.id for job in dataset.jobs() if "loads" not in (job.destination or "")} == set(ids)
         for job_id in ids:
             assert re.fullmatch("[A-Za-z0-9_-]{1,1024}", job_id)
-            assert re.search(r"_(usage|model_usage|tool_usage)_2025(0901|0831)_[12]_", job_id)
+            assert re.search("_2025(0901|0831)_[123]_[012]$", job_id)
         # Without the separators being there, "d" and "r1" would be "dr" and "1".
         one = operator(dataset).execute(context(dataset, dag_id="x", run_id="yz"))["days"][0]["jobs"]["usage"]
         other = operator(dataset).execute(context(dataset, dag_id="xy", run_id="z"))["days"][0]["jobs"]["usage"]
@@ -925,6 +936,8 @@ class TestJobs:
             ("claude_code_loads", "WRITE_APPEND"),
         ]
         for configuration in configurations:
+            load_label = configuration["labels"].pop("claude_code_load")
+            assert re.fullmatch(r"\d{8}t\d{6}-\d{6}z-[0-9a-f]{8}", load_label)
             assert configuration["labels"] == {"airflow-dag": "d", "airflow-task": "load", "team": "devex"}
 
     def test_ids_that_no_label_can_hold_do_not_matter(self, sandbox: Sandbox, dataset: Dataset) -> None:
@@ -1245,9 +1258,8 @@ class TestEarlierTries:
         jobs = {job.id: job for job in dataset.jobs()}
         assert (jobs[left.id].state, jobs[left.id].reason) == ("DONE", reason)
         ended = jobs[left.id].ended
-        newest = max(int(job.id.split("_")[-2]) for job in jobs.values() if job.id.startswith(left.id[:36]))
-        assert newest > 1
-        new = [job for job in jobs.values() if job.id.startswith(left.id[:36]) and f"_{newest}_" in job.id[-5:]]
+        prefix, number, _ = left.id.rsplit("_", 2)
+        new = [job for job in jobs.values() if job.id.startswith(f"{prefix}_{int(number) + 1}_")]
         assert len(new) == 4
         assert ended is not None
         assert all(ended < job.started for job in new)
@@ -1366,6 +1378,30 @@ class TestTwoWriters:
         with pytest.raises(base.SupersededError, match="another writer"):
             target.finish(started)
         dataset.assert_holds(people(4))
+
+    @pytest.mark.parametrize("on_empty", ["write", "replace"])
+    @pytest.mark.parametrize("before", ["_prepare_tables", "_append_loads"])
+    def test_an_empty_load_that_another_writer_overtakes_ends_as_asked_for(
+        self, sandbox: Sandbox, dataset: Dataset, monkeypatch: pytest.MonkeyPatch, on_empty: str, before: str
+    ) -> None:
+        step = getattr(BigQueryTarget, before)
+
+        def overtaken(target: Any, *arguments: Any) -> Any:
+            monkeypatch.setattr(BigQueryTarget, before, step)
+            serve(sandbox, 3)
+            load(dataset)
+            serve(sandbox, 0)
+            return step(target, *arguments)
+
+        monkeypatch.setattr(BigQueryTarget, before, overtaken)
+        serve(sandbox, 0)
+        if on_empty == "write":
+            with pytest.raises(ClaudeCodeEmptyDayError, match="usage: 3"):
+                load(dataset)
+        else:
+            load(dataset, on_empty="replace")
+        dataset.assert_holds(people(3) if on_empty == "write" else [])
+        assert dataset.loads()[-1]["row_count"] == (3 if on_empty == "write" else 0)
 
     def test_a_table_without_rows_does_not_erase_those_of_another_writer(
         self, sandbox: Sandbox, dataset: Dataset
@@ -1521,6 +1557,75 @@ class TestDeferrable:
         self.resume(dataset, again.value)
         dataset.assert_holds(people(5))
         assert len(dataset.loads()) == 2
+
+    @pytest.mark.parametrize("change", ["dataset_id", "table_prefix", "tables"])
+    def test_one_whose_arguments_change_meanwhile_touches_nothing(
+        self, sandbox: Sandbox, dataset: Dataset, connect: Connect, change: str
+    ) -> None:
+        # What the changed arguments name holds another organisation's full day.
+        elsewhere = Dataset(dataset.server) if change == "dataset_id" else dataset
+        named: Row = {
+            "dataset_id": {"dataset_id": elsewhere.id},
+            "table_prefix": {"table_prefix": "rivals_"},
+            "tables": {"tables": ["usage"]},
+        }[change]
+        if change != "tables":
+            connect(f"{sandbox.api_key}-rivals")
+            operator(dataset, **named).execute(context(dataset))
+            connect()
+        before = {
+            table: [dict(row) for row in dataset.client.list_rows(table)]
+            for table in dataset.client.list_tables(elsewhere.id)
+        }
+        serve(sandbox, 0)
+        deferral = self.begin(dataset, on_empty="replace")
+        event = fire(deferral.trigger)
+        requests = len(dataset.server.requests)
+        with pytest.raises(AirflowFailException, match="arguments changed.*nothing was changed"):
+            self.resume(dataset, deferral, event, on_empty="replace", **named)
+        assert {request.http_method for request in dataset.server.requests[requests:]} <= {"GET"}
+        for table, rows in before.items():
+            assert canonical(map(dict, dataset.client.list_rows(table))) == canonical(rows)
+
+    def test_one_whose_tables_change_hands_meanwhile_touches_nothing(self, sandbox: Sandbox, dataset: Dataset) -> None:
+        load(dataset)
+        serve(sandbox, 0)
+        deferral = self.begin(dataset, on_empty="replace")
+        event = fire(deferral.trigger)
+        for table in (*TABLES, "loads"):
+            dataset.client.delete_table(dataset.table_id(table))
+            users_table(dataset, table, labels={"claude_code_organization": "somebody-else"})
+        with pytest.raises(AirflowFailException, match="somebody-else"):
+            self.resume(dataset, deferral, event, on_empty="replace")
+        assert dataset.rows("loads") == []
+
+    def test_rows_are_deleted_of_the_own_organisation_only(
+        self, sandbox: Sandbox, dataset: Dataset, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        # A load of no rows that leaves rows behind, and tables that are another's by the time they are deleted.
+        load(dataset)
+        serve(sandbox, 0)
+        truncating, wait = BigQueryTarget._job_config, BigQueryTarget._wait
+        monkeypatch.setattr(
+            BigQueryTarget, "_job_config", lambda *arguments: truncating(*arguments[:-1], "WRITE_APPEND")
+        )
+
+        def wait_and_change_hands(target: Any, started: StartedLoad) -> None:
+            wait(target, started)
+            table = dataset.get("usage")
+            table.labels = {"claude_code_organization": "somebody-else"}
+            dataset.client.update_table(table, ["labels"])
+
+        monkeypatch.setattr(BigQueryTarget, "_wait", wait_and_change_hands)
+        with pytest.raises(AirflowFailException, match="somebody-else"):
+            load(dataset, on_empty="replace")
+        assert len(dataset.rows("usage")) == 3
+
+    def test_an_empty_day_that_replaces_nothing_needs_no_deferral(self, sandbox: Sandbox, dataset: Dataset) -> None:
+        serve(sandbox, 0)
+        [day] = operator(dataset, deferrable=True).execute(context(dataset))["days"]
+        assert (day["published"], day["jobs"]) == (True, {})
+        dataset.assert_holds([])
 
     def test_jobs_that_the_triggerer_cannot_see_fail_the_try(self, sandbox: Sandbox, dataset: Dataset) -> None:
         deferral = self.begin(dataset)
