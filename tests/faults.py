@@ -751,6 +751,23 @@ class TargetFault:
         return f"{self.target}: {self.name}"
 
 
+@dataclass(frozen=True, kw_only=True)
+class FailingCall:
+    """
+    A call of the file system that fails.
+
+    :param function: which
+    :param error: what it raises
+    :param calls: which calls of it do, counted from 0
+    :param of_directories: whether only those that are about directories count
+    """
+
+    function: Literal["shutil.copyfileobj", "os.fsync", "fcntl.flock"]
+    error: OSError
+    calls: Sequence[int] = range(1000)
+    of_directories: bool = False
+
+
 def gcs_fault(name: str, rule: Fault, refused: Refused | None = None) -> TargetFault:
     return TargetFault(target=GCS, name=name, rule=rule, refused=refused)
 
@@ -766,6 +783,35 @@ LATER = Refused(ClaudeCodePublishError)
 
 TARGET_FAULTS = [
     TargetFault(target=LOCAL, name="no space", rule="full", refused=LATER),
+    *(
+        TargetFault(
+            target=LOCAL,
+            name=f"no space for file {number + 1} of 4",
+            rule=FailingCall(
+                function="shutil.copyfileobj", error=OSError(errno.ENOSPC, "No space left on device"), calls=[number]
+            ),
+            refused=LATER,
+        )
+        for number in range(4)
+    ),
+    *(
+        TargetFault(
+            target=LOCAL,
+            name=f"directories cannot be flushed ({errno.errorcode[code]})",
+            rule=FailingCall(function="os.fsync", error=OSError(code, "refused"), of_directories=True),
+        )
+        for code in (errno.EINVAL, errno.ENOTSUP)
+    ),
+    *(
+        TargetFault(
+            target=LOCAL,
+            name=f"no locks {where} ({errno.errorcode[code]})",
+            rule=FailingCall(function="fcntl.flock", error=OSError(code, "refused"), calls=[call]),
+            refused=NO_PERMISSION,
+        )
+        for call, where in enumerate(("to spool the day", "to publish it"))
+        for code in (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)
+    ),
     TargetFault(target=LOCAL, name="the directory is read-only", rule="read-only", refused=NO_PERMISSION),
     *(
         TargetFault(target=target, name="no space to spool the day", rule="spool", refused=Refused(OSError))
@@ -868,6 +914,27 @@ ELSEWHERE = {
     ),
     "BigQuery: another writer between any two requests": (
         "test_races.test_in_any_interleaving_the_day_ends_as_one_writers"
+    ),
+    "any target: another writer at any step, of which one finds no records": (
+        "test_races.test_in_any_interleaving_the_day_ends_as_one_writers"
+    ),
+    "any target: two organisations claim it at once, of which one has no records": (
+        "test_races.test_of_two_organisations_that_claim_an_empty_target_exactly_one_wins"
+    ),
+    "BigQuery: no records, and a partition of the day is said not to be there": (
+        "test_bigquery.TestEmptyDays.test_a_partition_that_is_said_not_to_be_there_is_not_taken_for_an_empty_one"
+    ),
+    "BigQuery: the arguments change while the task is deferred": (
+        "test_bigquery.TestDeferrable.test_one_whose_arguments_change_meanwhile_touches_nothing"
+    ),
+    "BigQuery: the tables change hands while the task is deferred": (
+        "test_bigquery.TestDeferrable.test_one_whose_tables_change_hands_meanwhile_touches_nothing"
+    ),
+    "BigQuery: a run is deleted and made again under its old id": (
+        "test_bigquery.TestReplacement.test_a_run_made_anew_under_an_old_id_loads_what_the_api_says_then"
+    ),
+    "BigQuery: a try that was taken for dead goes on": (
+        "test_bigquery.TestReplacement.test_two_tries_at_once_do_not_take_each_others_jobs_for_their_own"
     ),
     "BigQuery: a task is killed before any request": (
         "test_bigquery.TestKilledWriters."

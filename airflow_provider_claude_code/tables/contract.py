@@ -242,9 +242,15 @@ FILE_LOADS = Table(
     LOADS.grain,
     (
         *LOADS.columns,
-        Column("path", "STRING", "The table's file of the day, relative to the target's path."),
-        Column("bytes", "INT64", "Size of that file."),
-        Column("sha256", "STRING", "SHA-256 of that file, 64 hex digits."),
+        Column(
+            "path",
+            "STRING",
+            "The table's file of the day, relative to the target's path; null when there is none, since the day was "
+            "empty from the start.",
+            nullable=True,
+        ),
+        Column("bytes", "INT64", "Size of that file.", nullable=True),
+        Column("sha256", "STRING", "SHA-256 of that file, 64 hex digits.", nullable=True),
     ),
 )
 """``loads`` as it is written beside files: the commit record that a torn day is found by."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import io
-import itertools
 import logging
 import re
 from collections.abc import Iterable, Iterator, Mapping
@@ -365,14 +364,18 @@ class BigQueryTarget:
     # Rows
 
     def _loaded_at(self, table: str, day: date) -> datetime | None:
-        """Return ``loaded_at`` of a day's rows, or ``None`` without rows: reading one row costs nothing."""
+        """Return ``loaded_at`` of a day's rows, or ``None`` without rows."""
+        try:
+            return self._loaded_at_of_partition(table, day)
+        except (NotFound, BadRequest):
+            # No table yet, a view, or not partitioned by day: the check of the tables says so.
+            return None
+
+    def _loaded_at_of_partition(self, table: str, day: date) -> datetime | None:
+        """Return ``loaded_at`` of a partition's rows, of which reading one costs nothing, or ``None`` without rows."""
         field = next(column for column in bigquery_schema(DATA_TABLES[table]) if column.name == "loaded_at")
         partition = bigquery.TableReference.from_string(_partition(self.table_id(table), day))
-        try:
-            rows = list(self._client.list_rows(partition, selected_fields=[field], max_results=1))
-        except (NotFound, BadRequest):
-            # A view, or not partitioned by day: the check of the tables says so.
-            return None
+        rows = list(self._client.list_rows(partition, selected_fields=[field], max_results=1))
         return rows[0]["loaded_at"] if rows else None
 
     def _newest_remembered(self, day: date, tables: Iterable[str]) -> datetime | None:
@@ -401,20 +404,21 @@ class BigQueryTarget:
             self._refuse_another_owner(self._client.get_table(self.table_id(table)), started.organization_id)
             self._client.delete_table(_partition(self.table_id(table), day), not_found_ok=True)
 
-    def _row_count(self, table: str, day: date) -> int:
-        try:
-            return int(self._client.get_table(_partition(self.table_id(table), day)).num_rows or 0)
-        except NotFound:
-            return 0
-
     def _refuse_to_erase(self, load: Load) -> None:
-        held = {table: rows for table in load.files if (rows := self._row_count(table, load.day))}
+        # An error is no answer here: a partition that could not be read is not an empty one.
+        held = [table for table in load.files if self._loaded_at_of_partition(table, load.day) is not None]
         if held:
-            counts = ", ".join(f"{self.table_id(table)}: {rows}" for table, rows in held.items())
+            counts = ", ".join(f"{self.table_id(table)}: {self._row_count(table, load.day)}" for table in held)
             raise ClaudeCodeEmptyDayError(
                 f"The API has no records of {load.day}, but the tables hold rows of it ({counts}), which stay. If the "
                 "day is really empty, run the task once with on_empty='replace'."
             )
+
+    def _row_count(self, table: str, day: date) -> int | str:
+        try:
+            return self._client.get_table(_partition(self.table_id(table), day)).num_rows or "an unknown number"
+        except NotFound:
+            return "an unknown number"
 
     # Jobs
 
@@ -438,13 +442,14 @@ class BigQueryTarget:
 
     def _settle_jobs(self, day: date, number: int) -> int:
         """Cancel the jobs of a load that still run, and return how many it has."""
-        for index in itertools.count():
-            if (job := self._find_job(self._job_id(day, number, index))) is None:
-                return index
+        index = 0
+        while (job := self._find_job(self._job_id(day, number, index))) is not None:
+            index += 1
             if job.state != "DONE":
                 log.warning("Cancelling %s, which was left running", job.job_id)
                 job.cancel()
                 job.exception()  # type: ignore[no-untyped-call]
+        return index
 
     def _find_job(self, job_id: str) -> LoadJob | None:
         try:

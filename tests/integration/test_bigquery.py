@@ -571,6 +571,20 @@ class TestEmptyDays:
         assert dataset.jobs() == jobs
         dataset.assert_holds(people(3))
 
+    @pytest.mark.parametrize(
+        ("method", "error"), [("tables.get", ClaudeCodeEmptyDayError), ("tabledata.list", AirflowFailException)]
+    )
+    def test_a_partition_that_is_said_not_to_be_there_is_not_taken_for_an_empty_one(
+        self, sandbox: Sandbox, dataset: Dataset, method: str, error: type[Exception]
+    ) -> None:
+        load(dataset)
+        serve(sandbox, 0)
+        dataset.server.faults = [HttpError(method=method, path="$2025", status=404, reason="notFound")]
+        with pytest.raises(error, match="usage: an unknown number" if method == "tables.get" else "404"):
+            load(dataset)
+        dataset.server.faults = []
+        dataset.assert_holds(people(3))
+
     def test_rows_in_one_table_alone_are_not_erased_either(self, sandbox: Sandbox, dataset: Dataset) -> None:
         load(dataset, tables=["tool_usage"])
         serve(sandbox, 0)
@@ -1581,7 +1595,7 @@ class TestDeferrable:
         deferral = self.begin(dataset, on_empty="replace")
         event = fire(deferral.trigger)
         requests = len(dataset.server.requests)
-        with pytest.raises(AirflowFailException, match="arguments changed.*nothing was changed"):
+        with pytest.raises(AirflowFailException, match=r"arguments changed.*nothing was changed"):
             self.resume(dataset, deferral, event, on_empty="replace", **named)
         assert {request.http_method for request in dataset.server.requests[requests:]} <= {"GET"}
         for table, rows in before.items():
