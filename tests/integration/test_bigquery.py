@@ -1697,6 +1697,16 @@ class TestReport:
         assert [event.dest_asset_key.uri for event in aliased] == uris
         assert [loading.table_uri(table) for table in TABLES] == uris
 
+    def test_any_table_prefix_is_an_asset(self, sandbox: Sandbox, dataset: Dataset) -> None:
+        from airflow.sdk.execution_time.context import OutletEventAccessors
+
+        alias, events = AssetAlias("usage_of_all"), OutletEventAccessors()
+        operator(dataset, table_prefix="usage données ", outlets=[alias]).execute(
+            context(dataset, outlet_events=events)
+        )
+        uris = [event.dest_asset_key.uri for event in events[alias].asset_alias_events]
+        assert uris == [f"bigquery://{PROJECT}/{dataset.id}/usage%20donn%C3%A9es%20{table}" for table in TABLES]
+
     def test_links_lead_to_the_table_and_to_the_job_of_the_last_day(self, sandbox: Sandbox, dataset: Dataset) -> None:
         loading = operator(dataset, lookback_days=1)
         links = {link.name: link for link in loading.operator_extra_links}

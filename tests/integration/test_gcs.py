@@ -868,6 +868,18 @@ class TestReports:
         assert sandbox.api_key not in text
         assert "@" not in text
 
+    def test_any_prefix_is_an_asset(self, sandbox: Sandbox, place: Bucket) -> None:
+        from airflow.sdk.execution_time.context import OutletEventAccessors
+
+        alias, events = AssetAlias("usage_of_all"), OutletEventAccessors()
+        prefix = "/données #1/"
+        run(
+            ClaudeCodeToGCSOperator(task_id="load", bucket=BUCKET, prefix=prefix, day=str(DAY), outlets=[alias]), events
+        )
+        assert [event.dest_asset_key.uri for event in events[alias].asset_alias_events] == [
+            f"gs://{BUCKET}/donn%C3%A9es%20%231/{table}" for table in TABLES
+        ]
+
     def test_the_files_are_where_the_summary_says(self, sandbox: Sandbox, place: Bucket) -> None:
         [day] = load(place)["days"]
         client = google.cloud.storage.Client(project="p", credentials=AnonymousCredentials())

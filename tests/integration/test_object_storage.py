@@ -806,6 +806,34 @@ class TestSummary:
             f"file://{local.path}/{table}" for table in ("usage", "model_usage", "tool_usage")
         ]
 
+    @pytest.mark.parametrize(
+        ("name", "encoded"),
+        [
+            ("données", "donn%C3%A9es"),
+            ("a b", "a%20b"),
+            ("50%20", "50%2520"),
+            ("a?b#c", "a%3Fb%23c"),
+            ("team=a,b", "team=a,b"),
+            ("用量", "%E7%94%A8%E9%87%8F"),
+        ],
+    )
+    def test_any_path_is_an_asset(self, sandbox: Sandbox, tmp_path: Path, name: str, encoded: str) -> None:
+        from airflow.sdk.execution_time.context import OutletEventAccessors
+
+        alias, events, place = AssetAlias("usage_of_all"), OutletEventAccessors(), Place(tmp_path / name)
+        run(ClaudeCodeToObjectStorageOperator(task_id="load", path=place.path, day=str(DAY), outlets=[alias]), events)
+        place.assert_whole()
+        assert [event.dest_asset_key.uri for event in events[alias].asset_alias_events] == [
+            f"file://{tmp_path}/{encoded}/{table}" for table in TABLES
+        ]
+
+    def test_a_path_that_no_asset_can_be_is_refused_before_anything(self, sandbox: Sandbox, tmp_path: Path) -> None:
+        path = f"{tmp_path}/" + "é" * 300
+        sandbox.requests.clear()
+        with pytest.raises(AirflowFailException, match="as the URI of an asset"):
+            load(Place(Path(path)))
+        assert (sandbox.requests, list(tmp_path.glob("é*"))) == ([], [])
+
 
 class SteppedStore:
     """A store that says what it is about to do."""
