@@ -564,6 +564,31 @@ WALKS = [
         refused=Refused(ClaudeCodeConfigurationError, retry=False),
         asked=3,
     ),
+    *(
+        ApiFault(
+            group="walk",
+            name=f"the pages are of different organisations ({which})",
+            answers=lambda s, organizations=organizations: [
+                respond(body, organization=organization)
+                for body, organization in zip(s.bodies, organizations, strict=True)
+            ],
+            refused=Refused(ClaudeCodeResponseError),
+            asked=asked,
+        )
+        for which, asked, organizations in (
+            ("the second is another's", 2, (ORGANIZATION_ID, "another", ORGANIZATION_ID)),
+            ("the last is another's", 3, (ORGANIZATION_ID, ORGANIZATION_ID, "another")),
+            ("one does not say, and the last is another's", 3, (ORGANIZATION_ID, None, "another")),
+        )
+    ),
+    ApiFault(
+        group="walk",
+        name="no organisation in some of the headers",
+        answers=lambda s: [
+            respond(body, organization=ORGANIZATION_ID if number == 1 else None) for number, body in enumerate(s.bodies)
+        ],
+        asked=3,
+    ),
     ApiFault(
         group="walk",
         name="no organisation in the headers: it is asked for",
