@@ -12,11 +12,21 @@ AIRFLOW_V_3_3_PLUS = _AIRFLOW_VERSION >= (3, 3)
 if TYPE_CHECKING or _AIRFLOW_VERSION >= (3, 2):
     from airflow.sdk import BaseHook
     from airflow.sdk.configuration import conf
-    from airflow.sdk.exceptions import AirflowFailException, AirflowNotFoundException, AirflowSkipException
+    from airflow.sdk.exceptions import (
+        AirflowFailException,
+        AirflowNotFoundException,
+        AirflowSkipException,
+        AirflowTaskTimeout,
+    )
     from airflow.sdk.lineage import get_hook_lineage_collector
 else:
     from airflow.configuration import conf
-    from airflow.exceptions import AirflowFailException, AirflowNotFoundException, AirflowSkipException
+    from airflow.exceptions import (
+        AirflowFailException,
+        AirflowNotFoundException,
+        AirflowSkipException,
+        AirflowTaskTimeout,
+    )
     from airflow.hooks.base import BaseHook
     from airflow.lineage.hook import get_hook_lineage_collector
 
@@ -30,6 +40,7 @@ __all__ = [
     "AirflowFailException",
     "AirflowNotFoundException",
     "AirflowSkipException",
+    "AirflowTaskTimeout",
     "BaseHook",
     "conf",
     "get_hook_lineage_collector",

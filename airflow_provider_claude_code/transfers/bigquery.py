@@ -246,8 +246,14 @@ class BigQueryTarget:
             "location": started.location,
         }
 
-    def cancel(self) -> None:
-        """Cancel the jobs that this target has started."""
+    def cancel(self, started: StartedLoad) -> None:
+        """Cancel the load jobs of a day."""
+        with typed_errors(self._dataset):
+            for job_id in started.job_ids.values():
+                self._client.cancel_job(job_id, location=started.location)
+
+    def cancel_started(self) -> None:
+        """Cancel the jobs that this target has started, without waiting."""
         for job in self.started_jobs:
             job.cancel()
 

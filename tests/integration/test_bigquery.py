@@ -9,11 +9,13 @@ import asyncio
 import itertools
 import json
 import re
+import signal
 import tempfile
 import threading
 import time
 import uuid
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -44,7 +46,11 @@ from airflow_provider_claude_code.transfers import bigquery as target_module  # 
 from airflow_provider_claude_code.transfers.bigquery import BigQueryTarget, StartedLoad, bigquery_schema  # noqa: E402
 from airflow_provider_claude_code.transfers.claude_code_to_bigquery import ClaudeCodeToBigQueryOperator  # noqa: E402
 from airflow_provider_claude_code.triggers.bigquery import ClaudeCodeBigQueryJobsTrigger  # noqa: E402
-from airflow_provider_claude_code.version_compat import AirflowFailException, AirflowSkipException  # noqa: E402
+from airflow_provider_claude_code.version_compat import (  # noqa: E402
+    AirflowFailException,
+    AirflowSkipException,
+    AirflowTaskTimeout,
+)
 from tests.airflow_version import HookLineageCollector, TaskDeferred  # noqa: E402
 from tests.integration.test_bigquery_server import Discovery  # noqa: E402
 from tests.records import DAY, TOKEN_KINDS, Json, body, cents, exact_sum, model, naive_totals, people  # noqa: E402
@@ -287,7 +293,7 @@ def context(
     """The context of a task instance; every call without ``run_id`` is a run of its own."""
     instance = {"dag_id": "d", "run_id": run_id or uuid.uuid4().hex, "task_id": "load", "map_index": -1, **ti}
     return {
-        "ti": SimpleNamespace(try_number=try_number, **instance),
+        "ti": SimpleNamespace(try_number=try_number, start_date=datetime.now(UTC), **instance),
         "dag_run": SimpleNamespace(run_type="manual"),
         "outlet_events": {} if outlet_events is None else outlet_events,
     }
@@ -1462,6 +1468,22 @@ def fire(trigger: Any) -> dict[str, Any]:
     return through_airflow(asyncio.run(first()))
 
 
+@contextmanager
+def airflow_times_out(limit: timedelta) -> Iterator[None]:
+    """End what runs as Airflow's task runner does: by an alarm."""
+
+    def end(*_: Any) -> None:
+        raise AirflowTaskTimeout("Timeout")
+
+    before = signal.signal(signal.SIGALRM, end)
+    signal.setitimer(signal.ITIMER_REAL, limit.total_seconds())
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+
+
 def through_airflow(kwargs: dict[str, Any]) -> dict[str, Any]:
     """Send what belongs to a deferral the way that Airflow sends it."""
     try:
@@ -1641,14 +1663,67 @@ class TestDeferrable:
         assert (day["published"], day["jobs"]) == (True, {})
         dataset.assert_holds([])
 
-    def test_jobs_that_the_triggerer_cannot_see_fail_the_try(self, sandbox: Sandbox, dataset: Dataset) -> None:
+    def test_jobs_that_the_triggerer_cannot_poll_are_waited_for_by_the_task(
+        self, sandbox: Sandbox, dataset: Dataset, caplog: pytest.LogCaptureFixture
+    ) -> None:
         deferral = self.begin(dataset)
         dataset.server.faults = [HttpError(method="jobs.get", status=403, reason="accessDenied")]
         event = fire(deferral.trigger)
         dataset.server.faults = []
         assert event["status"] == "error"
-        with pytest.raises(ClaudeCodePublishError, match="triggerer"):
-            self.resume(dataset, deferral, event)
+        self.resume(dataset, deferral, event)
+        dataset.assert_holds(people(3))
+
+    @pytest.mark.parametrize("deferrable", [False, True])
+    @pytest.mark.parametrize("slow", [TABLES, ("model_usage",)], ids="+".join)
+    @pytest.mark.parametrize("heeded", [True, False])
+    def test_at_the_execution_timeout_jobs_are_cancelled_and_loads_says_what_the_tables_hold(
+        self,
+        sandbox: Sandbox,
+        dataset: Dataset,
+        release: threading.Event,
+        deferrable: bool,
+        slow: tuple[str, ...],
+        heeded: bool,
+    ) -> None:
+        load(dataset)
+        serve(sandbox, 4)
+        dataset.server.faults = [
+            SlowJob(table=f"claude_code_{table}", release=release, cancellable=heeded) for table in slow
+        ]
+
+        # A job that does not heed it lands after it was cancelled.
+        def land() -> None:
+            until(lambda: len(dataset.requests("jobs.cancel")) == len(TABLES))
+            release.set()
+
+        lander = threading.Thread(target=land)
+        if not heeded:
+            lander.start()
+        limit = timedelta(seconds=2)
+        if deferrable:
+            deferral = self.begin(dataset, execution_timeout=limit)
+            # The scheduler would end the deferral without a look at the jobs.
+            assert deferral.timeout is None
+            event = fire(deferral.trigger)
+            assert event["status"] == "timeout"
+            with pytest.raises(AirflowTaskTimeout) as timeout:
+                self.resume(dataset, deferral, event, execution_timeout=limit)
+        else:
+            with pytest.raises(AirflowTaskTimeout) as timeout, airflow_times_out(limit):
+                operator(dataset).execute(context(dataset))
+        if not heeded:
+            lander.join(20)
+        assert {job.state for job in dataset.jobs()} == {"DONE"}
+        landed = set(TABLES) - (set(slow) if heeded else set())
+        for table in TABLES:
+            assert dataset.content(table) == canonical(flat(people(4 if table in landed else 3), DAY)[table])
+        if heeded:
+            assert f"previous state: {', '.join(slow)}." in str(timeout.value)
+            assert [row["row_count"] for row in dataset.loads()] == [3]
+        else:
+            dataset.assert_holds(people(4))
+            assert [row["row_count"] for row in dataset.loads()] == [3, 4]
 
     def test_killing_the_deferred_task_cancels_its_jobs(self, sandbox: Sandbox, dataset: Dataset) -> None:
         dataset.server.faults = [SlowJob(table=f"claude_code_{table}", seconds=30) for table in TABLES]
