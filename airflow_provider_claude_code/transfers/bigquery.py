@@ -40,6 +40,8 @@ UPLOAD_DEADLINE = 300.0
 _CLUSTERING = {MODEL_USAGE.name: ["actor_id", "model"], TOOL_USAGE.name: ["actor_id", "tool_name"]}
 # BigQuery's API answers with the legacy names of the types.
 _TYPE_NAMES = {"INTEGER": "INT64", "BOOLEAN": "BOOL", "FLOAT": "FLOAT64"}
+# What of a column in the API is its name, type or mode.
+_TYPE_FIELDS = ("name", "type", "mode", "precision", "scale", "maxLength", "rangeElementType", "timestampPrecision")
 # Reasons of a failed job that the same job may not meet again.
 _PASSING_REASONS = {
     "backendError",
@@ -477,7 +479,7 @@ class BigQueryTarget:
             source_format=source_format,
             write_disposition=write_disposition,
             create_disposition="CREATE_NEVER",
-            schema=table.schema,
+            schema=[_bare(field.to_api_repr()) for field in table.schema],
             labels={**self._options.labels, LOAD_LABEL: _load_label(load_id)},
         )
         if self._options.kms_key_name:
@@ -607,6 +609,14 @@ def _partition(table_id: str, day: date) -> str:
 
 def _microseconds(moment: datetime) -> int:
     return (moment - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(microseconds=1)
+
+
+def _bare(field: Mapping[str, Any]) -> SchemaField:
+    """Return a column without policy tags, which only few accounts may name, and whatever else is not its type."""
+    bare = {name: field[name] for name in _TYPE_FIELDS if name in field}
+    if "fields" in field:
+        bare["fields"] = [_bare(member).to_api_repr() for member in field["fields"]]
+    return SchemaField.from_api_repr(bare)
 
 
 def _load_label(load_id: str) -> str:

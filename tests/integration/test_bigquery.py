@@ -32,7 +32,7 @@ from airflow.sdk import Asset, AssetAlias  # noqa: E402
 from google.api_core.exceptions import BadRequest  # noqa: E402
 from google.auth.credentials import AnonymousCredentials  # noqa: E402
 from google.auth.transport.requests import AuthorizedSession  # noqa: E402
-from google.cloud.bigquery import SchemaField, TimePartitioning  # noqa: E402
+from google.cloud.bigquery import PolicyTagList, SchemaField, TimePartitioning  # noqa: E402
 
 from airflow_provider_claude_code.exceptions import (  # noqa: E402
     ClaudeCodeEmptyDayError,
@@ -678,6 +678,10 @@ def users_table(dataset: Dataset, name: str, **changes: Any) -> Any:
     return dataset.client.create_table(table)
 
 
+def renamed(field: SchemaField, name: str) -> SchemaField:
+    return SchemaField.from_api_repr(field.to_api_repr() | {"name": name})
+
+
 def schema(name: str, **changes: SchemaField | None) -> list[SchemaField]:
     """Our schema with some columns changed, left out (None) or added."""
     contract = next(contract for contract in CONTRACTS if contract.name == name)
@@ -795,6 +799,25 @@ class TestTables:
         assert [row["cost_center"] for row in dataset.rows("usage")] == [None] * 3
         for table_name in ("model_usage", "tool_usage"):
             assert dataset.content(table_name) == canonical(flat(people(3), DAY)[table_name])
+
+    def test_columns_with_policy_tags_and_descriptions_of_a_user_are_loaded_and_keep_them(
+        self, sandbox: Sandbox, dataset: Dataset
+    ) -> None:
+        tags = PolicyTagList(["projects/p/locations/us/taxonomies/1/policyTags/2"])
+        tagged = SchemaField("actor_id", "STRING", "NULLABLE", None, "mine", policy_tags=tags)
+        # In a record of the user's own as well.
+        own = SchemaField("own", "RECORD", "NULLABLE", None, "mine", [SchemaField("x", "STRING", policy_tags=tags)])
+        limited = SchemaField("short", "STRING", "NULLABLE", max_length=10)
+        users_table(dataset, "usage", schema=schema("usage", actor_id=tagged, own=own, short=limited))
+        users_table(dataset, "loads", schema=schema("loads", run_id=renamed(tagged, "run_id")))
+        before = {table: dataset.get(table).to_api_repr()["schema"] for table in ("usage", "loads")}
+        load(dataset)
+        assert dataset.content("model_usage") == canonical(flat(people(3), DAY)["model_usage"])
+        assert {row["actor_id"] for row in dataset.rows("usage")} == {f"person-{n}@example.com" for n in range(3)}
+        assert {table: dataset.get(table).to_api_repr()["schema"] for table in before} == before
+        for request in dataset.requests("jobs.insert"):
+            fields = request.json["configuration"]["load"]["schema"]["fields"]
+            assert {name for field in fields for name in field} <= {"name", "type", "mode", "fields", "maxLength"}
 
     def test_nullable_where_the_contract_says_required_is_compatible(self, sandbox: Sandbox, dataset: Dataset) -> None:
         for name in TABLES:
