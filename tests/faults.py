@@ -961,6 +961,22 @@ ELSEWHERE = {
     "BigQuery: a try that was taken for dead goes on": (
         "test_bigquery.TestReplacement.test_two_tries_at_once_do_not_take_each_others_jobs_for_their_own"
     ),
+    "BigQuery: the day is older than the partition expiration": (
+        "test_bigquery.TestTables.test_a_day_that_the_table_would_delete_again_is_refused_before_any_job"
+    ),
+    "BigQuery: the tables expire as a whole": (
+        "test_bigquery.TestTables.test_tables_that_are_to_be_deleted_whole_are_warned_of"
+    ),
+    "BigQuery: columns have policy tags": (
+        "test_bigquery.TestTables.test_columns_with_policy_tags_and_descriptions_of_a_user_are_loaded_and_keep_them"
+    ),
+    "BigQuery: the task times out while the jobs run, deferred or not": (
+        "test_bigquery.TestDeferrable."
+        "test_at_the_execution_timeout_jobs_are_cancelled_and_loads_says_what_the_tables_hold"
+    ),
+    "BigQuery: the triggerer cannot poll the jobs": (
+        "test_bigquery.TestDeferrable.test_jobs_that_the_triggerer_cannot_poll_are_waited_for_by_the_task"
+    ),
     "BigQuery: a task is killed before any request": (
         "test_bigquery.TestKilledWriters."
         "test_killed_before_any_request_leaves_tables_whole_and_the_next_try_mends_the_day"

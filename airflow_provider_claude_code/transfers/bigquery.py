@@ -282,6 +282,7 @@ class BigQueryTarget:
                 "Tables that exist do not fit, and nothing was loaded. " + "; ".join(problems) + ". Choose another "
                 "dataset or table_prefix, or change the tables."
             )
+        self._refuse_expired(existing, dataset, load.day)
         tables = {}
         for contract in contracts:
             table = existing[contract.name]
@@ -290,7 +291,13 @@ class BigQueryTarget:
             )
             # One that was missing may have been created by another organisation's load since.
             self._refuse_another_owner(tables[contract.name], load.organization_id)
-            self._warn_of_expiration(tables[contract.name], dataset, load.day)
+            if (expires := tables[contract.name].expires) is not None:
+                log.warning(
+                    "BigQuery deletes %s, with all its days, on %s: take away its expiration, and the default table "
+                    "expiration of the dataset.",
+                    self.table_id(contract.name),
+                    f"{expires:%Y-%m-%d}",
+                )
         return tables
 
     def _refuse_another_owner(self, table: bigquery.Table, organization_id: str) -> None:
@@ -358,15 +365,37 @@ class BigQueryTarget:
             changed.append("labels")
         return self._client.update_table(table, changed) if changed else table
 
-    def _warn_of_expiration(self, table: bigquery.Table, dataset: bigquery.Dataset, day: date) -> None:
-        partitioning = table.time_partitioning
-        expiration = partitioning.expiration_ms or dataset.default_partition_expiration_ms
-        if expiration and datetime.now(UTC).date() - day > timedelta(milliseconds=expiration):
+    def _refuse_expired(
+        self, existing: Mapping[str, bigquery.Table | None], dataset: bigquery.Dataset, day: date
+    ) -> None:
+        """Refuse a day whose rows BigQuery would delete as soon as they are loaded."""
+        expirations = {}
+        for name, table in existing.items():
+            if table is not None:
+                milliseconds = table.time_partitioning.expiration_ms
+            elif name in DATA_TABLES and self._options.partition_expiration:
+                milliseconds = self._options.partition_expiration / timedelta(milliseconds=1)
+            else:
+                milliseconds = dataset.default_partition_expiration_ms
+            if milliseconds:
+                expirations[name] = timedelta(milliseconds=milliseconds)
+        if expiration := expirations.pop(LOADS.name, None):
             log.warning(
-                "%s deletes partitions after %s days, so %s will vanish again.",
-                table.full_table_id,
-                timedelta(milliseconds=expiration).days,
-                day,
+                "BigQuery deletes months of %s %g days after they began: take away its partition expiration, or older "
+                "loads are forgotten.",
+                self.table_id(LOADS.name),
+                expiration / timedelta(days=1),
+            )
+        age = datetime.now(UTC) - datetime(day.year, day.month, day.day, tzinfo=UTC)
+        expired = {self.table_id(name): expiration for name, expiration in expirations.items() if age >= expiration}
+        if expired:
+            raise ClaudeCodeConfigurationError(
+                f"{day} is older than the partition expiration of "
+                + ", ".join(
+                    f"{table} ({expiration / timedelta(days=1):g} days)" for table, expiration in expired.items()
+                )
+                + ", so BigQuery would delete its rows at once, and nothing was loaded. Load later days only, or raise "
+                "the expiration: of the table, or for new tables partition_expiration or the dataset's default."
             )
 
     # Rows

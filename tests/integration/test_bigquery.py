@@ -751,18 +751,54 @@ class TestTables:
             assert configuration["destinationEncryptionConfiguration"] == {"kmsKeyName": KEY}
 
     @pytest.mark.parametrize("of_dataset", [True, False])
-    def test_a_day_that_the_table_would_delete_again_is_warned_of(
+    def test_a_day_that_the_table_would_delete_again_is_refused_before_any_job(
         self, sandbox: Sandbox, dataset: Dataset, caplog: pytest.LogCaptureFixture, of_dataset: bool
     ) -> None:
+        free = dataset.client.get_dataset(dataset.id)
+        free.default_partition_expiration_ms = 60 * 86_400_000
         if of_dataset:
-            free = dataset.client.get_dataset(dataset.id)
-            free.default_partition_expiration_ms = 60 * 86_400_000
             dataset.client.update_dataset(free, ["default_partition_expiration_ms"])
-        recent = datetime.now(UTC).date() - timedelta(days=3)
-        load(dataset, recent, partition_expiration=None if of_dataset else timedelta(days=60))
-        assert "vanish" not in caplog.text
-        load(dataset, partition_expiration=None if of_dataset else timedelta(days=60))
-        assert "after 60 days, so 2025-09-01 will vanish" in caplog.text
+        options: Row = {"partition_expiration": None if of_dataset else timedelta(days=60)}
+        today = datetime.now(UTC).date()
+        refusal = rf"2025-09-01 is older than .*{dataset.table_id('usage')} \(60 days\)"
+        # Of tables that are still to be made, and of those that are there.
+        for kept in (None, today - timedelta(days=3), today - timedelta(days=59)):
+            if kept:
+                load(dataset, kept, **options)
+                assert dataset.content("usage", kept) == canonical(flat(people(3, kept), kept)["usage"])
+            with pytest.raises(AirflowFailException, match=refusal):
+                load(dataset, **options)
+        assert len(dataset.jobs()) == 8
+        with pytest.raises(AirflowFailException, match="partition expiration"):
+            load(dataset, today - timedelta(days=60), **options)
+        # With a default of the dataset the memory of loads is short as well.
+        assert (f"{dataset.table_id('loads')} 60 days after they began" in caplog.text) is of_dataset
+        # A default that came later than the tables is not theirs.
+        if not of_dataset:
+            dataset.client.update_dataset(free, ["default_partition_expiration_ms"])
+            for table in TABLES:
+                partitioned = dataset.get(table)
+                partitioned.time_partitioning = TimePartitioning(field="date", type_="DAY", expiration_ms=None)
+                dataset.client.update_table(partitioned, ["time_partitioning"])
+            load(dataset, **options)
+            dataset.assert_holds(people(3))
+
+    def test_tables_that_are_to_be_deleted_whole_are_warned_of(
+        self, sandbox: Sandbox, dataset: Dataset, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        load(dataset)
+        assert "deletes" not in caplog.text
+        free = dataset.client.get_dataset(dataset.id)
+        free.default_table_expiration_ms = 60 * 86_400_000
+        dataset.client.update_dataset(free, ["default_table_expiration_ms"])
+        dataset.client.delete_table(dataset.table_id("usage"))
+        for _ in range(2):
+            caplog.clear()
+            load(dataset)
+            deleted_on = datetime.now(UTC) + timedelta(days=60)
+            [warning] = [record for record in caplog.records if "deletes" in record.getMessage()]
+            assert f"{dataset.table_id('usage')}, with all its days, on {deleted_on:%Y-%m-%d}" in warning.getMessage()
+        dataset.assert_holds(people(3))
 
     @pytest.mark.parametrize("missing", ["currency", "num_sessions", "estimated_cost_cents"])
     def test_columns_that_are_missing_are_added_as_nullable_and_filled(
