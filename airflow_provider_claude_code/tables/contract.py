@@ -193,7 +193,7 @@ TOOL_USAGE = Table(
 
 LOADS = Table(
     "loads",
-    "load of a day and table; append-only, written last",
+    "load of a day and table; written last, and kept unless another load came in between",
     (
         Column("load_id", "STRING", "Identifies the load; sorts by time."),
         Column("organization_id", "STRING", "The organisation of the key that loaded the day."),

@@ -125,7 +125,10 @@ def test_tasks_that_time_out_while_bigquery_loads(
         run_id = airflow.start_dag("timed_out_in_bigquery", conf={"day": PUBLISHED.isoformat(), "dataset": dataset})
         wait_for(
             "all jobs to be cancelled",
-            lambda: sum(request.method == "jobs.cancel" for request in bigquery.requests[asked:]) >= len(tables),
+            lambda: (
+                len({request.path for request in bigquery.requests[asked:] if request.method == "jobs.cancel"})
+                == len(tables)
+            ),
         )
         landing.set()
         assert airflow.wait_for_end("timed_out_in_bigquery", run_id) == "failed"
