@@ -564,6 +564,31 @@ WALKS = [
         refused=Refused(ClaudeCodeConfigurationError, retry=False),
         asked=3,
     ),
+    *(
+        ApiFault(
+            group="walk",
+            name=f"the pages are of different organisations ({which})",
+            answers=lambda s, organizations=organizations: [
+                respond(body, organization=organization)
+                for body, organization in zip(s.bodies, organizations, strict=True)
+            ],
+            refused=Refused(ClaudeCodeResponseError),
+            asked=asked,
+        )
+        for which, asked, organizations in (
+            ("the second is another's", 2, (ORGANIZATION_ID, "another", ORGANIZATION_ID)),
+            ("the last is another's", 3, (ORGANIZATION_ID, ORGANIZATION_ID, "another")),
+            ("one does not say, and the last is another's", 3, (ORGANIZATION_ID, None, "another")),
+        )
+    ),
+    ApiFault(
+        group="walk",
+        name="no organisation in some of the headers",
+        answers=lambda s: [
+            respond(body, organization=ORGANIZATION_ID if number == 1 else None) for number, body in enumerate(s.bodies)
+        ],
+        asked=3,
+    ),
     ApiFault(
         group="walk",
         name="no organisation in the headers: it is asked for",
@@ -751,6 +776,23 @@ class TargetFault:
         return f"{self.target}: {self.name}"
 
 
+@dataclass(frozen=True, kw_only=True)
+class FailingCall:
+    """
+    A call of the file system that fails.
+
+    :param function: which
+    :param error: what it raises
+    :param calls: which calls of it do, counted from 0
+    :param of_directories: whether only those that are about directories count
+    """
+
+    function: Literal["shutil.copyfileobj", "os.fsync", "fcntl.flock"]
+    error: OSError
+    calls: Sequence[int] = range(1000)
+    of_directories: bool = False
+
+
 def gcs_fault(name: str, rule: Fault, refused: Refused | None = None) -> TargetFault:
     return TargetFault(target=GCS, name=name, rule=rule, refused=refused)
 
@@ -766,6 +808,35 @@ LATER = Refused(ClaudeCodePublishError)
 
 TARGET_FAULTS = [
     TargetFault(target=LOCAL, name="no space", rule="full", refused=LATER),
+    *(
+        TargetFault(
+            target=LOCAL,
+            name=f"no space for file {number + 1} of 4",
+            rule=FailingCall(
+                function="shutil.copyfileobj", error=OSError(errno.ENOSPC, "No space left on device"), calls=[number]
+            ),
+            refused=LATER,
+        )
+        for number in range(4)
+    ),
+    *(
+        TargetFault(
+            target=LOCAL,
+            name=f"directories cannot be flushed ({errno.errorcode[code]})",
+            rule=FailingCall(function="os.fsync", error=OSError(code, "refused"), of_directories=True),
+        )
+        for code in (errno.EINVAL, errno.ENOTSUP)
+    ),
+    *(
+        TargetFault(
+            target=LOCAL,
+            name=f"no locks {where} ({errno.errorcode[code]})",
+            rule=FailingCall(function="fcntl.flock", error=OSError(code, "refused"), calls=[call]),
+            refused=NO_PERMISSION,
+        )
+        for call, where in enumerate(("to spool the day", "to publish it"))
+        for code in (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)
+    ),
     TargetFault(target=LOCAL, name="the directory is read-only", rule="read-only", refused=NO_PERMISSION),
     *(
         TargetFault(target=target, name="no space to spool the day", rule="spool", refused=Refused(OSError))
@@ -868,6 +939,43 @@ ELSEWHERE = {
     ),
     "BigQuery: another writer between any two requests": (
         "test_races.test_in_any_interleaving_the_day_ends_as_one_writers"
+    ),
+    "any target: another writer at any step, of which one finds no records": (
+        "test_races.test_in_any_interleaving_the_day_ends_as_one_writers"
+    ),
+    "any target: two organisations claim it at once, of which one has no records": (
+        "test_races.test_of_two_organisations_that_claim_an_empty_target_exactly_one_wins"
+    ),
+    "BigQuery: no records, and a partition of the day is said not to be there": (
+        "test_bigquery.TestEmptyDays.test_a_partition_that_is_said_not_to_be_there_is_not_taken_for_an_empty_one"
+    ),
+    "BigQuery: the arguments change while the task is deferred": (
+        "test_bigquery.TestDeferrable.test_one_whose_arguments_change_meanwhile_touches_nothing"
+    ),
+    "BigQuery: the tables change hands while the task is deferred": (
+        "test_bigquery.TestDeferrable.test_one_whose_tables_change_hands_meanwhile_touches_nothing"
+    ),
+    "BigQuery: a run is deleted and made again under its old id": (
+        "test_bigquery.TestReplacement.test_a_run_made_anew_under_an_old_id_loads_what_the_api_says_then"
+    ),
+    "BigQuery: a try that was taken for dead goes on": (
+        "test_bigquery.TestReplacement.test_two_tries_at_once_do_not_take_each_others_jobs_for_their_own"
+    ),
+    "BigQuery: the day is older than the partition expiration": (
+        "test_bigquery.TestTables.test_a_day_that_the_table_would_delete_again_is_refused_before_any_job"
+    ),
+    "BigQuery: the tables expire as a whole": (
+        "test_bigquery.TestTables.test_tables_that_are_to_be_deleted_whole_are_warned_of"
+    ),
+    "BigQuery: columns have policy tags": (
+        "test_bigquery.TestTables.test_columns_with_policy_tags_and_descriptions_of_a_user_are_loaded_and_keep_them"
+    ),
+    "BigQuery: the task times out while the jobs run, deferred or not": (
+        "test_bigquery.TestDeferrable."
+        "test_at_the_execution_timeout_jobs_are_cancelled_and_loads_says_what_the_tables_hold"
+    ),
+    "BigQuery: the triggerer cannot poll the jobs": (
+        "test_bigquery.TestDeferrable.test_jobs_that_the_triggerer_cannot_poll_are_waited_for_by_the_task"
     ),
     "BigQuery: a task is killed before any request": (
         "test_bigquery.TestKilledWriters."

@@ -193,7 +193,8 @@ def _create_tables(database: duckdb.DuckDBPyConnection, root: ObjectStoragePath,
     from airflow_provider_claude_code.tables.spool import arrow_schema
 
     files: dict[str, list[str]] = {name: [] for name in TABLES}
-    for key in _keys(root):
+    keys = _keys(root)
+    for key in keys:
         match = _DAY_FILE.fullmatch(key)
         if match and match[1] in files and match[2] >= settings.since.isoformat():
             files[match[1]].append(_url(database, root / key))
@@ -201,7 +202,8 @@ def _create_tables(database: duckdb.DuckDBPyConnection, root: ObjectStoragePath,
         raise ClaudeCodeConfigurationError(
             f"{root} holds no loaded days since {settings.since}. Is it the path that the days are loaded to?"
         )
-    if not files["usage"]:
+    # Days that were empty from the start have no files.
+    if not files["usage"] and any(key.startswith("usage/") for key in keys):
         raise ClaudeCodeConfigurationError(
             f"{root} holds no Parquet files of usage; load the days with file_format='parquet'."
         )

@@ -107,7 +107,8 @@ class DayWalk:
     sends it and hands the response to :meth:`read`, until there is nothing more to ask.
 
     Each of these loses or repeats data without anybody noticing, so each ends the walk with an error:
-    ``has_more`` without a ``next_page``, a cursor that was followed before. A record of another day does so when
+    ``has_more`` without a ``next_page``, a cursor that was followed before, a page of another organisation than the
+    ones before. A record of another day does so when
     the page's records are looked at.
     """
 
@@ -116,15 +117,20 @@ class DayWalk:
         self.query: dict[str, str | int] | None = {"starting_at": day.isoformat(), "limit": limit}
         self._first_query = self.query
         self._cursors: set[str] = set()
+        self._organization_id: str | None = None
 
     def read(self, response: httpx.Response) -> Page:
         """
         Return a page and set ``query`` to what is to be asked next.
 
         :param response: the successful response to the request described by ``query``.
-        :raises ClaudeCodeResponseError: the page does not tell how to go on.
+        :raises ClaudeCodeResponseError: the page does not tell how to go on, or is another organisation's.
         """
         page = Page(self.day, len(self._cursors) + 1, response)
+        if page.organization_id is not None:
+            if self._organization_id not in (None, page.organization_id):
+                raise page.refusal("the page is of another organisation than the ones before")
+            self._organization_id = page.organization_id
         continuation = page.continuation()
         if continuation.has_more:
             if not continuation.next_page:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from airflow.sdk import BaseOperator
 
 from airflow_provider_claude_code.analytics.models import Settings
+from airflow_provider_claude_code.assets import asset_uri
 from airflow_provider_claude_code.days import DEFAULT_DAY, days_until, parse_day
 from airflow_provider_claude_code.exceptions import ClaudeCodeConfigurationError
 from airflow_provider_claude_code.operators.bigquery_dataset import BigQueryDatasetMixin, airflow_labels
@@ -136,7 +137,7 @@ class ClaudeCodeAnalyticsOperator(BigQueryDatasetMixin, BaseOperator):
             return
         root = storage_path("path", str(self.path), self.conn_id)
         for table in DATA_TABLES:
-            lineage.add_input_asset(context=root, uri=(root / table).as_uri())
+            lineage.add_input_asset(context=root, uri=asset_uri((root / table).as_uri()))
         files = {
             name: self._storage_path(name, file, root) if file else None
             for name, file in (("roster", roster), ("mapping", mapping))

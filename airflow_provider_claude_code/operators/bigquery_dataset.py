@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING
 
+from airflow_provider_claude_code.assets import asset_uri
+
 if TYPE_CHECKING:
     from airflow.providers.google.cloud.hooks.bigquery import BigQueryHook
     from google.cloud.bigquery import Client, DatasetReference
@@ -48,7 +50,7 @@ class BigQueryDatasetMixin:
 
     def table_uri(self, table: str) -> str:
         """Return the URI of a table."""
-        return f"bigquery://{self.dataset_project}/{self.dataset_id}/{self.table_prefix}{table}"
+        return asset_uri(f"bigquery://{self.dataset_project}/{self.dataset_id}/{self.table_prefix}{table}")
 
     def get_client(self) -> Client:
         """Return the client, whose jobs run in the dataset's project and location."""

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from airflow.sdk import BaseOperator
 
 from airflow_provider_claude_code.analytics.models import Model, Settings, models, render
+from airflow_provider_claude_code.assets import asset_uri
 from airflow_provider_claude_code.days import parse_day
 from airflow_provider_claude_code.exceptions import ClaudeCodeConfigurationError
 from airflow_provider_claude_code.hooks.claude_code import fail_without_retry
@@ -147,7 +148,9 @@ class ClaudeCodeBigQueryViewsOperator(BigQueryDatasetMixin, BaseOperator):
             for table in DATA_TABLES:
                 lineage.add_input_asset(context=self.google_hook, uri=self.table_uri(table))
             for view in views.values():
-                lineage.add_output_asset(context=self.google_hook, uri=f"bigquery://{view.replace('.', '/')}")
+                lineage.add_output_asset(
+                    context=self.google_hook, uri=asset_uri(f"bigquery://{view.replace('.', '/')}")
+                )
             return {"views": views}
 
 

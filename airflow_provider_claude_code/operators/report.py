@@ -117,7 +117,7 @@ def _write(place: ObjectStoragePath, html: str) -> str:
             file = directory / place.name
             file.write_text(html, encoding="utf-8")
             with store.exclusive([place.name]):
-                store.write({place.name: file})
+                store.write(place.name, file)
     except OSError as error:
         raise ClaudeCodePublishError(
             f"The report could not be written to {place} ({error.strerror or type(error).__name__})."

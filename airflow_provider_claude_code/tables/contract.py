@@ -193,7 +193,7 @@ TOOL_USAGE = Table(
 
 LOADS = Table(
     "loads",
-    "load of a day and table; append-only, written last",
+    "load of a day and table; written last, and kept unless another load came in between",
     (
         Column("load_id", "STRING", "Identifies the load; sorts by time."),
         Column("organization_id", "STRING", "The organisation of the key that loaded the day."),
@@ -242,9 +242,15 @@ FILE_LOADS = Table(
     LOADS.grain,
     (
         *LOADS.columns,
-        Column("path", "STRING", "The table's file of the day, relative to the target's path."),
-        Column("bytes", "INT64", "Size of that file."),
-        Column("sha256", "STRING", "SHA-256 of that file, 64 hex digits."),
+        Column(
+            "path",
+            "STRING",
+            "The table's file of the day, relative to the target's path; null when there is none, since the day was "
+            "empty from the start.",
+            nullable=True,
+        ),
+        Column("bytes", "INT64", "Size of that file.", nullable=True),
+        Column("sha256", "STRING", "SHA-256 of that file, 64 hex digits.", nullable=True),
     ),
 )
 """``loads`` as it is written beside files: the commit record that a torn day is found by."""

@@ -154,7 +154,7 @@ class ClaudeCodeTransferOperator(BaseOperator):
 
     @abstractmethod
     def table_uri(self, table: str) -> str:
-        """Return the URI of the Asset that a table is."""
+        """Return the URI, percent-encoded, of the Asset that a table is."""
 
     @abstractmethod
     def openlineage_name(self, table: str) -> tuple[str, str]:
@@ -210,9 +210,20 @@ class ClaudeCodeTransferOperator(BaseOperator):
                 days[-1],
             )
 
+    def _table_assets(self) -> list[Asset]:
+        """Return the Assets that the tables are; not every place can be one."""
+        try:
+            return [Asset(self.table_uri(table)) for table in self.tables]
+        except ValueError as error:
+            raise ClaudeCodeConfigurationError(
+                f"Airflow refuses {self.table_uri(self.tables[0])[:200]} as the URI of an asset ({error}). Choose "
+                "another place for the tables."
+            ) from error
+
     def _load_days(self, progress: Progress, context: Context) -> dict[str, Any]:
         """Load the days that are left, and report all."""
         target = self.open_target(context)
+        assets = self._table_assets()
         while progress.days:
             try:
                 day = self._load_day(target, progress, context)
@@ -220,7 +231,7 @@ class ClaudeCodeTransferOperator(BaseOperator):
                 progress = self._try_again(progress, conflict)
             else:
                 progress = self._done(progress, day)
-        return self._report(progress.loaded, context)
+        return self._report(progress.loaded, assets, context)
 
     def _load_day(self, target: Target, progress: Progress, context: Context) -> dict[str, Any]:
         day = progress.days[0]
@@ -264,7 +275,7 @@ class ClaudeCodeTransferOperator(BaseOperator):
         )
         return Progress(progress.days[1:], [*progress.loaded, day])
 
-    def _report(self, loaded: list[dict[str, Any]], context: Context) -> dict[str, Any]:
+    def _report(self, loaded: list[dict[str, Any]], assets: list[Asset], context: Context) -> dict[str, Any]:
         """Tell Airflow what was loaded: XCom, assets, lineage."""
         if not any(day["published"] for day in loaded):
             raise AirflowSkipException(f"The API has no records of {', '.join(day['day'] for day in loaded)}.")
@@ -283,8 +294,8 @@ class ClaudeCodeTransferOperator(BaseOperator):
             if isinstance(outlet, Asset):
                 context["outlet_events"][outlet].extra = summary
             elif isinstance(outlet, AssetAlias):
-                for table in self.tables:
-                    context["outlet_events"][outlet].add(Asset(self.table_uri(table)), extra=summary)
+                for asset in assets:
+                    context["outlet_events"][outlet].add(asset, extra=summary)
         lineage = get_hook_lineage_collector()
         lineage.add_input_asset(context=self.hook, uri=self.hook.settings.base_url + REPORT_PATH)
         for table in self.tables:

@@ -26,18 +26,22 @@ from airflow_provider_claude_code.exceptions import (
 )
 from airflow_provider_claude_code.tables.contract import DATA_TABLES, LOADS, MODEL_USAGE, TOOL_USAGE, Table
 from airflow_provider_claude_code.tables.loads import Load
-from airflow_provider_claude_code.transfers.base import PUBLISH_ATTEMPTS, SupersededError
+from airflow_provider_claude_code.transfers.base import SupersededError
 
 log = logging.getLogger(__name__)
 
 ORGANIZATION_LABEL = "claude_code_organization"
 """The table label that says whose usage a table holds."""
+LOAD_LABEL = "claude_code_load"
+"""The job label that says which load a job belongs to."""
 UPLOAD_DEADLINE = 300.0
 """Seconds within which the start of one load job is tried again."""
 
 _CLUSTERING = {MODEL_USAGE.name: ["actor_id", "model"], TOOL_USAGE.name: ["actor_id", "tool_name"]}
 # BigQuery's API answers with the legacy names of the types.
 _TYPE_NAMES = {"INTEGER": "INT64", "BOOLEAN": "BOOL", "FLOAT": "FLOAT64"}
+# What of a column in the API is its name, type or mode.
+_TYPE_FIELDS = ("name", "type", "mode", "precision", "scale", "maxLength", "rangeElementType", "timestampPrecision")
 # Reasons of a failed job that the same job may not meet again.
 _PASSING_REASONS = {
     "backendError",
@@ -81,18 +85,24 @@ class StartedLoad:
     Load jobs that were started and are to be finished, as JSON: a deferred task remembers it.
 
     :param day: the UTC day, ``YYYY-MM-DD``.
-    :param attempt: which attempt of the try it is.
+    :param load_id: identifies the load.
     :param loaded_at: ``loaded_at`` of the load in microseconds since 1970.
+    :param organization_id: the organisation whose usage it is.
     :param location: where the dataset is.
-    :param job_ids: by table, its load job.
-    :param row_counts: by table, the rows it loads.
+    :param number: counts the loads of the day by the same task of the same run.
+    :param table_ids: by table, its name with project and dataset; ``loads`` is among them.
+    :param job_ids: by table, its load job; none where an empty day replaces nothing.
+    :param row_counts: by table, the rows it is to hold.
     :param loads_rows: the rows of ``loads``.
     """
 
     day: str
-    attempt: int
+    load_id: str
     loaded_at: int
+    organization_id: str
     location: str
+    number: int
+    table_ids: dict[str, str]
     job_ids: dict[str, str]
     row_counts: dict[str, int]
     loads_rows: list[dict[str, Any]]
@@ -108,8 +118,7 @@ class BigQueryTarget:
     :param tables: which of the data tables are loaded.
     :param options: how tables are created.
     :param create_dataset: whether to create a dataset that is missing.
-    :param job_prefix: begins the ids of all jobs of the task instance, whatever its try.
-    :param try_number: the task instance's try.
+    :param job_prefix: begins the ids of all jobs of a task in a run, whatever its try.
     """
 
     def __init__(
@@ -122,7 +131,6 @@ class BigQueryTarget:
         options: TableOptions,
         create_dataset: bool,
         job_prefix: str,
-        try_number: int,
     ) -> None:
         self._client = client
         self._dataset = dataset
@@ -131,7 +139,6 @@ class BigQueryTarget:
         self._options = options
         self._create_dataset = create_dataset
         self._job_prefix = job_prefix
-        self._try_number = try_number
         self._location: str = client.location
         self.started_jobs: list[LoadJob] = []
 
@@ -145,16 +152,16 @@ class BigQueryTarget:
         return f"{self._dataset.project}.{self._dataset.dataset_id}.{self._table_prefix}{table}"
 
     def last_loaded_at(self, day: date) -> datetime | None:
-        """Return ``loaded_at`` of the newest rows of a day."""
+        """Return ``loaded_at`` of the newest load of a day, which its rows or ``loads`` hold."""
         with typed_errors(self._dataset):
-            moments = [moment for table in self._tables if (moment := self._loaded_at(table, day)) is not None]
-        return max(moments, default=None)
+            moments = [self._loaded_at(table, day) for table in self._tables]
+            return max(filter(None, [*moments, self._newest_remembered(day, self._tables)]), default=None)
 
     def publish(self, load: Load, *, keep_rows: bool) -> dict[str, Any]:
         """Replace a day; see :class:`~airflow_provider_claude_code.transfers.base.Target`."""
-        return self.finish(self.start(load, keep_rows=keep_rows, attempt=1))
+        return self.finish(self.start(load, keep_rows=keep_rows))
 
-    def start(self, load: Load, *, keep_rows: bool, attempt: int) -> StartedLoad:
+    def start(self, load: Load, *, keep_rows: bool) -> StartedLoad:
         """
         Start the load jobs of a day, all before any is waited for.
 
@@ -163,32 +170,49 @@ class BigQueryTarget:
         """
         with typed_errors(self._dataset):
             tables = self._prepare_tables(load)
-            job_ids = {table: self._job_id(load.day, table, attempt, self._try_number) for table in load.files}
-            self._settle_earlier_jobs(load.day, attempt)
+            number = self._settle_earlier_jobs(load.day)
             if keep_rows:
                 self._refuse_to_erase(load)
             newest = self.last_loaded_at(load.day)
             if newest is not None and newest >= load.loaded_at:
                 raise SupersededError(f"another writer published a newer load of {load.day}")
-            for table, file in load.files.items():
-                config = self._job_config(tables[table], "PARQUET", "WRITE_TRUNCATE")
+            # Where there are no rows and none are to come, a job could only erase what another writer loads meanwhile.
+            to_load = {} if keep_rows else load.files
+            job_ids = {table: self._job_id(load.day, number, index) for index, table in enumerate(to_load)}
+            for table, file in to_load.items():
+                config = self._job_config(tables[table], load.load_id, "PARQUET", "WRITE_TRUNCATE")
+                destination = _partition(self.table_id(table), load.day)
                 with file.path.open("rb") as content:
-                    self._start_job(
-                        content,
-                        file.size,
-                        _partition(self.table_id(table), load.day),
-                        job_ids[table],
-                        config,
-                    )
+                    self._start_job(content, file.size, destination, job_ids[table], config)
         return StartedLoad(
             day=load.day.isoformat(),
-            attempt=attempt,
+            load_id=load.load_id,
             loaded_at=_microseconds(load.loaded_at),
+            organization_id=load.organization_id,
             location=self._location,
+            number=number,
+            table_ids=self._table_ids(),
             job_ids=job_ids,
             row_counts={table: file.row_count for table, file in load.files.items()},
             loads_rows=msgspec.to_builtins(load.rows()),
         )
+
+    def refuse_another_target(self, started: StartedLoad) -> None:
+        """
+        See to it that this is the target on which a load was started, and that it still has the same owner.
+
+        :raises ClaudeCodeConfigurationError: it is another one.
+        """
+        if started.table_ids != self._table_ids():
+            raise ClaudeCodeConfigurationError(
+                f"The task's arguments changed while it was deferred: the load of {started.day} was started on "
+                f"{', '.join(started.table_ids.values())}, but the arguments now name "
+                f"{', '.join(self._table_ids().values())}, where nothing was changed. Load {started.day} again with "
+                "the arguments that you want; with the earlier ones, too, since its load is not recorded there."
+            )
+        with typed_errors(self._dataset):
+            for table in started.table_ids:
+                self._refuse_another_owner(self._client.get_table(self.table_id(table)), started.organization_id)
 
     def finish(self, started: StartedLoad) -> dict[str, Any]:
         """
@@ -202,27 +226,43 @@ class BigQueryTarget:
         self._location = started.location
         with typed_errors(self._dataset):
             self._wait(started)
-            for table, rows in started.row_counts.items():
-                if rows == 0:
+            if emptied := [table for table in started.job_ids if started.row_counts[table] == 0]:
+                self._refuse_rows_of_others(started, day, started.row_counts.keys() - set(emptied))
+                for table in emptied:
                     self._delete_older_rows(table, day, started)
-            # After all deletions: another writer may have loaded again between a look and what it led to.
-            for table, rows in started.row_counts.items():
-                moment = self._loaded_at(table, day)
-                if (None if moment is None else _microseconds(moment)) != (started.loaded_at if rows else None):
-                    raise SupersededError(f"another writer replaced {self.table_id(table)} of {day}")
+            self._refuse_rows_of_others(started, day, started.row_counts)
             self._append_loads(started, day)
+            # A writer that began earlier may end later. As both look again after they have recorded their loads, the
+            # newest load in loads is the one that the tables hold.
+            try:
+                self._refuse_rows_of_others(started, day, started.row_counts)
+                newest = self._newest_remembered(day, started.row_counts)
+                if newest is not None and _microseconds(newest) > started.loaded_at:
+                    raise SupersededError(f"another writer published a newer load of {day}")
+            except SupersededError:
+                self._withdraw_loads(started, day)
+                raise
         return {
-            "tables": {table: self.table_id(table) for table in started.job_ids},
+            "tables": {table: self.table_id(table) for table in started.row_counts},
             "jobs": started.job_ids,
             "location": started.location,
         }
 
-    def cancel(self) -> None:
-        """Cancel the jobs that this target has started."""
+    def cancel(self, started: StartedLoad) -> None:
+        """Cancel the load jobs of a day."""
+        with typed_errors(self._dataset):
+            for job_id in started.job_ids.values():
+                self._client.cancel_job(job_id, location=started.location)
+
+    def cancel_started(self) -> None:
+        """Cancel the jobs that this target has started, without waiting."""
         for job in self.started_jobs:
             job.cancel()
 
     # Tables
+
+    def _table_ids(self) -> dict[str, str]:
+        return {table: self.table_id(table) for table in (*self._tables, LOADS.name)}
 
     def _prepare_tables(self, load: Load) -> dict[str, bigquery.Table]:
         """Create what is missing and return the tables; refuse what does not fit before anything is changed."""
@@ -236,12 +276,13 @@ class BigQueryTarget:
         for contract in contracts:
             if (table := existing[contract.name]) is not None:
                 problems += [f"{self.table_id(contract.name)}: {text}" for text in differences(table, contract)]
-                self._refuse_another_owner(table, load)
+                self._refuse_another_owner(table, load.organization_id)
         if problems:
             raise ClaudeCodeConfigurationError(
                 "Tables that exist do not fit, and nothing was loaded. " + "; ".join(problems) + ". Choose another "
                 "dataset or table_prefix, or change the tables."
             )
+        self._refuse_expired(existing, dataset, load.day)
         tables = {}
         for contract in contracts:
             table = existing[contract.name]
@@ -249,16 +290,22 @@ class BigQueryTarget:
                 self._create_table(contract, label) if table is None else self._complete_table(table, contract, label)
             )
             # One that was missing may have been created by another organisation's load since.
-            self._refuse_another_owner(tables[contract.name], load)
-            self._warn_of_expiration(tables[contract.name], dataset, load.day)
+            self._refuse_another_owner(tables[contract.name], load.organization_id)
+            if (expires := tables[contract.name].expires) is not None:
+                log.warning(
+                    "BigQuery deletes %s, with all its days, on %s: take away its expiration, and the default table "
+                    "expiration of the dataset.",
+                    self.table_id(contract.name),
+                    f"{expires:%Y-%m-%d}",
+                )
         return tables
 
-    def _refuse_another_owner(self, table: bigquery.Table, load: Load) -> None:
+    def _refuse_another_owner(self, table: bigquery.Table, organization_id: str) -> None:
         owner = table.labels.get(ORGANIZATION_LABEL)
-        if owner not in (None, _label_value(load.organization_id)):
+        if owner not in (None, _label_value(organization_id)):
             raise ClaudeCodeConfigurationError(
                 f"{table.project}.{table.dataset_id}.{table.table_id} holds the usage of organisation {owner}, but the "
-                f"key belongs to {load.organization_id}. Replacing a day would delete the other's: give each "
+                f"key belongs to {organization_id}. Replacing a day would delete the other's: give each "
                 "organisation a dataset or a table_prefix of its own."
             )
 
@@ -318,78 +365,128 @@ class BigQueryTarget:
             changed.append("labels")
         return self._client.update_table(table, changed) if changed else table
 
-    def _warn_of_expiration(self, table: bigquery.Table, dataset: bigquery.Dataset, day: date) -> None:
-        partitioning = table.time_partitioning
-        expiration = partitioning.expiration_ms or dataset.default_partition_expiration_ms
-        if expiration and datetime.now(UTC).date() - day > timedelta(milliseconds=expiration):
+    def _refuse_expired(
+        self, existing: Mapping[str, bigquery.Table | None], dataset: bigquery.Dataset, day: date
+    ) -> None:
+        """Refuse a day whose rows BigQuery would delete as soon as they are loaded."""
+        expirations = {}
+        for name, table in existing.items():
+            if table is not None:
+                milliseconds = table.time_partitioning.expiration_ms
+            elif name in DATA_TABLES and self._options.partition_expiration:
+                milliseconds = self._options.partition_expiration / timedelta(milliseconds=1)
+            else:
+                milliseconds = dataset.default_partition_expiration_ms
+            if milliseconds:
+                expirations[name] = timedelta(milliseconds=milliseconds)
+        if expiration := expirations.pop(LOADS.name, None):
             log.warning(
-                "%s deletes partitions after %s days, so %s will vanish again.",
-                table.full_table_id,
-                timedelta(milliseconds=expiration).days,
-                day,
+                "BigQuery deletes months of %s %g days after they began: take away its partition expiration, or older "
+                "loads are forgotten.",
+                self.table_id(LOADS.name),
+                expiration / timedelta(days=1),
+            )
+        age = datetime.now(UTC) - datetime(day.year, day.month, day.day, tzinfo=UTC)
+        expired = {self.table_id(name): expiration for name, expiration in expirations.items() if age >= expiration}
+        if expired:
+            raise ClaudeCodeConfigurationError(
+                f"{day} is older than the partition expiration of "
+                + ", ".join(
+                    f"{table} ({expiration / timedelta(days=1):g} days)" for table, expiration in expired.items()
+                )
+                + ", so BigQuery would delete its rows at once, and nothing was loaded. Load later days only, or raise "
+                "the expiration: of the table, or for new tables partition_expiration or the dataset's default."
             )
 
     # Rows
 
     def _loaded_at(self, table: str, day: date) -> datetime | None:
-        """Return ``loaded_at`` of a day's rows, or ``None`` without rows: reading one row costs nothing."""
+        """Return ``loaded_at`` of a day's rows, or ``None`` without rows."""
+        try:
+            return self._loaded_at_of_partition(table, day)
+        except (NotFound, BadRequest):
+            # No table yet, a view, or not partitioned by day: the check of the tables says so.
+            return None
+
+    def _loaded_at_of_partition(self, table: str, day: date) -> datetime | None:
+        """Return ``loaded_at`` of a partition's rows, of which reading one costs nothing, or ``None`` without rows."""
         field = next(column for column in bigquery_schema(DATA_TABLES[table]) if column.name == "loaded_at")
         partition = bigquery.TableReference.from_string(_partition(self.table_id(table), day))
-        try:
-            rows = list(self._client.list_rows(partition, selected_fields=[field], max_results=1))
-        except (NotFound, BadRequest):
-            # A view, or not partitioned by day: the check of the tables says so.
-            return None
+        rows = list(self._client.list_rows(partition, selected_fields=[field], max_results=1))
         return rows[0]["loaded_at"] if rows else None
+
+    def _newest_remembered(self, day: date, tables: Iterable[str]) -> datetime | None:
+        """Return ``loaded_at`` of the newest load of a day into one of the tables that ``loads`` remembers."""
+        fields = [field for field in bigquery_schema(LOADS) if field.name in ("date", "table_name", "loaded_at")]
+        month = bigquery.TableReference.from_string(f"{self.table_id(LOADS.name)}${day:%Y%m}")
+        try:
+            rows = list(self._client.list_rows(month, selected_fields=fields))
+        except (NotFound, BadRequest):
+            return None
+        moments = [row["loaded_at"] for row in rows if row["date"] == day and row["table_name"] in tables]
+        return max(moments, default=None)
+
+    def _refuse_rows_of_others(self, started: StartedLoad, day: date, tables: Iterable[str]) -> None:
+        """See to it that tables hold what a load has put there: its rows, or none."""
+        for table in tables:
+            moment = self._loaded_at(table, day)
+            expected = started.loaded_at if started.row_counts[table] else None
+            if (None if moment is None else _microseconds(moment)) != expected:
+                raise SupersededError(f"another writer replaced {self.table_id(table)} of {day}")
 
     def _delete_older_rows(self, table: str, day: date, started: StartedLoad) -> None:
         """Delete what a load of no rows has left in a partition; newer rows are another writer's."""
         moment = self._loaded_at(table, day)
         if moment is not None and _microseconds(moment) < started.loaded_at:
+            self._refuse_another_owner(self._client.get_table(self.table_id(table)), started.organization_id)
             self._client.delete_table(_partition(self.table_id(table), day), not_found_ok=True)
 
-    def _row_count(self, table: str, day: date) -> int:
-        try:
-            return int(self._client.get_table(_partition(self.table_id(table), day)).num_rows or 0)
-        except NotFound:
-            return 0
-
     def _refuse_to_erase(self, load: Load) -> None:
-        held = {table: rows for table in load.files if (rows := self._row_count(table, load.day))}
+        # An error is no answer here: a partition that could not be read is not an empty one.
+        held = [table for table in load.files if self._loaded_at_of_partition(table, load.day) is not None]
         if held:
-            counts = ", ".join(f"{self.table_id(table)}: {rows}" for table, rows in held.items())
+            counts = ", ".join(f"{self.table_id(table)}: {self._row_count(table, load.day)}" for table in held)
             raise ClaudeCodeEmptyDayError(
                 f"The API has no records of {load.day}, but the tables hold rows of it ({counts}), which stay. If the "
                 "day is really empty, run the task once with on_empty='replace'."
             )
 
+    def _row_count(self, table: str, day: date) -> int | str:
+        try:
+            return self._client.get_table(_partition(self.table_id(table), day)).num_rows or "an unknown number"
+        except NotFound:
+            return "an unknown number"
+
     # Jobs
 
-    def _job_id(self, day: date, table: str, attempt: int, try_number: int) -> str:
-        """Name the try and the attempt, since an id is burnt even when its job failed."""
-        return f"{self._job_prefix}_{table}_{day:%Y%m%d}_{try_number}_{attempt}"
+    def _job_id(self, day: date, number: int, index: int) -> str:
+        """Name one of the jobs of a load, whose first has the index 0."""
+        return f"{self._job_prefix}_{day:%Y%m%d}_{number}_{index}"
 
-    def _settle_earlier_jobs(self, day: date, attempt: int) -> None:
+    def _settle_earlier_jobs(self, day: date) -> int:
         """
-        See to it that no job of an earlier attempt or try lands after those of this attempt.
+        See to it that no job of an earlier load by this task of this run lands after those of this load.
 
-        Each settles those before it ahead of its own jobs, so the newest try that has any is the last to look at.
+        That may be one of an earlier try, or of a run that was deleted and made again. They are found by their ids,
+        since listing jobs takes another role.
+
+        :return: the first number that no load has, since an id is burnt even when its job failed.
         """
-        attempts = range(1, attempt)
-        for try_number in range(self._try_number, 0, -1):
-            found = False
-            for earlier in attempts:
-                ids = [self._job_id(day, table, earlier, try_number) for table in (*self._tables, LOADS.name)]
-                jobs = [job for job_id in ids if (job := self._find_job(job_id)) is not None]
-                for job in jobs:
-                    if job.state != "DONE":
-                        log.warning("Cancelling %s, which was left running", job.job_id)
-                        job.cancel()
-                        job.exception()  # type: ignore[no-untyped-call]
-                found = found or bool(jobs)
-            if found:
-                return
-            attempts = range(1, PUBLISH_ATTEMPTS + 1)
+        number = 1
+        while self._settle_jobs(day, number):
+            number += 1
+        return number
+
+    def _settle_jobs(self, day: date, number: int) -> int:
+        """Cancel the jobs of a load that still run, and return how many it has."""
+        index = 0
+        while (job := self._find_job(self._job_id(day, number, index))) is not None:
+            index += 1
+            if job.state != "DONE":
+                log.warning("Cancelling %s, which was left running", job.job_id)
+                job.cancel()
+                job.exception()  # type: ignore[no-untyped-call]
+        return index
 
     def _find_job(self, job_id: str) -> LoadJob | None:
         try:
@@ -403,6 +500,7 @@ class BigQueryTarget:
     def _job_config(
         self,
         table: bigquery.Table,
+        load_id: str,
         source_format: Literal["PARQUET", "NEWLINE_DELIMITED_JSON"],
         write_disposition: Literal["WRITE_TRUNCATE", "WRITE_APPEND"],
     ) -> LoadJobConfig:
@@ -410,8 +508,8 @@ class BigQueryTarget:
             source_format=source_format,
             write_disposition=write_disposition,
             create_disposition="CREATE_NEVER",
-            schema=table.schema,
-            labels=dict(self._options.labels),
+            schema=[_bare(field.to_api_repr()) for field in table.schema],
+            labels={**self._options.labels, LOAD_LABEL: _load_label(load_id)},
         )
         if self._options.kms_key_name:
             config.destination_encryption_configuration = bigquery.EncryptionConfiguration(self._options.kms_key_name)
@@ -432,11 +530,10 @@ class BigQueryTarget:
                     job_config=config,
                 )
             except Conflict:
-                # Ours, from an attempt whose answer was lost: the id names this try.
                 job = self._get_job(job_id)
-                if job.error_result:
-                    # A run that was deleted and made again has the ids of the old one.
-                    raise SupersededError(f"{job_id} has failed before") from None
+                if job.labels.get(LOAD_LABEL) != config.labels[LOAD_LABEL]:
+                    raise SupersededError(f"another try of this task has started {job_id}") from None
+                # Ours, whose answer was lost.
                 return job
 
         # The client's own policy: 5xx, lost connections and rateLimitExceeded, but not quotaExceeded.
@@ -479,14 +576,26 @@ class BigQueryTarget:
             io.BytesIO(lines),
             len(lines),
             self.table_id(LOADS.name),
-            self._job_id(day, LOADS.name, started.attempt, self._try_number),
-            self._job_config(table, "NEWLINE_DELIMITED_JSON", "WRITE_APPEND"),
+            self._job_id(day, started.number, len(started.job_ids)),
+            self._job_config(table, started.load_id, "NEWLINE_DELIMITED_JSON", "WRITE_APPEND"),
         )
         if job.exception() is not None:  # type: ignore[no-untyped-call]
             raise ClaudeCodePublishError(
                 f"{day} is loaded, but the load could not be remembered in {self.table_id(LOADS.name)} "
                 f"({job.job_id}: {job.error_result.get('reason')}). A retry loads the day again."
             )
+
+    def _withdraw_loads(self, started: StartedLoad, day: date) -> None:
+        """Delete the rows of ``loads`` of a load that the tables do not hold, since the newest is taken for theirs."""
+        parameters = [
+            bigquery.ScalarQueryParameter("day", "DATE", day),
+            bigquery.ScalarQueryParameter("load_id", "STRING", started.load_id),
+        ]
+        self._client.query_and_wait(
+            f"DELETE FROM `{self.table_id(LOADS.name)}` WHERE date = @day AND load_id = @load_id",  # noqa: S608
+            job_config=bigquery.QueryJobConfig(query_parameters=parameters, labels=dict(self._options.labels)),
+            location=self._location,
+        )
 
 
 def differences(table: bigquery.Table, contract: Table) -> list[str]:
@@ -529,6 +638,18 @@ def _partition(table_id: str, day: date) -> str:
 
 def _microseconds(moment: datetime) -> int:
     return (moment - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(microseconds=1)
+
+
+def _bare(field: Mapping[str, Any]) -> SchemaField:
+    """Return a column without policy tags, which only few accounts may name, and whatever else is not its type."""
+    bare = {name: field[name] for name in _TYPE_FIELDS if name in field}
+    if "fields" in field:
+        bare["fields"] = [_bare(member).to_api_repr() for member in field["fields"]]
+    return SchemaField.from_api_repr(bare)
+
+
+def _load_label(load_id: str) -> str:
+    return load_id.lower().replace(".", "-")
 
 
 def _label_value(organization_id: str) -> str:

@@ -7,7 +7,7 @@ import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from datetime import date, timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from airflow_provider_claude_code.exceptions import ClaudeCodeConfigurationError, ClaudeCodePublishError
 from airflow_provider_claude_code.hooks.claude_code import fail_without_retry
@@ -15,13 +15,13 @@ from airflow_provider_claude_code.links import BigQueryJobLink, BigQueryTableLin
 from airflow_provider_claude_code.operators.bigquery_dataset import BigQueryDatasetMixin, airflow_labels
 from airflow_provider_claude_code.transfers.base import ClaudeCodeTransferOperator, Progress, SupersededError
 from airflow_provider_claude_code.triggers.bigquery import ClaudeCodeBigQueryJobsTrigger
-from airflow_provider_claude_code.version_compat import conf
+from airflow_provider_claude_code.version_compat import AirflowTaskTimeout, conf
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
     from airflow_provider_claude_code.tables.loads import Load
-    from airflow_provider_claude_code.transfers.bigquery import BigQueryTarget
+    from airflow_provider_claude_code.transfers.bigquery import BigQueryTarget, StartedLoad
 
 
 class ClaudeCodeToBigQueryOperator(BigQueryDatasetMixin, ClaudeCodeTransferOperator):
@@ -47,7 +47,7 @@ class ClaudeCodeToBigQueryOperator(BigQueryDatasetMixin, ClaudeCodeTransferOpera
     :param require_partition_filter: whether queries on new tables must name the days they read.
     :param gcp_conn_id: the Google Cloud Connection (templated).
     :param impersonation_chain: service account to impersonate, or a chain of them that ends with it (templated).
-    :param deferrable: wait for the jobs in the triggerer.
+    :param deferrable: wait for the jobs in the triggerer. At the task's ``execution_timeout`` it cancels them.
     :param poll_interval: seconds between two looks at the jobs when deferred.
     """
 
@@ -98,6 +98,8 @@ class ClaudeCodeToBigQueryOperator(BigQueryDatasetMixin, ClaudeCodeTransferOpera
         self.deferrable = deferrable
         self.poll_interval = poll_interval
         self._target: BigQueryTarget | None = None
+        # When the task is to have ended, in seconds since 1970.
+        self._deadline: float | None = None
         # Project, location and id, for the link.
         self.last_job: tuple[str, str, str] | None = None
 
@@ -112,6 +114,8 @@ class ClaudeCodeToBigQueryOperator(BigQueryDatasetMixin, ClaudeCodeTransferOpera
 
         project = self.dataset_project
         ti = context["ti"]
+        if self.execution_timeout and self._deadline is None:
+            self._deadline = (ti.start_date + self.execution_timeout).timestamp()
         # The destination too, since several Airflows may share the project.
         task_instance = [ti.dag_id, ti.run_id, ti.task_id, ti.map_index, project, self.dataset_id, self.table_prefix]
         self._target = BigQueryTarget(
@@ -127,15 +131,14 @@ class ClaudeCodeToBigQueryOperator(BigQueryDatasetMixin, ClaudeCodeTransferOpera
             ),
             create_dataset=self.create_dataset,
             job_prefix=f"claude_code_{hashlib.sha256(json.dumps(task_instance).encode()).hexdigest()[:24]}",
-            try_number=ti.try_number,
         )
         return self._target
 
     def _publish(self, target: Any, load: Load, keep_rows: bool, progress: Progress) -> dict[str, Any]:
-        started = target.start(load, keep_rows=keep_rows, attempt=progress.attempt)
-        self.last_job = (target.project, started.location, next(iter(started.job_ids.values())))
+        started = target.start(load, keep_rows=keep_rows)
+        self._remember_job(target, started)
         summary = load.summary() | {"published": True}
-        if self.deferrable:
+        if self.deferrable and started.job_ids:
             self.defer(
                 trigger=ClaudeCodeBigQueryJobsTrigger(
                     job_ids=list(started.job_ids.values()),
@@ -144,6 +147,8 @@ class ClaudeCodeToBigQueryOperator(BigQueryDatasetMixin, ClaudeCodeTransferOpera
                     gcp_conn_id=self.gcp_conn_id,
                     impersonation_chain=self.impersonation_chain,
                     poll_interval=self.poll_interval,
+                    # Airflow's own time-out of a deferral would fail the task and let the jobs go on.
+                    deadline=self._deadline,
                     # With the trigger and not as the deferral's kwargs, which dag.test() drops.
                     resume={
                         "started": dataclasses.asdict(started),
@@ -151,30 +156,38 @@ class ClaudeCodeToBigQueryOperator(BigQueryDatasetMixin, ClaudeCodeTransferOpera
                         "days": [day.isoformat() for day in progress.days],
                         "loaded": progress.loaded,
                         "attempt": progress.attempt,
+                        "deadline": self._deadline,
                     },
                 ),
                 method_name="execute_complete",
-                timeout=self.execution_timeout,
             )
-        where: dict[str, Any] = target.finish(started)
+        try:
+            where: dict[str, Any] = target.finish(started)
+        except AirflowTaskTimeout:
+            self._give_up(target, started)
         return summary | where
 
     def execute_complete(self, context: Context, event: dict[str, Any]) -> dict[str, Any]:
         """
         Finish the day whose jobs have ended, and load the days that are left.
 
-        :raises ClaudeCodePublishError: a job failed, or the triggerer could not see the jobs.
+        :raises ClaudeCodePublishError: a job failed.
+        :raises AirflowTaskTimeout: the jobs had not ended at the task's ``execution_timeout``, and were cancelled.
         """
         from airflow_provider_claude_code.transfers.bigquery import StartedLoad
 
         resume = event["resume"]
         progress = Progress(list(map(date.fromisoformat, resume["days"])), resume["loaded"], resume["attempt"])
         started = StartedLoad(**resume["started"])
+        self._deadline = resume["deadline"]
         with fail_without_retry():
             target = self.open_target(context)
-            self.last_job = (target.project, started.location, next(iter(started.job_ids.values())))
-            if event["status"] != "success":
-                raise ClaudeCodePublishError(event["message"])
+            target.refuse_another_target(started)
+            self._remember_job(target, started)
+            if event["status"] == "timeout":
+                self._give_up(target, started)
+            if event["status"] == "error":
+                self.log.warning("%s Waiting for them here", event["message"])
             try:
                 where = target.finish(started)
             except SupersededError as conflict:
@@ -183,8 +196,23 @@ class ClaudeCodeToBigQueryOperator(BigQueryDatasetMixin, ClaudeCodeTransferOpera
                 progress = self._done(progress, resume["summary"] | where)
             return self._load_days(progress, context)
 
+    def _give_up(self, target: BigQueryTarget, started: StartedLoad) -> NoReturn:
+        """Cancel the jobs of a load, but record it where they have all come through, as the tables hold it then."""
+        target.cancel(started)
+        try:
+            target.finish(started)
+            outcome = f"{started.day} was loaded nevertheless, and recorded."
+        except (ClaudeCodePublishError, SupersededError) as error:
+            outcome = str(error)
+        raise AirflowTaskTimeout(f"The load jobs were cancelled at the task's execution_timeout. {outcome}")
+
+    def _remember_job(self, target: BigQueryTarget, started: StartedLoad) -> None:
+        for job_id in started.job_ids.values():
+            self.last_job = (target.project, started.location, job_id)
+            return
+
     def on_kill(self) -> None:
         """Cancel the jobs that were started, and remove the spooled files."""
         super().on_kill()
         if self._target is not None:
-            self._target.cancel()
+            self._target.cancel_started()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from airflow_provider_claude_code.assets import asset_uri
 from airflow_provider_claude_code.exceptions import ClaudeCodeConfigurationError
 from airflow_provider_claude_code.links import GCSFolderLink
 from airflow_provider_claude_code.transfers.base import ClaudeCodeTransferOperator
@@ -62,8 +63,8 @@ class ClaudeCodeToGCSOperator(ClaudeCodeTransferOperator):
         self.impersonation_chain = impersonation_chain
 
     def table_uri(self, table: str) -> str:
-        """Return the URL of a table's folder."""
-        return "/".join(self.openlineage_name(table))
+        """Return the URI of a table's folder."""
+        return asset_uri("/".join(self.openlineage_name(table)))
 
     def openlineage_name(self, table: str) -> tuple[str, str]:
         """Return the bucket and the folder."""

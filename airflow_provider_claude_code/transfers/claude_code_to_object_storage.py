@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from airflow_provider_claude_code.assets import asset_uri
 from airflow_provider_claude_code.transfers.base import ClaudeCodeTransferOperator
 from airflow_provider_claude_code.transfers.stores import open_store, storage_path
 
@@ -50,9 +51,9 @@ class ClaudeCodeToObjectStorageOperator(ClaudeCodeTransferOperator):
         self.conn_id = conn_id
 
     def table_uri(self, table: str) -> str:
-        """Return the URL of a table's folder."""
+        """Return the URI of a table's folder."""
         # Not str(), which puts the Connection's id before the bucket.
-        return (self._root / table).as_uri()
+        return asset_uri((self._root / table).as_uri())
 
     def openlineage_name(self, table: str) -> tuple[str, str]:
         """Return the store and the folder."""

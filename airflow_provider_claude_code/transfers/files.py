@@ -38,8 +38,8 @@ class FileTarget:
     A store that holds days of one organisation.
 
     ``TABLE/dt=YYYY-MM-DD/TABLE.EXT`` is a table's day. ``loads/dt=YYYY-MM-DD/LOAD_ID.parquet``, written last
-    and never removed, remembers a load: the newest row per table is the commit record, so a table whose file
-    does not have its size and checksum is torn.
+    remembers a load: the newest row per table is the commit record, so a table whose file does not have its size and
+    checksum is torn. A day that was empty from the start has no files but that one.
 
     :param store: where the files are.
     :param file_format: the format of the data files; ``loads`` is always Parquet.
@@ -60,23 +60,37 @@ class FileTarget:
 
     def publish(self, load: Load, *, keep_rows: bool) -> dict[str, Any]:
         """Replace a day; see :class:`~airflow_provider_claude_code.transfers.base.Target`."""
-        keys = {table: f"{_folder(table, load.day)}/{table}.{self._extension}" for table in load.files}
+        # Where there are no rows and none are to come, a file could only erase what another writer publishes meanwhile.
+        to_write = {} if keep_rows else load.files
+        keys = {table: f"{_folder(table, load.day)}/{table}.{self._extension}" for table in to_write}
         with _typed_errors(self._store), self._store.exclusive(keys.values()):
             self._claim(load)
             self._refuse_newer(load)
-            if keep_rows:
-                self._refuse_to_erase(load)
-            self._store.write({key: load.files[table].path for table, key in keys.items()})
-            self._remove_other_formats(load)
-            self._store.write({_loads_key(load.day, load.load_id): _write_loads(load, keys)})
+            stored: dict[str, dict[str, Any]] = {
+                table: {"path": key, "bytes": load.files[table].size, "sha256": load.files[table].sha256}
+                for table, key in keys.items()
+            } or self._empty_files(load)
+            loads_key = _loads_key(load.day, load.load_id)
+            files = {key: load.files[table].path for table, key in keys.items()}
+            files[loads_key] = _write_loads(load, stored)
+            with self._store.staged(files):
+                for key in keys.values():
+                    self._store.write(key, files[key])
+                if keys:
+                    self._remove_other_formats(load)
+                self._store.write(loads_key, files[loads_key])
             # Where other writers cannot be kept out, one may have come in between: one that began later and has
             # ended (its load is newer), one of another organisation, or one that began earlier and wrote last.
-            self._refuse_newer(load)
-            self._claim(load)
-            for table, key in keys.items():
-                if self._store.sha256(key) != load.files[table].sha256:
-                    raise SupersededError(f"another writer replaced {self._store.url(key)}")
-        return {"files": {table: self._store.url(key) for table, key in keys.items()}}
+            try:
+                self._refuse_newer(load)
+                self._claim(load)
+                for table, file in stored.items():
+                    self._refuse_file_of_another(load.day, table, file)
+            except SupersededError:
+                # The newest row of loads is taken for that of the files.
+                self._store.delete(loads_key)
+                raise
+        return {"files": {table: self._store.url(file["path"]) for table, file in stored.items() if file["path"]}}
 
     def _claim(self, load: Load) -> None:
         """Take an unmarked store for the organisation, and refuse one that is another's."""
@@ -84,7 +98,7 @@ class FileTarget:
         if marker is None:
             path = next(iter(load.files.values())).path.with_name(ORGANIZATION_KEY)
             path.write_bytes(msgspec.json.encode({"organization_id": load.organization_id}))
-            self._store.write({ORGANIZATION_KEY: path})
+            self._store.write(ORGANIZATION_KEY, path)
             return
         try:
             owner = msgspec.json.decode(marker, type=dict[str, str])["organization_id"]
@@ -104,26 +118,44 @@ class FileTarget:
         if any(load_id > load.load_id for load_id in self._load_ids(load.day)[:1]):
             raise SupersededError(f"another writer published a newer load of {load.day}")
 
-    def _refuse_to_erase(self, load: Load) -> None:
-        held = {table: rows for table in load.files if (rows := self._held_rows(table, load.day)) != 0}
+    def _refuse_file_of_another(self, day: date, table: str, file: Mapping[str, Any]) -> None:
+        if file["path"] is None:
+            replaced = bool(self._files(table, day))
+        else:
+            replaced = self._store.sha256(file["path"]) != file["sha256"]
+        if replaced:
+            raise SupersededError(f"another writer replaced {self._store.url(_folder(table, day))}")
+
+    def _empty_files(self, load: Load) -> dict[str, dict[str, Any]]:
+        """Return the files without rows that are there, by table, and refuse to go on where one has rows."""
+        empty, held = {}, {}
+        for table in load.files:
+            record = self._true_record(table, load.day)
+            if record is None:
+                held[table] = "an unknown number, since a load was interrupted"
+            elif record["row_count"]:
+                held[table] = record["row_count"]
+            else:
+                empty[table] = {name: record[name] for name in ("path", "bytes", "sha256")}
         if held:
-            counts = ", ".join(
-                f"{table}: {'an unknown number, since a load was interrupted' if rows is None else rows}"
-                for table, rows in held.items()
-            )
+            counts = ", ".join(f"{table}: {rows}" for table, rows in held.items())
             raise ClaudeCodeEmptyDayError(
                 f"The API has no records of {load.day}, but {self._store.url('')} holds rows of it ({counts}), "
                 "which stay. If the day is really empty, run the task once with on_empty='replace'."
             )
+        return empty
 
-    def _held_rows(self, table: str, day: date) -> int | None:
-        """Return the rows a table holds of a day, or ``None`` when its commit record is not true of its file."""
-        if not any(name.startswith(f"{table}.") for name in self._store.names(_folder(table, day))):
-            return 0
+    def _true_record(self, table: str, day: date) -> dict[str, Any] | None:
+        """Return what a table holds of a day, or ``None`` when its commit record is not true of its file."""
+        if not self._files(table, day):
+            return {"row_count": 0, "path": None, "bytes": None, "sha256": None}
         record = self._commit_record(table, day)
-        if record is None or self._store.sha256(record["path"]) != record["sha256"]:
+        if record is None or record["path"] is None or self._store.sha256(record["path"]) != record["sha256"]:
             return None
-        return int(record["row_count"])
+        return record
+
+    def _files(self, table: str, day: date) -> list[str]:
+        return [name for name in self._store.names(_folder(table, day)) if name.startswith(f"{table}.")]
 
     def _commit_record(self, table: str, day: date) -> dict[str, Any] | None:
         for load_id in self._load_ids(day):
@@ -176,16 +208,10 @@ def _loads_key(day: date, load_id: str) -> str:
     return f"{_folder(LOADS.name, day)}/{load_id}.parquet"
 
 
-def _write_loads(load: Load, keys: Mapping[str, str]) -> Path:
+def _write_loads(load: Load, stored: Mapping[str, Mapping[str, Any]]) -> Path:
     """Write the load's rows of ``loads`` beside its spooled files."""
     rows = [
-        row
-        | {
-            "estimated_cost_cents": load.totals.estimated_cost_billionths,
-            "path": keys[row["table_name"]],
-            "bytes": load.files[row["table_name"]].size,
-            "sha256": load.files[row["table_name"]].sha256,
-        }
+        {**row, **stored[row["table_name"]], "estimated_cost_cents": load.totals.estimated_cost_billionths}
         for row in load.rows()
     ]
     columns = [arrow_array(column.type, [row[column.name] for row in rows]) for column in FILE_LOADS.columns]

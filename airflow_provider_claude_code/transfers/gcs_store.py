@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -85,33 +85,36 @@ class GCSStore:
             blob = self._bucket.get_blob(self._prefix + key)
         return None if blob is None else (blob.metadata or {}).get("sha256", "")
 
-    def write(self, files: Mapping[str, Path]) -> None:
-        """Upload finished files in the place of the generations noted; what was not noted must be new."""
-        for key, source in files.items():
-            with source.open("rb") as file:
-                sha256 = hashlib.file_digest(file, "sha256").hexdigest()
-            blob = self._blob(key)
-            blob.chunk_size = UPLOAD_CHUNK
-            blob.metadata = {"sha256": sha256}
-            try:
-                with self._typed_errors(key):
-                    blob.upload_from_filename(
-                        str(source),
-                        content_type="application/octet-stream",
-                        checksum="crc32c",
-                        if_generation_match=self._generations.get(key, CREATE_ONLY),
-                    )
-            except PreconditionFailed:
-                # After a lost answer the client tries again, and meets its own object.
-                if self.sha256(key) != sha256:
-                    raise SupersededError(f"another writer replaced {self.url(key)}") from None
-            else:
-                # The client compares checksums after resumable uploads only.
-                if blob.crc32c != _crc32c(source):
-                    # Else a damaged marker or commit record would stand in the way of the retry.
-                    with self._typed_errors(key), suppress(NotFound, PreconditionFailed):
-                        blob.delete(if_generation_match=blob.generation)
-                    raise ClaudeCodePublishError(f"{self.url(key)} arrived damaged (crc32c); a retry loads it again.")
+    def staged(self, files: Mapping[str, Path]) -> AbstractContextManager[None]:
+        """Do nothing: an upload cannot be prepared."""
+        return nullcontext()
+
+    def write(self, key: str, source: Path) -> None:
+        """Upload a finished file in the place of the generation noted; what was not noted must be new."""
+        with source.open("rb") as file:
+            sha256 = hashlib.file_digest(file, "sha256").hexdigest()
+        blob = self._blob(key)
+        blob.chunk_size = UPLOAD_CHUNK
+        blob.metadata = {"sha256": sha256}
+        try:
+            with self._typed_errors(key):
+                blob.upload_from_filename(
+                    str(source),
+                    content_type="application/octet-stream",
+                    checksum="crc32c",
+                    if_generation_match=self._generations.get(key, CREATE_ONLY),
+                )
+        except PreconditionFailed:
+            # After a lost answer the client tries again, and meets its own object.
+            if self.sha256(key) != sha256:
+                raise SupersededError(f"another writer replaced {self.url(key)}") from None
+        else:
+            # The client compares checksums after resumable uploads only.
+            if blob.crc32c != _crc32c(source):
+                # Else a damaged marker or commit record would stand in the way of the retry.
+                with self._typed_errors(key), suppress(NotFound, PreconditionFailed):
+                    blob.delete(if_generation_match=blob.generation)
+                raise ClaudeCodePublishError(f"{self.url(key)} arrived damaged (crc32c); a retry loads it again.")
 
     def delete(self, key: str) -> None:
         """Delete an object, unless another writer has."""

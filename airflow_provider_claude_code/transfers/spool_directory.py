@@ -10,6 +10,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from airflow_provider_claude_code.transfers.locks import lock
+
 PREFIX = "airflow-provider-claude-code-"
 
 
@@ -22,6 +24,7 @@ def spool_directory() -> Iterator[Path]:
     by its process, which the kernel ends with it, and whoever comes next removes those that nobody holds.
 
     :raises OSError: the system's directory for temporary files cannot be written to.
+    :raises ClaudeCodeConfigurationError: it has no locks.
     """
     for leftover in Path(tempfile.gettempdir()).glob(f"{PREFIX}*"):
         _remove_if_abandoned(leftover)
@@ -33,7 +36,7 @@ def spool_directory() -> Iterator[Path]:
         except FileNotFoundError:
             continue
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX)
+            lock(descriptor, path.parent)
             if path.exists():
                 yield path
                 return

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import fcntl
+import errno
 import hashlib
 import os
 import secrets
@@ -15,6 +15,7 @@ from typing import Protocol
 from airflow.sdk import ObjectStoragePath
 
 from airflow_provider_claude_code.exceptions import ClaudeCodeConfigurationError
+from airflow_provider_claude_code.transfers.locks import lock
 
 LOCAL_SCHEMES = ("file", "local")
 """Schemes of paths in this machine's own directories."""
@@ -38,8 +39,11 @@ class Store(Protocol):
     def sha256(self, key: str) -> str | None:
         """Return a file's checksum, 64 hex digits, or ``None`` when there is no such file."""
 
-    def write(self, files: Mapping[str, Path]) -> None:
-        """Put finished local files in the place of what the keys held, each by one atomic write, in order."""
+    def staged(self, files: Mapping[str, Path]) -> AbstractContextManager[None]:
+        """Do beforehand whatever can fail about writing these files, as far as the store can."""
+
+    def write(self, key: str, source: Path) -> None:
+        """Put a finished local file in the place of what the key held, by one atomic write."""
 
     def delete(self, key: str) -> None:
         """Delete a file; one that is gone already is no error."""
@@ -57,13 +61,14 @@ class LocalStore:
 
     def __init__(self, root: Path) -> None:
         self._root = root
+        self._staged: dict[Path, Path] = {}
 
     @contextmanager
     def exclusive(self, keys: Iterable[str]) -> Iterator[None]:
         """Hold the lock; it is released when the process ends, however it does."""
         self._root.mkdir(parents=True, exist_ok=True)
-        with (self._root / ".lock").open("wb") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
+        with (self._root / ".lock").open("wb") as file:
+            lock(file.fileno(), self._root)
             yield
 
     def names(self, folder: str) -> list[str]:
@@ -84,28 +89,33 @@ class LocalStore:
         with path.open("rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
 
-    def write(self, files: Mapping[str, Path]) -> None:
-        """Replace files: none is touched before all lie complete and flushed beside their places."""
-        staged: dict[Path, Path] = {}
-        for folder in {(self._root / key).parent for key in files}:
+    @contextmanager
+    def staged(self, files: Mapping[str, Path]) -> Iterator[None]:
+        """Put files complete and flushed beside their places, so that a full disk does not stop halfway."""
+        places = {self._root / key: source for key, source in files.items()}
+        for folder in {place.parent for place in places}:
             folder.mkdir(parents=True, exist_ok=True)
             # This writer has the lock, so what lies here was left by one that was killed.
             for leftover in folder.glob(f"{_TEMPORARY}*"):
                 leftover.unlink()
         try:
-            for key, source in files.items():
-                place = self._root / key
-                staged[place] = place.with_name(_TEMPORARY + secrets.token_hex(4))
-                with source.open("rb") as reader, staged[place].open("xb") as writer:
+            for place, source in places.items():
+                self._staged[place] = place.with_name(_TEMPORARY + secrets.token_hex(4))
+                with source.open("rb") as reader, self._staged[place].open("xb") as writer:
                     shutil.copyfileobj(reader, writer)
                     writer.flush()
                     os.fsync(writer.fileno())
-            for place, temporary in staged.items():
-                temporary.replace(place)
-                _sync_directory(place.parent)
+            yield
         finally:
-            for temporary in staged.values():
-                temporary.unlink(missing_ok=True)
+            for place in self._staged.keys() & places:
+                self._staged.pop(place).unlink(missing_ok=True)
+
+    def write(self, key: str, source: Path) -> None:
+        """Replace a file, by its staged copy if there is one."""
+        place = self._root / key
+        with nullcontext() if place in self._staged else self.staged({key: source}):
+            self._staged.pop(place).replace(place)
+            _sync_directory(place.parent)
 
     def delete(self, key: str) -> None:
         """Delete a file."""
@@ -159,10 +169,13 @@ class ObjectStore:
         except FileNotFoundError:
             return None
 
-    def write(self, files: Mapping[str, Path]) -> None:
-        """Upload finished files; copying into an open remote file would publish half of it on an error."""
-        for key, source in files.items():
-            self._fs.put_file(str(source), self._path(key))
+    def staged(self, files: Mapping[str, Path]) -> AbstractContextManager[None]:
+        """Do nothing: an upload cannot be prepared."""
+        return nullcontext()
+
+    def write(self, key: str, source: Path) -> None:
+        """Upload a finished file; copying into an open remote file would publish half of it on an error."""
+        self._fs.put_file(str(source), self._path(key))
 
     def delete(self, key: str) -> None:
         """Delete an object, unless another writer has."""
@@ -208,5 +221,9 @@ def _sync_directory(path: Path) -> None:
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
+    except OSError as error:
+        # Some file systems flush files only.
+        if error.errno not in (errno.EINVAL, errno.ENOTSUP, errno.ENOSYS):
+            raise
     finally:
         os.close(descriptor)

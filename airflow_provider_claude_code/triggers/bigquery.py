@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +24,7 @@ class ClaudeCodeBigQueryJobsTrigger(BaseTrigger):
     :param gcp_conn_id: the Google Cloud Connection.
     :param impersonation_chain: service account to impersonate, or a chain of them.
     :param poll_interval: seconds between two looks.
+    :param deadline: when jobs that still run are cancelled, in seconds since 1970; default: never.
     :param resume: what the operator has to know when it goes on; handed back with the event.
     """
 
@@ -34,6 +36,7 @@ class ClaudeCodeBigQueryJobsTrigger(BaseTrigger):
         gcp_conn_id: str,
         impersonation_chain: str | Sequence[str] | None = None,
         poll_interval: float = 4.0,
+        deadline: float | None = None,
         resume: dict[str, Any] | None = None,
     ) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
@@ -43,6 +46,7 @@ class ClaudeCodeBigQueryJobsTrigger(BaseTrigger):
         self.gcp_conn_id = gcp_conn_id
         self.impersonation_chain = impersonation_chain
         self.poll_interval = poll_interval
+        self.deadline = deadline
         self.resume = resume
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
@@ -56,28 +60,36 @@ class ClaudeCodeBigQueryJobsTrigger(BaseTrigger):
                 "gcp_conn_id": self.gcp_conn_id,
                 "impersonation_chain": self.impersonation_chain,
                 "poll_interval": self.poll_interval,
+                "deadline": self.deadline,
                 "resume": self.resume,
             },
         )
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
-        """Wait, then yield one event: ``success``, or ``error`` when the jobs cannot be seen."""
+        """
+        Wait, then yield one event.
+
+        Its ``status`` is ``success``; ``timeout`` when jobs were cancelled; or ``error`` with a ``message``, when the
+        jobs could not be polled.
+        """
         try:
-            client = await self._client()
-            # Jobs take seconds; and Airflow fails a task that is back before it has noticed that the worker ended.
-            await asyncio.sleep(self.poll_interval)
-            for job_id in self.job_ids:
-                while (await asyncio.to_thread(client.get_job, job_id, location=self.location)).state != "DONE":
-                    await asyncio.sleep(self.poll_interval)
+            outcome = {"status": "success" if await self._wait(await self._client()) else "timeout"}
         except Exception as error:
-            outcome = {
-                "status": "error",
-                "message": f"The triggerer lost sight of the BigQuery jobs ({type(error).__name__}); a retry loads the "
-                "day again.",
-            }
-        else:
-            outcome = {"status": "success"}
+            message = f"The triggerer could not poll the BigQuery jobs ({type(error).__name__})."
+            outcome = {"status": "error", "message": message}
         yield TriggerEvent(outcome | {"resume": self.resume})  # type: ignore[no-untyped-call]
+
+    async def _wait(self, client: Client) -> bool:
+        """Return whether all jobs have ended, or cancel them at the deadline."""
+        # Jobs take seconds; and Airflow fails a task that is back before it has noticed that the worker ended.
+        await asyncio.sleep(self.poll_interval)
+        for job_id in self.job_ids:
+            while (await asyncio.to_thread(client.get_job, job_id, location=self.location)).state != "DONE":
+                if self.deadline is not None and time.time() >= self.deadline:
+                    await self._cancel(client)
+                    return False
+                await asyncio.sleep(self.poll_interval)
+        return True
 
     async def on_kill(self) -> None:
         """
@@ -85,7 +97,9 @@ class ClaudeCodeBigQueryJobsTrigger(BaseTrigger):
 
         Not when the trigger is cancelled: every restart of a triggerer does that.
         """
-        client = await self._client()
+        await self._cancel(await self._client())
+
+    async def _cancel(self, client: Client) -> None:
         for job_id in self.job_ids:
             await asyncio.to_thread(client.cancel_job, job_id, location=self.location)
 

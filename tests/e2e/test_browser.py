@@ -257,7 +257,7 @@ def test_the_bigquery_task_links_to_its_table_and_its_job(person: Person, airflo
     )
     job = person.page.get_by_role("link", name="BigQuery Job").get_attribute("href") or ""
     assert job.startswith(f"{console}&j=bq:US:claude_code_"), job
-    assert f"_usage_{DAY:%Y%m%d}_" in job, "the job that loaded the last day"
+    assert f"_{DAY:%Y%m%d}_1_0&" in job, "the first job that loaded the last day"
     person.take_picture("task-links.png")
 
 

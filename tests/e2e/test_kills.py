@@ -110,6 +110,46 @@ def test_a_task_killed_while_bigquery_loads_one_table_of_a_day(
     assert_nothing_is_left(airflow.temporary)
 
 
+@pytest.mark.parametrize("heeded", [True, False])
+def test_tasks_that_time_out_while_bigquery_loads(
+    airflow: Airflow, sandbox: Sandbox, bigquery: BigQueryServer, client: Client, heeded: bool
+) -> None:
+    """Whether their jobs can be cancelled or land all the same, `loads` says what the tables hold."""
+    dataset = f"timed_out_{heeded}".lower()
+    client.create_dataset(dataset)
+    tables = [f"{task}_{table}" for task in ("waiting", "deferred") for table in ("usage", "model_usage", "tool_usage")]
+    landing = threading.Event()
+    bigquery.faults = [SlowJob(table=table, release=landing, cancellable=heeded) for table in tables]
+    asked = len(bigquery.requests)
+    try:
+        run_id = airflow.start_dag("timed_out_in_bigquery", conf={"day": PUBLISHED.isoformat(), "dataset": dataset})
+        wait_for(
+            "all jobs to be cancelled",
+            lambda: (
+                len({request.path for request in bigquery.requests[asked:] if request.method == "jobs.cancel"})
+                == len(tables)
+            ),
+        )
+        landing.set()
+        assert airflow.wait_for_end("timed_out_in_bigquery", run_id) == "failed"
+    finally:
+        landing.set()
+        bigquery.faults = []
+    assert set(airflow.states("timed_out_in_bigquery", run_id).values()) == {"failed"}
+    jobs = [
+        job for job in bigquery.jobs if str(job.destination).partition("$")[0] in {f"{dataset}.{t}" for t in tables}
+    ]
+    assert [(job.state, job.reason) for job in jobs] == [("DONE", "stopped" if heeded else None)] * len(tables)
+    for task in ("waiting", "deferred"):
+        remembered = {row["table_name"]: row for row in client.list_rows(f"{dataset}.{task}_loads")}
+        assert len(remembered) == (0 if heeded else 3)
+        for table in ("usage", "model_usage", "tool_usage"):
+            held = list(client.list_rows(f"{dataset}.{task}_{table}"))
+            assert len(held) == (0 if heeded else remembered[table]["row_count"])
+            assert {row["loaded_at"] for row in held} == (set() if heeded else {remembered[table]["loaded_at"]})
+    assert_nothing_is_left(airflow.temporary)
+
+
 def test_a_scheduler_killed_while_a_task_fetches(
     airflow: Airflow, sandbox: Sandbox, hangs_on_page_two: Callable[[], bool]
 ) -> None:

@@ -9,11 +9,13 @@ import asyncio
 import itertools
 import json
 import re
+import signal
 import tempfile
 import threading
 import time
 import uuid
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -30,7 +32,7 @@ from airflow.sdk import Asset, AssetAlias  # noqa: E402
 from google.api_core.exceptions import BadRequest  # noqa: E402
 from google.auth.credentials import AnonymousCredentials  # noqa: E402
 from google.auth.transport.requests import AuthorizedSession  # noqa: E402
-from google.cloud.bigquery import SchemaField, TimePartitioning  # noqa: E402
+from google.cloud.bigquery import PolicyTagList, SchemaField, TimePartitioning  # noqa: E402
 
 from airflow_provider_claude_code.exceptions import (  # noqa: E402
     ClaudeCodeEmptyDayError,
@@ -44,7 +46,11 @@ from airflow_provider_claude_code.transfers import bigquery as target_module  # 
 from airflow_provider_claude_code.transfers.bigquery import BigQueryTarget, StartedLoad, bigquery_schema  # noqa: E402
 from airflow_provider_claude_code.transfers.claude_code_to_bigquery import ClaudeCodeToBigQueryOperator  # noqa: E402
 from airflow_provider_claude_code.triggers.bigquery import ClaudeCodeBigQueryJobsTrigger  # noqa: E402
-from airflow_provider_claude_code.version_compat import AirflowFailException, AirflowSkipException  # noqa: E402
+from airflow_provider_claude_code.version_compat import (  # noqa: E402
+    AirflowFailException,
+    AirflowSkipException,
+    AirflowTaskTimeout,
+)
 from tests.airflow_version import HookLineageCollector, TaskDeferred  # noqa: E402
 from tests.integration.test_bigquery_server import Discovery  # noqa: E402
 from tests.records import DAY, TOKEN_KINDS, Json, body, cents, exact_sum, model, naive_totals, people  # noqa: E402
@@ -278,7 +284,7 @@ def serve(sandbox: Sandbox, count: int, **changes: Any) -> None:
 
 
 def operator(dataset: Dataset, day: date = DAY, **arguments: Any) -> ClaudeCodeToBigQueryOperator:
-    return ClaudeCodeToBigQueryOperator(task_id="load", dataset_id=dataset.id, day=str(day), **arguments)
+    return ClaudeCodeToBigQueryOperator(**({"task_id": "load", "dataset_id": dataset.id, "day": str(day)} | arguments))
 
 
 def context(
@@ -287,7 +293,7 @@ def context(
     """The context of a task instance; every call without ``run_id`` is a run of its own."""
     instance = {"dag_id": "d", "run_id": run_id or uuid.uuid4().hex, "task_id": "load", "map_index": -1, **ti}
     return {
-        "ti": SimpleNamespace(try_number=try_number, **instance),
+        "ti": SimpleNamespace(try_number=try_number, start_date=datetime.now(UTC), **instance),
         "dag_run": SimpleNamespace(run_type="manual"),
         "outlet_events": {} if outlet_events is None else outlet_events,
     }
@@ -462,14 +468,17 @@ class TestReplacement:
         load(dataset, run_id=dataset.run, try_number=2)
         dataset.assert_holds(people(3))
 
+    @pytest.mark.parametrize("counts", [(3, 5), (3, 0), (0, 3), (3, 0, 3, 2, 0, 1, 4, 3)], ids=str)
     def test_a_run_made_anew_under_an_old_id_loads_what_the_api_says_then(
-        self, sandbox: Sandbox, dataset: Dataset
+        self, sandbox: Sandbox, dataset: Dataset, counts: tuple[int, ...]
     ) -> None:
-        # A deleted run counts its tries from 1 again, so its jobs' ids are taken.
-        load(dataset, run_id=dataset.run)
-        serve(sandbox, 5)
-        load(dataset, run_id=dataset.run)
-        dataset.assert_holds(people(5))
+        # A deleted run, or one of a database that was reset, counts its tries from 1 again.
+        for number, count in enumerate(counts, start=1):
+            serve(sandbox, count)
+            load(dataset, run_id=dataset.run, on_empty="replace")
+            dataset.assert_holds(people(count))
+            assert [row["row_count"] for row in dataset.loads()] == list(counts[:number])
+        assert len(dataset.jobs()) == 4 * len(counts)
 
     def test_a_failed_run_made_anew_under_its_old_id_loads(self, sandbox: Sandbox, dataset: Dataset) -> None:
         dataset.server.faults = [FailingJob(table="claude_code_usage", times=1)]
@@ -478,19 +487,27 @@ class TestReplacement:
         load(dataset, run_id=dataset.run)
         dataset.assert_holds(people(3))
 
-    def test_an_attempt_that_is_given_up_leaves_no_job_running(
-        self, sandbox: Sandbox, dataset: Dataset, release: threading.Event
+    def test_two_tries_at_once_do_not_take_each_others_jobs_for_their_own(
+        self, sandbox: Sandbox, dataset: Dataset, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        dataset.server.faults = [FailingJob(table="claude_code_model_usage", times=1)]
-        with pytest.raises(AirflowFailException):
-            load(dataset, run_id=dataset.run, tables=["model_usage"])
-        # Of the run made anew, one job is under way when the next one's id turns out to be burnt.
-        dataset.server.faults = [SlowJob(table="claude_code_usage", times=1, release=release)]
+        # Airflow took the first one for dead; it goes on when the second is through.
+        settle = BigQueryTarget._settle_earlier_jobs
+        retried: list[bool] = []
+
+        def settle_and_be_retried(target: Any, day: date) -> int:
+            number = settle(target, day)
+            if not retried:
+                retried.append(True)
+                serve(sandbox, 2)
+                load(dataset, run_id=dataset.run, try_number=2)
+                serve(sandbox, 4)
+            return number
+
+        monkeypatch.setattr(BigQueryTarget, "_settle_earlier_jobs", settle_and_be_retried)
+        monkeypatch.setattr(BigQueryTarget, "last_loaded_at", lambda *_: None)
         load(dataset, run_id=dataset.run)
-        given_up, *others = [job for job in dataset.jobs() if "claude_code_usage$" in job.destination]
-        assert (given_up.state, given_up.reason) == ("DONE", "stopped")
-        assert [job.started > given_up.ended for job in others] == [True]
-        dataset.assert_holds(people(3))
+        dataset.assert_holds(people(4))
+        assert [row["row_count"] for row in dataset.loads()] == [2, 4]
 
     def test_a_subset_of_tables_leaves_the_others_alone(self, sandbox: Sandbox, dataset: Dataset) -> None:
         load(dataset)
@@ -560,6 +577,20 @@ class TestEmptyDays:
         assert dataset.jobs() == jobs
         dataset.assert_holds(people(3))
 
+    @pytest.mark.parametrize(
+        ("method", "error"), [("tables.get", ClaudeCodeEmptyDayError), ("tabledata.list", AirflowFailException)]
+    )
+    def test_a_partition_that_is_said_not_to_be_there_is_not_taken_for_an_empty_one(
+        self, sandbox: Sandbox, dataset: Dataset, method: str, error: type[Exception]
+    ) -> None:
+        load(dataset)
+        serve(sandbox, 0)
+        dataset.server.faults = [HttpError(method=method, path="$2025", status=404, reason="notFound")]
+        with pytest.raises(error, match="usage: an unknown number" if method == "tables.get" else "404"):
+            load(dataset)
+        dataset.server.faults = []
+        dataset.assert_holds(people(3))
+
     def test_rows_in_one_table_alone_are_not_erased_either(self, sandbox: Sandbox, dataset: Dataset) -> None:
         load(dataset, tables=["tool_usage"])
         serve(sandbox, 0)
@@ -607,7 +638,7 @@ class TestEmptyDays:
         monkeypatch.setattr(
             BigQueryTarget,
             "_job_config",
-            lambda target, table, source_format, _: truncating(target, table, source_format, "WRITE_APPEND"),
+            lambda *arguments: truncating(*arguments[:-1], "WRITE_APPEND"),
         )
         load(dataset, on_empty="replace")
         dataset.assert_holds([])
@@ -645,6 +676,10 @@ def users_table(dataset: Dataset, name: str, **changes: Any) -> Any:
     for attribute, value in changes.items():
         setattr(table, attribute, value)
     return dataset.client.create_table(table)
+
+
+def renamed(field: SchemaField, name: str) -> SchemaField:
+    return SchemaField.from_api_repr(field.to_api_repr() | {"name": name})
 
 
 def schema(name: str, **changes: SchemaField | None) -> list[SchemaField]:
@@ -716,18 +751,54 @@ class TestTables:
             assert configuration["destinationEncryptionConfiguration"] == {"kmsKeyName": KEY}
 
     @pytest.mark.parametrize("of_dataset", [True, False])
-    def test_a_day_that_the_table_would_delete_again_is_warned_of(
+    def test_a_day_that_the_table_would_delete_again_is_refused_before_any_job(
         self, sandbox: Sandbox, dataset: Dataset, caplog: pytest.LogCaptureFixture, of_dataset: bool
     ) -> None:
+        free = dataset.client.get_dataset(dataset.id)
+        free.default_partition_expiration_ms = 60 * 86_400_000
         if of_dataset:
-            free = dataset.client.get_dataset(dataset.id)
-            free.default_partition_expiration_ms = 60 * 86_400_000
             dataset.client.update_dataset(free, ["default_partition_expiration_ms"])
-        recent = datetime.now(UTC).date() - timedelta(days=3)
-        load(dataset, recent, partition_expiration=None if of_dataset else timedelta(days=60))
-        assert "vanish" not in caplog.text
-        load(dataset, partition_expiration=None if of_dataset else timedelta(days=60))
-        assert "after 60 days, so 2025-09-01 will vanish" in caplog.text
+        options: Row = {"partition_expiration": None if of_dataset else timedelta(days=60)}
+        today = datetime.now(UTC).date()
+        refusal = rf"2025-09-01 is older than .*{dataset.table_id('usage')} \(60 days\)"
+        # Of tables that are still to be made, and of those that are there.
+        for kept in (None, today - timedelta(days=3), today - timedelta(days=59)):
+            if kept:
+                load(dataset, kept, **options)
+                assert dataset.content("usage", kept) == canonical(flat(people(3, kept), kept)["usage"])
+            with pytest.raises(AirflowFailException, match=refusal):
+                load(dataset, **options)
+        assert len(dataset.jobs()) == 8
+        with pytest.raises(AirflowFailException, match="partition expiration"):
+            load(dataset, today - timedelta(days=60), **options)
+        # With a default of the dataset the memory of loads is short as well.
+        assert (f"{dataset.table_id('loads')} 60 days after they began" in caplog.text) is of_dataset
+        # A default that came later than the tables is not theirs.
+        if not of_dataset:
+            dataset.client.update_dataset(free, ["default_partition_expiration_ms"])
+            for table in TABLES:
+                partitioned = dataset.get(table)
+                partitioned.time_partitioning = TimePartitioning(field="date", type_="DAY", expiration_ms=None)
+                dataset.client.update_table(partitioned, ["time_partitioning"])
+            load(dataset, **options)
+            dataset.assert_holds(people(3))
+
+    def test_tables_that_are_to_be_deleted_whole_are_warned_of(
+        self, sandbox: Sandbox, dataset: Dataset, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        load(dataset)
+        assert "deletes" not in caplog.text
+        free = dataset.client.get_dataset(dataset.id)
+        free.default_table_expiration_ms = 60 * 86_400_000
+        dataset.client.update_dataset(free, ["default_table_expiration_ms"])
+        dataset.client.delete_table(dataset.table_id("usage"))
+        for _ in range(2):
+            caplog.clear()
+            load(dataset)
+            deleted_on = datetime.now(UTC) + timedelta(days=60)
+            [warning] = [record for record in caplog.records if "deletes" in record.getMessage()]
+            assert f"{dataset.table_id('usage')}, with all its days, on {deleted_on:%Y-%m-%d}" in warning.getMessage()
+        dataset.assert_holds(people(3))
 
     @pytest.mark.parametrize("missing", ["currency", "num_sessions", "estimated_cost_cents"])
     def test_columns_that_are_missing_are_added_as_nullable_and_filled(
@@ -764,6 +835,25 @@ class TestTables:
         assert [row["cost_center"] for row in dataset.rows("usage")] == [None] * 3
         for table_name in ("model_usage", "tool_usage"):
             assert dataset.content(table_name) == canonical(flat(people(3), DAY)[table_name])
+
+    def test_columns_with_policy_tags_and_descriptions_of_a_user_are_loaded_and_keep_them(
+        self, sandbox: Sandbox, dataset: Dataset
+    ) -> None:
+        tags = PolicyTagList(["projects/p/locations/us/taxonomies/1/policyTags/2"])
+        tagged = SchemaField("actor_id", "STRING", "NULLABLE", None, "mine", policy_tags=tags)
+        # In a record of the user's own as well.
+        own = SchemaField("own", "RECORD", "NULLABLE", None, "mine", [SchemaField("x", "STRING", policy_tags=tags)])
+        limited = SchemaField("short", "STRING", "NULLABLE", max_length=10)
+        users_table(dataset, "usage", schema=schema("usage", actor_id=tagged, own=own, short=limited))
+        users_table(dataset, "loads", schema=schema("loads", run_id=renamed(tagged, "run_id")))
+        before = {table: dataset.get(table).to_api_repr()["schema"] for table in ("usage", "loads")}
+        load(dataset)
+        assert dataset.content("model_usage") == canonical(flat(people(3), DAY)["model_usage"])
+        assert {row["actor_id"] for row in dataset.rows("usage")} == {f"person-{n}@example.com" for n in range(3)}
+        assert {table: dataset.get(table).to_api_repr()["schema"] for table in before} == before
+        for request in dataset.requests("jobs.insert"):
+            fields = request.json["configuration"]["load"]["schema"]["fields"]
+            assert {name for field in fields for name in field} <= {"name", "type", "mode", "fields", "maxLength"}
 
     def test_nullable_where_the_contract_says_required_is_compatible(self, sandbox: Sandbox, dataset: Dataset) -> None:
         for name in TABLES:
@@ -878,19 +968,19 @@ class TestTables:
 
 
 class TestJobs:
-    def test_ids_differ_by_task_instance_day_table_and_try(self, sandbox: Sandbox, dataset: Dataset) -> None:
+    def test_ids_differ_by_task_instance_day_load_and_table(self, sandbox: Sandbox, dataset: Dataset) -> None:
         base_case: Row = {"dag_id": "d", "run_id": "r", "task_id": "load", "map_index": -1, "try_number": 1}
-        different = [{}, {"dag_id": "d2"}, {"run_id": "r2"}, {"task_id": "t2"}, {"map_index": 0}, {"try_number": 2}]
+        different = [{}, {"dag_id": "d2"}, {"run_id": "r2"}, {"task_id": "t2"}, {"map_index": 0}, {"try_number": 2}, {}]
         ids: list[str] = []
         for change in different:
             summary = operator(dataset).execute(context(dataset, **(base_case | change)))
             ids += summary["days"][0]["jobs"].values()
         ids += operator(dataset, BEFORE).execute(context(dataset, **base_case))["days"][0]["jobs"].values()
-        assert len(set(ids)) == 3 * 7
+        assert len(set(ids)) == 3 * 8
         assert {job.id for job in dataset.jobs() if "loads" not in (job.destination or "")} == set(ids)
         for job_id in ids:
             assert re.fullmatch("[A-Za-z0-9_-]{1,1024}", job_id)
-            assert re.search(r"_(usage|model_usage|tool_usage)_2025(0901|0831)_[12]_", job_id)
+            assert re.search("_2025(0901|0831)_[123]_[012]$", job_id)
         # Without the separators being there, "d" and "r1" would be "dr" and "1".
         one = operator(dataset).execute(context(dataset, dag_id="x", run_id="yz"))["days"][0]["jobs"]["usage"]
         other = operator(dataset).execute(context(dataset, dag_id="xy", run_id="z"))["days"][0]["jobs"]["usage"]
@@ -925,6 +1015,8 @@ class TestJobs:
             ("claude_code_loads", "WRITE_APPEND"),
         ]
         for configuration in configurations:
+            load_label = configuration["labels"].pop("claude_code_load")
+            assert re.fullmatch(r"\d{8}t\d{6}-\d{6}z-[0-9a-f]{8}", load_label)
             assert configuration["labels"] == {"airflow-dag": "d", "airflow-task": "load", "team": "devex"}
 
     def test_ids_that_no_label_can_hold_do_not_matter(self, sandbox: Sandbox, dataset: Dataset) -> None:
@@ -1245,9 +1337,8 @@ class TestEarlierTries:
         jobs = {job.id: job for job in dataset.jobs()}
         assert (jobs[left.id].state, jobs[left.id].reason) == ("DONE", reason)
         ended = jobs[left.id].ended
-        newest = max(int(job.id.split("_")[-2]) for job in jobs.values() if job.id.startswith(left.id[:36]))
-        assert newest > 1
-        new = [job for job in jobs.values() if job.id.startswith(left.id[:36]) and f"_{newest}_" in job.id[-5:]]
+        prefix, number, _ = left.id.rsplit("_", 2)
+        new = [job for job in jobs.values() if job.id.startswith(f"{prefix}_{int(number) + 1}_")]
         assert len(new) == 4
         assert ended is not None
         assert all(ended < job.started for job in new)
@@ -1367,6 +1458,30 @@ class TestTwoWriters:
             target.finish(started)
         dataset.assert_holds(people(4))
 
+    @pytest.mark.parametrize("on_empty", ["write", "replace"])
+    @pytest.mark.parametrize("before", ["_prepare_tables", "_append_loads"])
+    def test_an_empty_load_that_another_writer_overtakes_ends_as_asked_for(
+        self, sandbox: Sandbox, dataset: Dataset, monkeypatch: pytest.MonkeyPatch, on_empty: str, before: str
+    ) -> None:
+        step = getattr(BigQueryTarget, before)
+
+        def overtaken(target: Any, *arguments: Any) -> Any:
+            monkeypatch.setattr(BigQueryTarget, before, step)
+            serve(sandbox, 3)
+            load(dataset)
+            serve(sandbox, 0)
+            return step(target, *arguments)
+
+        monkeypatch.setattr(BigQueryTarget, before, overtaken)
+        serve(sandbox, 0)
+        if on_empty == "write":
+            with pytest.raises(ClaudeCodeEmptyDayError, match="usage: 3"):
+                load(dataset)
+        else:
+            load(dataset, on_empty="replace")
+        dataset.assert_holds(people(3) if on_empty == "write" else [])
+        assert dataset.loads()[-1]["row_count"] == (3 if on_empty == "write" else 0)
+
     def test_a_table_without_rows_does_not_erase_those_of_another_writer(
         self, sandbox: Sandbox, dataset: Dataset
     ) -> None:
@@ -1410,6 +1525,22 @@ def fire(trigger: Any) -> dict[str, Any]:
         return event.payload
 
     return through_airflow(asyncio.run(first()))
+
+
+@contextmanager
+def airflow_times_out(limit: timedelta) -> Iterator[None]:
+    """End what runs as Airflow's task runner does: by an alarm."""
+
+    def end(*_: Any) -> None:
+        raise AirflowTaskTimeout("Timeout")
+
+    before = signal.signal(signal.SIGALRM, end)
+    signal.setitimer(signal.ITIMER_REAL, limit.total_seconds())
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
 
 
 def through_airflow(kwargs: dict[str, Any]) -> dict[str, Any]:
@@ -1522,14 +1653,136 @@ class TestDeferrable:
         dataset.assert_holds(people(5))
         assert len(dataset.loads()) == 2
 
-    def test_jobs_that_the_triggerer_cannot_see_fail_the_try(self, sandbox: Sandbox, dataset: Dataset) -> None:
+    @pytest.mark.parametrize("change", ["dataset_id", "table_prefix", "tables"])
+    def test_one_whose_arguments_change_meanwhile_touches_nothing(
+        self, sandbox: Sandbox, dataset: Dataset, connect: Connect, change: str
+    ) -> None:
+        # What the changed arguments name holds another organisation's full day.
+        elsewhere = Dataset(dataset.server) if change == "dataset_id" else dataset
+        named: Row = {
+            "dataset_id": {"dataset_id": elsewhere.id},
+            "table_prefix": {"table_prefix": "rivals_"},
+            "tables": {"tables": ["usage"]},
+        }[change]
+        if change != "tables":
+            connect(f"{sandbox.api_key}-rivals")
+            operator(dataset, **named).execute(context(dataset))
+            connect()
+        before = {
+            table: [dict(row) for row in dataset.client.list_rows(table)]
+            for table in dataset.client.list_tables(elsewhere.id)
+        }
+        serve(sandbox, 0)
+        deferral = self.begin(dataset, on_empty="replace")
+        event = fire(deferral.trigger)
+        requests = len(dataset.server.requests)
+        with pytest.raises(AirflowFailException, match=r"arguments changed.*nothing was changed"):
+            self.resume(dataset, deferral, event, on_empty="replace", **named)
+        assert {request.http_method for request in dataset.server.requests[requests:]} <= {"GET"}
+        for table, rows in before.items():
+            assert canonical(map(dict, dataset.client.list_rows(table))) == canonical(rows)
+
+    def test_one_whose_tables_change_hands_meanwhile_touches_nothing(self, sandbox: Sandbox, dataset: Dataset) -> None:
+        load(dataset)
+        serve(sandbox, 0)
+        deferral = self.begin(dataset, on_empty="replace")
+        event = fire(deferral.trigger)
+        for table in (*TABLES, "loads"):
+            dataset.client.delete_table(dataset.table_id(table))
+            users_table(dataset, table, labels={"claude_code_organization": "somebody-else"})
+        with pytest.raises(AirflowFailException, match="somebody-else"):
+            self.resume(dataset, deferral, event, on_empty="replace")
+        assert dataset.rows("loads") == []
+
+    def test_rows_are_deleted_of_the_own_organisation_only(
+        self, sandbox: Sandbox, dataset: Dataset, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        # A load of no rows that leaves rows behind, and tables that are another's by the time they are deleted.
+        load(dataset)
+        serve(sandbox, 0)
+        truncating, wait = BigQueryTarget._job_config, BigQueryTarget._wait
+        monkeypatch.setattr(
+            BigQueryTarget, "_job_config", lambda *arguments: truncating(*arguments[:-1], "WRITE_APPEND")
+        )
+
+        def wait_and_change_hands(target: Any, started: StartedLoad) -> None:
+            wait(target, started)
+            table = dataset.get("usage")
+            table.labels = {"claude_code_organization": "somebody-else"}
+            dataset.client.update_table(table, ["labels"])
+
+        monkeypatch.setattr(BigQueryTarget, "_wait", wait_and_change_hands)
+        with pytest.raises(AirflowFailException, match="somebody-else"):
+            load(dataset, on_empty="replace")
+        assert len(dataset.rows("usage")) == 3
+
+    def test_an_empty_day_that_replaces_nothing_needs_no_deferral(self, sandbox: Sandbox, dataset: Dataset) -> None:
+        serve(sandbox, 0)
+        [day] = operator(dataset, deferrable=True).execute(context(dataset))["days"]
+        assert (day["published"], day["jobs"]) == (True, {})
+        dataset.assert_holds([])
+
+    def test_jobs_that_the_triggerer_cannot_poll_are_waited_for_by_the_task(
+        self, sandbox: Sandbox, dataset: Dataset, caplog: pytest.LogCaptureFixture
+    ) -> None:
         deferral = self.begin(dataset)
         dataset.server.faults = [HttpError(method="jobs.get", status=403, reason="accessDenied")]
         event = fire(deferral.trigger)
         dataset.server.faults = []
         assert event["status"] == "error"
-        with pytest.raises(ClaudeCodePublishError, match="triggerer"):
-            self.resume(dataset, deferral, event)
+        self.resume(dataset, deferral, event)
+        dataset.assert_holds(people(3))
+
+    @pytest.mark.parametrize("deferrable", [False, True])
+    @pytest.mark.parametrize("slow", [TABLES, ("model_usage",)], ids="+".join)
+    @pytest.mark.parametrize("heeded", [True, False])
+    def test_at_the_execution_timeout_jobs_are_cancelled_and_loads_says_what_the_tables_hold(
+        self,
+        sandbox: Sandbox,
+        dataset: Dataset,
+        release: threading.Event,
+        deferrable: bool,
+        slow: tuple[str, ...],
+        heeded: bool,
+    ) -> None:
+        load(dataset)
+        serve(sandbox, 4)
+        dataset.server.faults = [
+            SlowJob(table=f"claude_code_{table}", release=release, cancellable=heeded) for table in slow
+        ]
+
+        # A job that does not heed it lands after it was cancelled.
+        def land() -> None:
+            until(lambda: len(dataset.requests("jobs.cancel")) == len(TABLES))
+            release.set()
+
+        lander = threading.Thread(target=land)
+        if not heeded:
+            lander.start()
+        limit = timedelta(seconds=2)
+        if deferrable:
+            deferral = self.begin(dataset, execution_timeout=limit)
+            # The scheduler would end the deferral without a look at the jobs.
+            assert deferral.timeout is None
+            event = fire(deferral.trigger)
+            assert event["status"] == "timeout"
+            with pytest.raises(AirflowTaskTimeout) as timeout:
+                self.resume(dataset, deferral, event, execution_timeout=limit)
+        else:
+            with pytest.raises(AirflowTaskTimeout) as timeout, airflow_times_out(limit):
+                operator(dataset).execute(context(dataset))
+        if not heeded:
+            lander.join(20)
+        assert {job.state for job in dataset.jobs()} == {"DONE"}
+        landed = set(TABLES) - (set(slow) if heeded else set())
+        for table in TABLES:
+            assert dataset.content(table) == canonical(flat(people(4 if table in landed else 3), DAY)[table])
+        if heeded:
+            assert f"previous state: {', '.join(slow)}." in str(timeout.value)
+            assert [row["row_count"] for row in dataset.loads()] == [3]
+        else:
+            dataset.assert_holds(people(4))
+            assert [row["row_count"] for row in dataset.loads()] == [3, 4]
 
     def test_killing_the_deferred_task_cancels_its_jobs(self, sandbox: Sandbox, dataset: Dataset) -> None:
         dataset.server.faults = [SlowJob(table=f"claude_code_{table}", seconds=30) for table in TABLES]
@@ -1577,6 +1830,16 @@ class TestReport:
         uris = [f"bigquery://{PROJECT}/{dataset.id}/claude_code_{table}" for table in TABLES]
         assert [event.dest_asset_key.uri for event in aliased] == uris
         assert [loading.table_uri(table) for table in TABLES] == uris
+
+    def test_any_table_prefix_is_an_asset(self, sandbox: Sandbox, dataset: Dataset) -> None:
+        from airflow.sdk.execution_time.context import OutletEventAccessors
+
+        alias, events = AssetAlias("usage_of_all"), OutletEventAccessors()
+        operator(dataset, table_prefix="usage données ", outlets=[alias]).execute(
+            context(dataset, outlet_events=events)
+        )
+        uris = [event.dest_asset_key.uri for event in events[alias].asset_alias_events]
+        assert uris == [f"bigquery://{PROJECT}/{dataset.id}/usage%20donn%C3%A9es%20{table}" for table in TABLES]
 
     def test_links_lead_to_the_table_and_to_the_job_of_the_last_day(self, sandbox: Sandbox, dataset: Dataset) -> None:
         loading = operator(dataset, lookback_days=1)

@@ -16,6 +16,7 @@ import logging
 import os
 import socket
 import ssl
+import stat
 import subprocess
 import tempfile
 import time
@@ -54,6 +55,7 @@ from tests.faults import (
     TARGET_FAULTS,
     TARGETS,
     ApiFault,
+    FailingCall,
     Refused,
     Scene,
     TargetFault,
@@ -444,6 +446,8 @@ def spoil(
             return fill(small_file_system(spool, stack))
         case OSError() as error, _:
             return fail_uploads(error)
+        case FailingCall() as call, _:
+            return fail_calls(call)
         case "full", Files(place=place):
             return fill(Path(place.path).parent)
         case "read-only", Files(place=place):
@@ -461,6 +465,23 @@ def spoil(
             dataset.server.faults = [rule]
             return lambda: setattr(dataset.server, "faults", [])
     raise AssertionError(fault)
+
+
+def fail_calls(call: FailingCall) -> Callable[[], None]:
+    """Let calls of the file system fail; returns what mends them."""
+    patch, numbers = pytest.MonkeyPatch(), itertools.count()
+    module_name, name = call.function.split(".")
+    module = importlib.import_module(module_name)
+    function = getattr(module, name)
+
+    def failing(*arguments: Any) -> Any:
+        counts = not call.of_directories or stat.S_ISDIR(os.fstat(arguments[0]).st_mode)
+        if counts and next(numbers) in call.calls:
+            raise call.error
+        return function(*arguments)
+
+    patch.setattr(module, name, failing)
+    return patch.undo
 
 
 def fail_uploads(error: OSError) -> Callable[[], None]:

@@ -124,11 +124,13 @@ class Place:
     def is_torn(self, day: date = DAY) -> bool:
         """Compare the files of a day with loads, as anybody can."""
         tree = self.tree()
-        return any(
-            hashlib.sha256(tree.get(row["path"], b"")).hexdigest() != row["sha256"]
-            or len(tree[row["path"]]) != row["bytes"]
-            for row in self.commit_records(day).values()
-        )
+        for table, row in self.commit_records(day).items():
+            content = tree.get(row["path"])
+            stored = (None, None) if content is None else (hashlib.sha256(content).hexdigest(), len(content))
+            surplus = row["path"] is None and any(key.startswith(f"{table}/dt={day}/") for key in tree)
+            if surplus or stored != (row["sha256"], row["bytes"]):
+                return True
+        return False
 
     def assert_whole(self, day: date = DAY) -> None:
         """Check that a day is one load's, with nothing beside it."""
@@ -138,6 +140,9 @@ class Place:
         [load_id] = {row["load_id"] for row in records.values()}
         [loaded_at] = {row["loaded_at"] for row in records.values()}
         for table, row in records.items():
+            if row["path"] is None:
+                assert row["row_count"] == 0
+                continue
             assert [key for key in tree if key.startswith(f"{table}/dt={day}/")] == [row["path"]]
             if row["path"].endswith(".parquet"):
                 content = pa.parquet.read_table(io.BytesIO(tree[row["path"]]))
@@ -379,7 +384,8 @@ class TestLayout:
         load(place)
         source = ROOT / "LICENSE"
         names = ("_SUCCESS", "readme.parquet", ".part-0.parquet.crc", "zzz-tmp.parquet.tmp")
-        place.store().write({f"loads/dt={DAY}/{name}": source for name in names})
+        for name in names:
+            place.store().write(f"loads/dt={DAY}/{name}", source)
         load(place)
         serve(sandbox, 0)
         with pytest.raises(ClaudeCodeEmptyDayError, match="usage: 3"):
@@ -448,7 +454,7 @@ class TestReplacement:
         load(place)
         future = datetime.now(UTC) + timedelta(days=1)
         source = ROOT / "pyproject.toml"
-        place.store().write({f"loads/dt={DAY}/{future:%Y%m%dT%H%M%S.%fZ}-00000000.parquet": source})
+        place.store().write(f"loads/dt={DAY}/{future:%Y%m%dT%H%M%S.%fZ}-00000000.parquet", source)
         load(place)
         newest = max(key for key in place.tree() if key.startswith("loads/"))
         [loaded_at] = {row["loaded_at"] for row in place.rows("usage")}
@@ -528,7 +534,7 @@ class TestOrganizations:
         load(place)
         source = tmp_path / "marker"
         source.write_text(marker, "latin-1")
-        place.store().write({"_organization.json": source})
+        place.store().write("_organization.json", source)
         before = place.tree()
         with pytest.raises(AirflowFailException, match=r"_organization\.json"):
             load(place)
@@ -564,15 +570,48 @@ class TestEmptyDays:
             load(place)
         assert place.tree() == before
 
-    def test_a_day_that_was_empty_from_the_start_gets_files_without_rows(self, sandbox: Sandbox, place: Place) -> None:
+    def test_a_day_that_was_empty_from_the_start_is_recorded_and_has_no_files(
+        self, sandbox: Sandbox, place: Place
+    ) -> None:
         serve(sandbox, 0)
         for _ in range(2):
             [day] = load(place)["days"]
             assert day["rows"] == {"usage": 0, "model_usage": 0, "tool_usage": 0}
-            assert (day["published"], day["num_sessions"]) == (True, 0)
-        place.assert_whole()
+            assert (day["published"], day["num_sessions"], day["files"]) == (True, 0, {})
         assert [[row["row_count"] for row in rows] for rows in place.loads()] == [[0, 0, 0]] * 2
-        assert place.rows("usage") == []
+        assert {key.split("/")[0] for key in place.tree()} == {"_organization.json", "loads"}
+        for row in place.commit_records().values():
+            assert (row["path"], row["bytes"], row["sha256"]) == (None, None, None)
+
+    @pytest.mark.parametrize("file_format", ["parquet", "csv"])
+    def test_files_without_rows_stay_and_are_recorded_again(
+        self, sandbox: Sandbox, place: Place, file_format: str
+    ) -> None:
+        serve(sandbox, 0)
+        load(place, on_empty="replace", file_format=file_format)
+        before = place.tree()
+        load(place)
+        assert {key: content for key, content in place.tree().items() if key in before} == before
+        assert not place.is_torn()
+        first, second = place.loads()
+        assert {row["load_id"] for row in first}.isdisjoint(row["load_id"] for row in second)
+        names = ("path", "bytes", "sha256", "row_count")
+        assert [[row[name] for name in names] for row in first] == [[row[name] for name in names] for row in second]
+
+    def test_a_file_that_came_after_an_empty_load_without_a_loads_row_is_not_erased(
+        self, sandbox: Sandbox, place: Place
+    ) -> None:
+        serve(sandbox, 0)
+        load(place)
+        serve(sandbox, 3)
+        load(place)
+        newest = max(key for key in place.tree() if key.startswith("loads/"))
+        place.store().delete(newest)
+        before = place.tree()
+        serve(sandbox, 0)
+        with pytest.raises(ClaudeCodeEmptyDayError, match="an unknown number"):
+            load(place)
+        assert place.tree() == before
 
     def test_rows_that_come_later_replace_an_empty_day(self, sandbox: Sandbox, place: Place) -> None:
         serve(sandbox, 0)
@@ -853,9 +892,37 @@ class TestSummary:
             f"file://{local.path}/{table}" for table in ("usage", "model_usage", "tool_usage")
         ]
 
+    @pytest.mark.parametrize(
+        ("name", "encoded"),
+        [
+            ("données", "donn%C3%A9es"),
+            ("a b", "a%20b"),
+            ("50%20", "50%2520"),
+            ("a?b#c", "a%3Fb%23c"),
+            ("team=a,b", "team=a,b"),
+            ("用量", "%E7%94%A8%E9%87%8F"),
+        ],
+    )
+    def test_any_path_is_an_asset(self, sandbox: Sandbox, tmp_path: Path, name: str, encoded: str) -> None:
+        from airflow.sdk.execution_time.context import OutletEventAccessors
+
+        alias, events, place = AssetAlias("usage_of_all"), OutletEventAccessors(), Place(tmp_path / name)
+        run(ClaudeCodeToObjectStorageOperator(task_id="load", path=place.path, day=str(DAY), outlets=[alias]), events)
+        place.assert_whole()
+        assert [event.dest_asset_key.uri for event in events[alias].asset_alias_events] == [
+            f"file://{tmp_path}/{encoded}/{table}" for table in TABLES
+        ]
+
+    def test_a_path_that_no_asset_can_be_is_refused_before_anything(self, sandbox: Sandbox, tmp_path: Path) -> None:
+        path = f"{tmp_path}/" + "é" * 300
+        sandbox.requests.clear()
+        with pytest.raises(AirflowFailException, match="as the URI of an asset"):
+            load(Place(Path(path)))
+        assert (sandbox.requests, list(tmp_path.glob("é*"))) == ([], [])
+
 
 class SteppedStore:
-    """A store that says what it is about to do. A write is a step per file where the store has no lock."""
+    """A store that says what it is about to do."""
 
     def __init__(self, store: Store, step: Callable[[str], object]) -> None:
         self._store = store
@@ -877,15 +944,13 @@ class SteppedStore:
         self._step(f"sha256 {key}")
         return self._store.sha256(key)
 
-    def write(self, files: Mapping[str, Path]) -> None:
-        if isinstance(self._store, LocalStore):
-            for key in files:
-                self._step(f"write {key}")
-            self._store.write(files)
-            return
-        for key, path in files.items():
-            self._step(f"write {key}")
-            self._store.write({key: path})
+    def staged(self, files: Mapping[str, Path]) -> AbstractContextManager[None]:
+        self._step("staged")
+        return self._store.staged(files)
+
+    def write(self, key: str, source: Path) -> None:
+        self._step(f"write {key}")
+        self._store.write(key, source)
 
     def delete(self, key: str) -> None:
         self._step(f"delete {key}")

@@ -105,11 +105,11 @@ def test_columns_have_the_names_types_and_order_of_the_design(table: Table) -> N
     assert columns == COLUMNS[table.name]
 
 
-def test_loads_beside_files_also_say_where_the_file_is_and_what_it_must_hold() -> None:
+def test_loads_beside_files_also_say_where_the_file_is_and_what_it_must_hold_if_there_is_one() -> None:
     assert FILE_LOADS.name == "loads"
     assert FILE_LOADS.columns[: len(LOADS.columns)] == LOADS.columns
     added = [(column.name, column.type, column.nullable) for column in FILE_LOADS.columns[len(LOADS.columns) :]]
-    assert added == [("path", "STRING", False), ("bytes", "INT64", False), ("sha256", "STRING", False)]
+    assert added == [("path", "STRING", True), ("bytes", "INT64", True), ("sha256", "STRING", True)]
 
 
 @pytest.mark.parametrize("table", [*TABLES, FILE_LOADS], ids=["usage", "model_usage", "tool_usage", "loads", "files"])

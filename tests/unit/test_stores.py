@@ -1,8 +1,10 @@
 """A store keeps files by key, replaces each by one write, and lets no half-written file be seen."""
 
+import errno
 import hashlib
 import os
 import signal
+import stat
 import subprocess
 import sys
 import threading
@@ -16,6 +18,8 @@ import pytest
 from airflow.sdk import ObjectStoragePath
 from airflow.sdk.io import attach
 
+from airflow_provider_claude_code.exceptions import ClaudeCodeConfigurationError
+from airflow_provider_claude_code.transfers import locks, stores
 from airflow_provider_claude_code.transfers.stores import LocalStore, ObjectStore, Store
 
 
@@ -54,6 +58,15 @@ def put(tmp_path: Path) -> Put:
     return make
 
 
+def no_space(*_: Any) -> None:
+    raise OSError(errno.ENOSPC, "No space left on device")
+
+
+def write(store: Store, files: dict[str, Path]) -> None:
+    for key, source in files.items():
+        store.write(key, source)
+
+
 @pytest.fixture(params=["local", "memory"])
 def store(request: pytest.FixtureRequest, tmp_path: Path) -> Store:
     if request.param == "local":
@@ -68,43 +81,43 @@ class TestEveryStore:
         assert store.sha256("a/b") is None
 
     def test_files_are_kept_by_key_and_replaced(self, store: Store, put: Put) -> None:
-        store.write({"a/x": put(b"one"), "a/y": put(b"two"), "marker": put(b"")})
-        store.write({"a/x": put(b"three")})
+        write(store, {"a/x": put(b"one"), "a/y": put(b"two"), "marker": put(b"")})
+        write(store, {"a/x": put(b"three")})
         assert (store.read("a/x"), store.read("a/y"), store.read("marker")) == (b"three", b"two", b"")
         assert store.sha256("a/x") == hashlib.sha256(b"three").hexdigest()
         assert sorted(store.names("a")) == ["x", "y"]
 
     def test_names_are_those_of_files_directly_in_the_folder(self, store: Store, put: Put) -> None:
-        store.write({"a/x": put(b"1"), "a/b/y": put(b"2"), "ab/z": put(b"3")})
+        write(store, {"a/x": put(b"1"), "a/b/y": put(b"2"), "ab/z": put(b"3")})
         assert store.names("a") == ["x"]
 
     def test_names_see_what_others_have_written_since(self, store: Store, put: Put) -> None:
-        store.write({"a/x": put(b"1")})
+        write(store, {"a/x": put(b"1")})
         assert store.names("a") == ["x"]
-        store.write({"a/y": put(b"1")})
+        write(store, {"a/y": put(b"1")})
         assert sorted(store.names("a")) == ["x", "y"]
 
     def test_a_deleted_file_is_gone(self, store: Store, put: Put) -> None:
-        store.write({"a/x": put(b"1"), "a/y": put(b"1")})
+        write(store, {"a/x": put(b"1"), "a/y": put(b"1")})
         store.delete("a/x")
         assert store.names("a") == ["y"]
         assert store.read("a/x") is None
 
     def test_deleting_what_another_writer_has_deleted_is_no_error(self, store: Store, put: Put) -> None:
         # Without a lock, two writers may clean up the same leftovers.
-        store.write({"a/x": put(b"1"), "a/y": put(b"1")})
+        write(store, {"a/x": put(b"1"), "a/y": put(b"1")})
         store.delete("a/x")
         store.delete("a/x")
         assert store.names("a") == ["y"]
 
     def test_the_spooled_file_stays(self, store: Store, put: Put) -> None:
         source = put(b"content")
-        store.write({"a/x": source})
+        write(store, {"a/x": source})
         assert source.read_bytes() == b"content"
 
     def test_a_large_file_arrives_whole(self, store: Store, put: Put) -> None:
         content = os.urandom(20 * 2**20)
-        store.write({"a/x": put(content)})
+        write(store, {"a/x": put(content)})
         assert store.read("a/x") == content
         assert store.sha256("a/x") == hashlib.sha256(content).hexdigest()
 
@@ -134,23 +147,67 @@ class TestLocalStore:
         self, tmp_path: Path, put: Put
     ) -> None:
         store = LocalStore(tmp_path / "root")
-        store.write({"a/x": put(b"old"), "b/y": put(b"old")})
-        with pytest.raises(FileNotFoundError):
-            store.write({"a/x": put(b"new"), "b/y": tmp_path / "missing"})
+        write(store, {"a/x": put(b"old"), "b/y": put(b"old")})
+        with pytest.raises(FileNotFoundError), store.staged({"a/x": put(b"new"), "b/y": tmp_path / "missing"}):
+            raise AssertionError
         assert (store.read("a/x"), store.read("b/y")) == (b"old", b"old")
         assert (store.names("a"), store.names("b")) == (["x"], ["y"])
 
+    @pytest.mark.parametrize("written", [0, 1, 2])
+    def test_what_is_staged_takes_no_more_room_when_it_is_written(
+        self, tmp_path: Path, put: Put, monkeypatch: pytest.MonkeyPatch, written: int
+    ) -> None:
+        store = LocalStore(tmp_path / "root")
+        sources = {"a/x": put(b"new"), "b/y": put(b"new")}
+        write(store, dict.fromkeys(sources, put(b"old")))
+        with store.staged(sources):
+            monkeypatch.setattr(stores.shutil, "copyfileobj", no_space)
+            write(store, dict(list(sources.items())[:written]))
+        contents = [store.read(key) for key in sources]
+        assert contents == [b"new"] * written + [b"old"] * (2 - written)
+        assert (store.names("a"), store.names("b")) == (["x"], ["y"])
+
+    @pytest.mark.parametrize("code", ["EINVAL", "ENOTSUP", "ENOSYS"])
+    def test_a_file_system_that_flushes_files_only_will_do(
+        self, tmp_path: Path, put: Put, monkeypatch: pytest.MonkeyPatch, code: str
+    ) -> None:
+        fsync = os.fsync
+
+        def fsync_of_files(descriptor: int) -> None:
+            if stat.S_ISDIR(os.fstat(descriptor).st_mode):
+                raise OSError(getattr(errno, code), "refused")
+            fsync(descriptor)
+
+        monkeypatch.setattr(stores.os, "fsync", fsync_of_files)
+        store = LocalStore(tmp_path / "root")
+        store.write("a/x", put(b"1"))
+        assert store.read("a/x") == b"1"
+
+    @pytest.mark.parametrize("code", ["ENOLCK", "ENOSYS", "EOPNOTSUPP"])
+    def test_a_file_system_without_locks_is_refused(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: str
+    ) -> None:
+        def flock(*_: Any) -> None:
+            raise OSError(getattr(errno, code), "No locks available")
+
+        monkeypatch.setattr(locks.fcntl, "flock", flock)
+        with (
+            pytest.raises(ClaudeCodeConfigurationError, match=r"refuses locks \(No locks available\)"),
+            LocalStore(tmp_path).exclusive(["a/x"]),
+        ):
+            raise AssertionError
+
     def test_no_temporary_file_is_left(self, tmp_path: Path, put: Put) -> None:
         store = LocalStore(tmp_path / "root")
-        store.write({"a/x": put(b"1"), "top": put(b"1")})
+        write(store, {"a/x": put(b"1"), "top": put(b"1")})
         assert store.names("a") == ["x"]
         assert store.names("") == ["top"]
 
     def test_a_reader_sees_the_old_file_or_the_new_one(self, tmp_path: Path, put: Put) -> None:
         store = LocalStore(tmp_path / "root")
-        store.write({"a/x": put(b"old")})
+        write(store, {"a/x": put(b"old")})
         with (tmp_path / "root/a/x").open("rb") as reader:
-            store.write({"a/x": put(b"new and longer")})
+            write(store, {"a/x": put(b"new and longer")})
             assert reader.read() == b"old"
 
     def test_a_second_writer_waits_for_the_first(self, tmp_path: Path) -> None:

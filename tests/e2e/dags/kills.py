@@ -46,6 +46,18 @@ with DAG("killed_while_fetching", **settings):
 with DAG("killed_while_publishing_files", **settings):
     HangsWhilePublishing(task_id="load_day", path=f"{PATH}/kills", day="{{ dag_run.conf['day'] }}")
 
+with DAG("timed_out_in_bigquery", schedule=None, start_date=settings["start_date"]):
+    for name, deferrable in (("waiting", False), ("deferred", True)):
+        ClaudeCodeToBigQueryOperator(
+            task_id=name,
+            dataset_id="{{ dag_run.conf['dataset'] }}",
+            table_prefix=f"{name}_",
+            day="{{ dag_run.conf['day'] }}",
+            deferrable=deferrable,
+            poll_interval=1,
+            execution_timeout=timedelta(seconds=30),
+        )
+
 with DAG("killed_while_publishing_to_bigquery", **settings):
     ClaudeCodeToBigQueryOperator(
         task_id="load_day",

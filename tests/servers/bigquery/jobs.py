@@ -1,6 +1,7 @@
 """Jobs: accepted once per id, run one at a time, and remembered."""
 
 import itertools
+import json
 import re
 import threading
 import time
@@ -308,3 +309,6 @@ def _check(job: Job) -> None:
     if options and not allowed:
         text = "Schema update options should only be specified with WRITE_APPEND disposition, or with WRITE_TRUNCATE"
         raise BigQueryError("invalid", f"{text} disposition on a table partition.")
+    if "policyTags" in json.dumps(config.get("schema", {})):
+        # The one who asks has the roles of somebody who loads.
+        raise BigQueryError("accessDenied", "Access Denied: User does not have bigquery.tables.setCategory permission")

@@ -228,6 +228,9 @@ class Warehouse:
                         partitioning = {"expirationMs": expiration, **partitioning}
                     resource["timePartitioning"] = partitioning
                     self._check_partitioning(partitioning, fields)
+                expiration = dataset.get("defaultTableExpirationMs")
+                if expiration and not resource.get("timePartitioning", {}).get("expirationMs"):
+                    resource.setdefault("expirationTime", str(int(milliseconds()) + int(expiration)))
                 self._create(ref, resource)
             resource |= {
                 "kind": "bigquery#table",
@@ -373,8 +376,17 @@ class Warehouse:
         if self.count(TableRef(ref.project, ref.dataset, ref.table)) - self.count(ref) != outside:
             text = "Some rows belong to different partitions rather than destination partition"
             raise BigQueryError("invalid", f"{text} {ref}")
+        self._expire(ref)
         self.tables[ref.key] = {**self.tables[ref.key], "lastModifiedTime": milliseconds()}
         return int(incoming.num_rows)
+
+    def _expire(self, ref: TableRef) -> None:
+        """Delete the rows whose partition began too long ago."""
+        partitioning = self.table(ref).get("timePartitioning", {})
+        if expiration := partitioning.get("expirationMs"):
+            began = f"date_trunc('{partitioning['type']}', {quoted(partitioning.get('field') or PARTITION_TIME)})"
+            kept = f"now() - to_milliseconds({int(expiration)})"
+            self.db.execute(f"DELETE FROM {ref.sql} WHERE CAST({began} AS TIMESTAMPTZ) < {kept}")
 
     def insert(self, ref: TableRef, fields: list[Field], incoming: pa.Table) -> None:
         """Add rows to a table."""
