@@ -13,6 +13,7 @@ from airflow_provider_claude_code.api.models import ACTOR_ID_FIELDS
 from airflow_provider_claude_code.csv_files import column_position, csv_rows
 from airflow_provider_claude_code.exceptions import ClaudeCodeConfigurationError, ClaudeCodeSourceError
 from airflow_provider_claude_code.tables.contract import DATA_TABLES, FILE_LOADS, LOADS, MONEY_PLACES
+from airflow_provider_claude_code.tables.loads import LOAD_ID
 from airflow_provider_claude_code.transfers.spool_directory import spool_directory
 from airflow_provider_claude_code.transfers.stores import LOCAL_SCHEMES
 
@@ -26,7 +27,7 @@ TABLES = (*DATA_TABLES, LOADS.name)
 """The tables that the queries read."""
 
 _MAPPING_ERROR = "Rows of the mapping overlap"
-_DAY_FILE = re.compile(r"(\w+)/dt=([0-9-]{10})/[^/]+\.parquet")
+_DAY_FILE = re.compile(r"(\w+)/dt=([0-9]{4}-[0-9]{2}-[0-9]{2})/([^/]+)\.parquet")
 _CONFIG: dict[str, str | bool | int | float | list[str]] = {
     # A worker has other tasks as well; the rest goes to disk.
     "memory_limit": "512MB",
@@ -198,7 +199,7 @@ def _create_tables(database: duckdb.DuckDBPyConnection, root: ObjectStoragePath,
     files: dict[str, list[str]] = {name: [] for name in TABLES}
     for key in _keys(root):
         match = _DAY_FILE.fullmatch(key)
-        if match and match[1] in files and match[2] >= settings.since.isoformat():
+        if match and _is_written_by_loads(match[1], match[3]) and match[2] >= settings.since.isoformat():
             files[match[1]].append(_url(database, root / key))
     if not files[LOADS.name]:
         raise ClaudeCodeConfigurationError(
@@ -209,13 +210,25 @@ def _create_tables(database: duckdb.DuckDBPyConnection, root: ObjectStoragePath,
             f"{root} holds no Parquet files of usage; load the days with file_format='parquet'."
         )
     for table in (*DATA_TABLES.values(), FILE_LOADS):
+        empty = database.from_arrow(arrow_schema(table).empty_table())
         if files[table.name]:
             names = ", ".join(map(_literal, files[table.name]))
-            query = f"SELECT * FROM read_parquet([{names}], hive_partitioning = false)"
+            # A file of an older schema lacks columns, and is read as if they were null.
+            schema = ", ".join(
+                f"'{column}': {{name: '{column}', type: '{type_}', default_value: NULL}}"
+                for column, type_ in zip(empty.columns, empty.types, strict=True)
+            )
+            query = f"SELECT * FROM read_parquet([{names}], hive_partitioning = false, schema = MAP {{{schema}}})"
             database.execute(f"CREATE VIEW claude_code.{table.name} AS {query}")
         else:
-            database.register(f"empty_{table.name}", arrow_schema(table).empty_table())
-            database.execute(f"CREATE VIEW claude_code.{table.name} AS SELECT * FROM empty_{table.name}")
+            empty.create(f"claude_code.{table.name}")
+
+
+def _is_written_by_loads(table: str, name: str) -> bool:
+    """Tell a day's file from others beside it: copies, metadata of an operating system, what another tool writes."""
+    if table == LOADS.name:
+        return re.fullmatch(LOAD_ID, name) is not None
+    return table in DATA_TABLES and name == table
 
 
 def _create_table_of_user(database: duckdb.DuckDBPyConnection, name: str, file: ObjectStoragePath) -> None:
@@ -329,11 +342,16 @@ def _keys(root: ObjectStoragePath) -> list[str]:
 
 def _url(database: duckdb.DuckDBPyConnection, path: ObjectStoragePath) -> str:
     """Return what DuckDB opens a file by: a local path, or a URL of the file system that Airflow's path uses."""
+    name = str(path.path)
+    # DuckDB takes every name for a pattern.
+    literal = re.sub(r"[\[*?]", r"[\g<0>]", name)
     if path.protocol in LOCAL_SCHEMES:
-        return str(path.path)
+        if literal != name and "\\" in name:
+            raise ClaudeCodeConfigurationError(f"{path} holds a backslash and one of [, * and ?; rename its folders.")
+        return literal
     if not database.filesystem_is_registered(path.protocol):
         database.register_filesystem(path.fs)
-    return f"{path.protocol}://{path.path}"
+    return f"{path.protocol}://{literal}"
 
 
 def _literal(text: str) -> str:

@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     from airflow_provider_claude_code.tables.flatten import DayTotals
     from airflow_provider_claude_code.tables.spool import SpooledTable
 
+LOAD_ID = r"[0-9]{8}T[0-9]{6}\.[0-9]{6}Z-[0-9a-f]{8}"
+"""The pattern of a ``load_id``."""
+
 
 def begin_load(after: datetime | None) -> tuple[str, datetime]:
     """

@@ -71,7 +71,10 @@ def write_files(tables: Mapping[str, pa.Table], root: Path) -> None:
         for day in rows["date"].unique():
             folder = root / name / f"dt={day}"
             folder.mkdir(parents=True)
-            pq.write_table(rows.filter(pa.compute.equal(rows["date"], day)), folder / f"{name}.parquet")
+            of_day = rows.filter(pa.compute.equal(rows["date"], day))
+            # A load's own rows are in a file of its own; here they are in one, named after any.
+            file = of_day["load_id"][0] if name == LOADS.name else name
+            pq.write_table(of_day, folder / f"{file}.parquet")
 
 
 def open_written(tables: Mapping[str, pa.Table], root: Path, settings: Settings) -> AbstractContextManager[Source]:
