@@ -203,6 +203,17 @@ def corners() -> dict[str, pa.Table]:
     history.load("groups", MONTH, groups)
     history.load("enough", MONTH, [*team("enough", "a", 3), *team("enough", "b", 3), *team("enough", "c", 5)])
 
+    work = {"sessions": 7, "models": [model(900)], "tools": {"edit_tool": (1, 0)}}
+    zeros = {"models": [model(0, tokens=(0, 0, 0, 0))], "tools": {"edit_tool": (0, 0)}}
+    members = team("zeros", "team", 9)
+    history.load(
+        "zeros",
+        MONTH,
+        [record(row["actor"]["email_address"], **(zeros if n else work)) for n, row in enumerate(members)],
+    )
+    nobody = [record(row["actor"]["email_address"], **zeros) for row in team("only zeros", "team", 9)]
+    history.load("only zeros", MONTH, [*nobody, record(actor=key("ci"), customer_type="subscription", **work)])
+
     active = {"day 27": [27], "day 28": [28], "day 40": [40], "back after 28": [41, 69], "back after 29": [41, 70]}
     for number in range(98):
         people = [name for name, days in active.items() if number in days]

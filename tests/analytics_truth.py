@@ -202,11 +202,16 @@ def tools(usage: Iterable[Row]) -> dict[str, Any]:
     }
 
 
-def folded(groups: dict[Any, set[str]], size: int) -> set[Any]:
-    """Return the groups that are shown together: those of few people, and one more where they are too few together."""
-    small = {group for group, people in groups.items() if 0 < len(people) < size}
-    large = sorted((len(people), _text(group), group) for group, people in groups.items() if len(people) >= size)
-    together = set().union(*(groups[group] for group in small))
+def folded(groups: dict[Any, set[str] | None], size: int) -> set[Any]:
+    """
+    Return the groups that are shown together: those of few people, and one more where they are too few together.
+
+    Groups give the people who count; those that have no people at all (None) stand for themselves.
+    """
+    of_people = {group: people for group, people in groups.items() if people is not None}
+    small = {group for group, people in of_people.items() if len(people) < size} if size > 1 else set()
+    large = sorted((len(people), _text(group), group) for group, people in of_people.items() if len(people) >= size)
+    together = set().union(*(of_people[group] for group in small))
     if small and len(together) < size and large:
         small.add(large[0][2])
     return small
@@ -216,7 +221,12 @@ def _text(group: Any) -> str:
     return group if isinstance(group, str) else " / ".join(part or "" for part in group)
 
 
-def with_folding(groups: dict[Any, list[Row]], people: dict[Any, set[str]], size: int) -> dict[Any, list[Row]]:
+def who_counts(groups: dict[Any, list[Row]], counts: Callable[[Row], bool]) -> dict[Any, set[str] | None]:
+    """Return the people of each group who add something to it; None where it has no people."""
+    return {name: people_of(filter(counts, rows)) if people_of(rows) else None for name, rows in groups.items()}
+
+
+def with_folding(groups: dict[Any, list[Row]], people: dict[Any, set[str] | None], size: int) -> dict[Any, list[Row]]:
     """Put the rows of groups that are folded under one name."""
     small = folded(people, size)
     result: dict[Any, list[Row]] = defaultdict(list)
@@ -333,7 +343,7 @@ def adoption_shares(world: World) -> Iterator[Row]:
             continue
         for dimension, value_of in dimensions.items():
             groups = _grouped(active, value_of)
-            people = {value: people_of(rows) for value, rows in groups.items()}
+            people = who_counts(groups, lambda row: True)
             for value, rows in with_folding(groups, people, world.min_group_size).items():
                 yield shared | {
                     "dimension": dimension,
@@ -345,12 +355,16 @@ def adoption_shares(world: World) -> Iterator[Row]:
                 }
 
 
+def uses_tokens(entry: Row) -> bool:
+    return any(entry[name] > 0 for name in TOKENS)
+
+
 def model_usage_daily(world: World) -> Iterator[Row]:
     for org, day in world.days():
         entries = world.rows["model_usage"].get((org, day), [])
         share = detail(world.rows["usage"].get((org, day), []))["share_of_sessions_with_model_detail"]
         groups = _grouped(entries, lambda row: row["model"])
-        people = {model: people_of(rows) for model, rows in groups.items()}
+        people = who_counts(groups, uses_tokens)
         whole = money(entries)
         for model, rows in with_folding(groups, people, world.min_group_size).items():
             cost = money(rows)
@@ -363,8 +377,8 @@ def model_usage_daily(world: World) -> Iterator[Row]:
                 **_state(world, org, day),
                 "model": model,
                 "model_family": None if model == SMALL else (families or ["other"])[0],
-                "people": len(people_of(rows)),
-                "keys": len(keys_of(rows)),
+                "people": len(people_of(filter(uses_tokens, rows))),
+                "keys": len(keys_of(filter(uses_tokens, rows))),
                 "entries": len(rows),
                 "entries_rounded_to_zero": sum(
                     row["estimated_cost_cents"] == 0 and any(row[name] > 0 for name in TOKENS) for row in rows
@@ -392,7 +406,7 @@ def tool_acceptance(world: World) -> Iterator[Row]:
         offered = {
             tool: [row for row in rows if row["accepted"] + row["rejected"] > 0] for tool, rows in groups.items()
         }
-        people = {tool: people_of(rows) for tool, rows in offered.items()}
+        people = who_counts(groups, lambda row: row["accepted"] + row["rejected"] > 0)
         shared = {"date": day, "organization_id": org, **_state(world, org, day)}
         for tool, rows in with_folding(offered, people, world.min_group_size).items():
             accepted, rejected = total(rows, "accepted"), total(rows, "rejected")
@@ -436,7 +450,7 @@ def cost_allocation(world: World) -> Iterator[Row]:
     for org, first, last in world.months():
         usage = _grouped(_within(world.usage, org, first, last), group)
         entries = _grouped(_within(world.model_usage, org, first, last), group)
-        people = {name: people_of(rows) for name, rows in usage.items()}
+        people = who_counts(usage, lambda row: world.is_active([row]))
         folded_entries = with_folding({name: entries[name] for name in usage}, people, world.min_group_size)
         for name, rows in with_folding(usage, people, world.min_group_size).items():
             team, cost_centre = (SMALL, None) if name == SMALL else name
@@ -444,8 +458,8 @@ def cost_allocation(world: World) -> Iterator[Row]:
                 **_month(world, org, first, last),
                 "team": team,
                 "cost_centre": cost_centre,
-                "people": len(people_of(rows)),
-                "keys": len(keys_of(rows)),
+                "people": len(people_of(row for row in rows if world.is_active([row]))),
+                "keys": len(keys_of(row for row in rows if world.is_active([row]))),
                 "sessions": total(rows, "num_sessions"),
                 **money(folded_entries[name]),
                 **detail(rows),
@@ -481,7 +495,7 @@ def productivity_ratios(world: World) -> Iterator[Row]:
         entries = _grouped(
             filter(is_user, _within(world.model_usage, org, first, last)), lambda row: row["customer_type"]
         )
-        people = {kind: people_of(rows) for kind, rows in usage.items()}
+        people = who_counts(usage, lambda row: world.is_active([row]))
         folded_entries = with_folding({kind: entries[kind] for kind in usage}, people, world.min_group_size)
         for kind, rows in with_folding(usage, people, world.min_group_size).items():
             done = results(rows)

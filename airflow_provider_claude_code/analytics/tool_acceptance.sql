@@ -20,9 +20,11 @@ WITH actions AS (
   WHERE date >= DATE '2025-01-01' /* since */
 ),
 members AS (
-  SELECT 'tool' AS dimension, date AS period, organization_id, tool_name AS name, actor AS person
+  SELECT
+    'tool' AS dimension, date AS period, organization_id, tool_name AS name,
+    IF(accepted + rejected > 0, actor, NULL) AS person
   FROM actions
-  WHERE actor_type = 'user_actor' AND accepted + rejected > 0
+  WHERE actor_type = 'user_actor'
 ),
 tools AS (
   SELECT

@@ -356,6 +356,36 @@ def test_small_groups_are_folded_with_the_next_one_until_they_are_large_enough(a
     assert groups("groups", UNFOLDED) == {**keys, **each}
 
 
+FOLDED = {
+    "adoption_shares": "value",
+    "cost_allocation": "team",
+    "model_usage_daily": "model",
+    "productivity_ratios": "customer_type",
+    "tool_acceptance": "tool_name",
+}
+"""The models that fold groups, and the column with the group's name."""
+
+
+def test_all_models_that_fold_are_known_here() -> None:
+    assert FOLDED.keys() == {name for name, model in models().items() if "claude_code.small_groups" in model.sql}
+
+
+@ENGINES
+@pytest.mark.parametrize("name", FOLDED)
+def test_a_group_is_not_larger_for_members_who_have_nothing_but_zeros(ask: Ask, engine: str, name: str) -> None:
+    # Nine people, of whom one has done something.
+    rows = [row for row in ask(corners).rows(engine, name, organization_id="zeros") if row[FOLDED[name]] is not None]
+    assert {row[FOLDED[name]] for row in rows} == {"(small groups)"}
+    assert {row.get("people", row.get("active_people")) for row in rows} == {1}
+    if name == "productivity_ratios":
+        assert {row["api_cost_usd"] for row in rows} == {None}
+    # And nine of whom nobody has.
+    rows = ask(corners).rows(engine, name, organization_id="only zeros")
+    assert {row[FOLDED[name]] for row in rows} <= {"(small groups)", "(unmapped)", None}
+    each = ask(corners, UNFOLDED).rows(engine, name, organization_id="zeros")
+    assert "(small groups)" not in {row[FOLDED[name]] for row in each}
+
+
 @ENGINES
 def test_who_is_new_who_returns_and_who_went_quiet_turns_at_exact_days(ask: Ask, engine: str) -> None:
     rows = ask(corners).rows(engine, "adoption", organization_id="recency")

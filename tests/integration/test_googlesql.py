@@ -200,7 +200,7 @@ def of(*organizations: str) -> Callable[[], dict[str, pa.Table]]:
 HISTORIES = {
     "united": united_organizations,
     "alike": groups_that_are_written_alike,
-    "groups": of("groups", "enough", "moves", "places", "both customer types"),
+    "groups": of("groups", "enough", "zeros", "only zeros", "moves", "places", "both customer types"),
     "days": of("one person", "nobody", "stale", "early", "dormant", "restated"),
     "records": of("rejections", "currencies", "no models", "odd actors", "kinds of activity", "hostile"),
     "weekdays": of("weekdays", "fell"),
