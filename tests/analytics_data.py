@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from datetime import UTC, date, datetime, time, timedelta
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +39,13 @@ HOSTILE = [
     "例え 🙂",
     "{}%s$1",
 ]
+SPELLINGS = [
+    ["ann@x", "\tANN@X\r\n", " Ann@x\u00a0", "\x0b\x0cann@x"],
+    # What some change the case of, or take for blanks, and others do not.
+    *(["İ@x"], ["i\u0307@x"], ["i@x"], ["ΟΔΟΣ@x"], ["οδος@x"], ["οδοσ@x"], ["straße@x"], ["STRASSE@x", "strasse@x"]),
+    *(["Müller@x"], ["MÜLLER@X", "mÜller@x"], ["\u212aelvin@x"], ["kelvin@x"], ["\u2003ann@x"], ["ann@x\u200b"]),
+]
+"""How addresses are written, each person's together."""
 
 
 def empty_tables() -> dict[str, pa.Table]:
@@ -199,7 +207,7 @@ def corners() -> dict[str, pa.Table]:
 
     groups = [*team("groups", "a", 2), *team("groups", "b", 2), *team("groups", "c", 5), *team("groups", "d", 6)]
     groups += [record(actor=key("robot"), sessions=10), record(actor=key("nobody's"), sessions=100)]
-    mapping.append({"actor_type": "api_actor", "actor_id": "ROBOT", "team": "robots", "cost_centre": "2"})
+    mapping.append({"actor_type": "api_actor", "actor_id": "robot", "team": "robots", "cost_centre": "2"})
     history.load("groups", MONTH, groups)
     history.load("enough", MONTH, [*team("enough", "a", 3), *team("enough", "b", 3), *team("enough", "c", 5)])
 
@@ -259,6 +267,12 @@ def corners() -> dict[str, pa.Table]:
             record("bob", sessions=4, customer_type="marketplace", models=[model(700)]),
         ],
     )
+
+    people = [record(name, sessions=1, models=[model(1)], tools={"edit_tool": (1, 0)}) for name in chain(*SPELLINGS)]
+    keys = [record(actor=key(name), sessions=1) for name in ("Prod", "prod", "PROD ", " prod", "prod\t")]
+    history.load("spellings", MONTH, people + keys)
+    mapping += [mapped(name, name, None) for name in ("\n\u00a0ann@X\t", "İ@X", "ΟΔΟΣ@x")]
+    mapping += [{**mapped(name, name, None), "actor_type": "api_actor"} for name in ("Prod", "PROD ")]
 
     before = [record("ann", sessions=1, models=[model(100)])]
     after = [*before, record("bob", sessions=2, models=[model(50)])]
@@ -344,7 +358,7 @@ def sandbox_tables() -> dict[str, pa.Table]:
         *mapped("blue", range(13, 15), valid_to=middle),
         *mapped("red", range(13, 15), valid_from=middle + timedelta(days=1)),
         *mapped("white", range(15, 30), valid_from=middle),
-        {"actor_type": "api_actor", "actor_id": "CI-pipeline-01 ", "team": "platform", "cost_centre": None},
+        {"actor_type": "api_actor", "actor_id": "ci-pipeline-01", "team": "platform", "cost_centre": None},
     ]
     return {
         **history.tables(),

@@ -8,6 +8,7 @@ function is named after the model whose rows it returns.
 from __future__ import annotations
 
 import calendar
+import re
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
@@ -120,7 +121,12 @@ class World:
 
 
 def person(row: Row) -> str:
-    return (row["actor_id"] or "").strip().lower()
+    """Return who an actor is: addresses, and all rosters hold addresses, whatever their case, others exactly."""
+    name = row["actor_id"] or ""
+    if row.get("actor_type", "user_actor") != "user_actor":
+        return str(name)
+    name = re.fullmatch(r"[ \t\n\v\f\r\xa0]*(.*?)[ \t\n\v\f\r\xa0]*", name, re.DOTALL)[1]
+    return re.sub("[A-Z]", lambda letter: chr(ord(letter[0]) + 32), name)
 
 
 def actor(row: Row) -> tuple[str, str]:

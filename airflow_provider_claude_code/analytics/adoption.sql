@@ -65,7 +65,7 @@ counts AS (
 ),
 roster AS (
   SELECT
-    LOWER(TRIM(actor_id)) AS actor,
+    actor_id /* address */ AS actor,
     COALESCE(valid_from, DATE '0001-01-01') AS valid_from,
     COALESCE(valid_to, DATE '9999-12-31') AS valid_to
   FROM `claude_code.roster`

@@ -28,7 +28,8 @@
 --   cost of the others is unknown.
 WITH entries AS (
   SELECT
-    date, organization_id, actor_type, COALESCE(LOWER(TRIM(actor_id)), '') AS actor, customer_type, model,
+    date, organization_id, actor_type, customer_type, model,
+    COALESCE(IF(actor_type = 'user_actor', actor_id /* address */, actor_id), '') AS actor,
     input_tokens, output_tokens, cache_read_tokens, cache_creation_tokens, estimated_cost_cents, currency,
     input_tokens + output_tokens + cache_read_tokens + cache_creation_tokens > 0 AS is_used
   FROM `claude_code.model_usage`

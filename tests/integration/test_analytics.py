@@ -23,7 +23,7 @@ from google.cloud import bigquery
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from airflow_provider_claude_code.analytics.models import TABLES_OF_USERS, Settings, models, parts, render
+from airflow_provider_claude_code.analytics.models import TABLES_OF_USERS, Model, Settings, models, parts, render
 from airflow_provider_claude_code.analytics.sources import (
     BigQuerySource,
     Source,
@@ -31,7 +31,9 @@ from airflow_provider_claude_code.analytics.sources import (
     open_files,
 )
 from airflow_provider_claude_code.exceptions import ClaudeCodeError
+from airflow_provider_claude_code.tables.actors import comparable_id
 from airflow_provider_claude_code.tables.contract import DATA_TABLES, LOADS
+from airflow_provider_claude_code.tables.pseudonyms import Pseudonyms
 from airflow_provider_claude_code.transfers.bigquery import bigquery_schema
 from tests import analytics_truth as truth
 from tests.analytics_data import (
@@ -39,10 +41,12 @@ from tests.analytics_data import (
     LAST,
     MAPPING,
     MONTH,
+    SPELLINGS,
     History,
     ago,
     assert_same,
     corners,
+    empty_tables,
     groups_that_are_written_alike,
     key,
     mapped,
@@ -487,11 +491,64 @@ def test_people_are_told_apart_by_their_address_whatever_its_case(ask: Ask, engi
         ("user_actor", ""): 2,
         ("user_actor", "ann@x"): 2,
         ("user_actor", "bob"): 4,
-        ("api_actor", "ann@x"): 1,
-        ("service_actor", '{"id":"s1"}'): 1,
+        ("api_actor", "Ann@x"): 1,
+        ("service_actor", '{"id":"S1"}'): 1,
     }
     kinds = ask(corners, UNFOLDED).rows(engine, "productivity_ratios", organization_id="odd actors")
     assert {row["customer_type"]: row["active_people"] for row in kinds} == {"api": 2, "marketplace": 1}
+
+
+@ENGINES
+def test_addresses_are_compared_alike_by_all_and_names_of_keys_exactly(ask: Ask, engine: str) -> None:
+    asked, day = ask(corners, UNFOLDED), {"date": MONTH, "organization_id": "spellings"}
+
+    counted = {"active_people": len(SPELLINGS), "active_keys": 5}
+    assert pick(asked.row(engine, "daily_activity", **day), counted) == counted
+    assert asked.row(engine, "adoption", **day)["daily_active_people"] == len(SPELLINGS)
+    for name in ("model_usage_daily", "tool_acceptance", "adoption_shares"):
+        assert {row["people"] for row in asked.rows(engine, name, **day)} == {len(SPELLINGS)}
+    groups = asked.rows(engine, "cost_allocation", organization_id="spellings")
+    assert {row["team"]: (row["people"], row["keys"], row["sessions"]) for row in groups} == {
+        "\n\u00a0ann@X\t": (1, 0, 4),
+        "İ@X": (1, 0, 1),
+        "ΟΔΟΣ@x": (1, 0, 1),
+        "Prod": (0, 1, 1),
+        "PROD ": (0, 1, 1),
+        "(unmapped)": (len(SPELLINGS) - 3, 3, 17),
+    }
+    # Pseudonyms tell the same people apart.
+    pseudonym = Pseudonyms("correct horse battery staple")
+    for spellings in SPELLINGS:
+        assert len({pseudonym("user_actor", spelling) for spelling in spellings}) == 1
+    assert len({pseudonym("user_actor", spellings[0]) for spellings in SPELLINGS}) == len(SPELLINGS)
+    assert len({pseudonym("api_actor", name) for name in ("Prod", "prod", "PROD ", " prod", "prod\t")}) == 5
+
+
+def every_character() -> list[str]:
+    """Return each character of Unicode before, within and after an address in capitals."""
+    characters = (chr(number) for number in range(1, 0x110000) if not 0xD800 <= number < 0xE000)
+    return [f"{character}A{character}\N{GREEK CAPITAL LETTER SIGMA}Z{character}" for character in characters]
+
+
+@ENGINES
+def test_every_character_is_trimmed_and_changed_as_in_pseudonyms(client: bigquery.Client, engine: str) -> None:
+    ids = every_character()
+    rows = pa.table({"actor_id": ids, "valid_from": pa.nulls(len(ids), pa.date32())})
+    query = "SELECT actor_id, actor_id /* address */ AS address FROM `claude_code.roster`"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(parts(), "compared", Model("compared", "", {}, query))
+        if engine == "files":
+            found = over_memory({**empty_tables(), "roster": rows}, DEFAULT).read("compared")
+        else:
+            # One request answers with some ten megabytes at most.
+            rows = rows.slice(0, 0x3000)
+            fill_dataset(client, "characters", {**empty_tables(), "roster": rows})
+            found = ask_dataset(client, "characters", {"roster": rows}, DEFAULT).read("compared")
+
+    assert len(found) == len(rows)
+    wrong = [row for row in found.to_pylist() if row["address"] != comparable_id("user_actor", row["actor_id"])]
+    assert wrong == []
+    assert comparable_id("user_actor", "\tA\tΣZ\t") == "a\tΣz"
 
 
 @ENGINES
@@ -834,7 +891,7 @@ ANY_RECORDS = st.builds(
 def mappings(draw: st.DrawFn) -> list[dict[str, Any]]:
     """Give some actors teams one after the other, with or without days between them."""
     rows = []
-    for kind, name in [("user_actor", person) for person in "abcDE"] + [("api_actor", "ci"), ("service_actor", "a")]:
+    for kind, name in [("user_actor", person) for person in "abcDE"] + [("api_actor", "CI"), ("service_actor", "a")]:
         days = sorted(draw(st.sets(st.integers(-3, 44), max_size=4)))
         teams = [draw(st.sampled_from([("x", "1"), ("x", "2"), ("y", None), (None, "1")])) for _ in days[::2]]
         for (first, last), team in zip(zip(days[::2], [*days[1::2], None], strict=False), teams, strict=False):

@@ -126,7 +126,7 @@ class TestJoin:
         self, sandbox: Sandbox, tmp_path: Path, command: Command
     ) -> None:
         people = ["Ada@Example.com ", "grace@example.com", "zo\N{LATIN SMALL LETTER E WITH DIAERESIS}@example.com"]
-        keys = ["CI", "nightly build"]
+        keys = ["CI", "Nightly Build "]
         actors = [{"type": "user_actor", "email_address": name} for name in people]
         actors += [{"type": "api_actor", "api_key_name": name} for name in keys]
         sandbox.records = lambda day, _: [official_example(date=f"{day}T00:00:00Z", actor=actor) for actor in actors]
@@ -136,7 +136,7 @@ class TestJoin:
         team = "\n".join(["email", "ada@example.com", " GRACE@example.com", f"Z{people[2][1:]}"])
         ids = {row[0] for row in rows(command(team.encode()))[1:]}
         key_ids = {
-            row[0] for row in rows(command(b"key\nci\nNightly Build\n", "--column=key", "--actor-type=api_actor"))
+            row[0] for row in rows(command(b"key\nCI\nNightly Build \n", "--column=key", "--actor-type=api_actor"))
         }
         key_ids.remove("key")
 
