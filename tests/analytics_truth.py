@@ -637,6 +637,43 @@ def data_quality(world: World) -> Iterator[Row]:
                 yield {"check_name": "missing_days", **finding}
         elif usual > 0 and usual - row["row_count"] >= usual * world.max_drop:
             yield {"check_name": "volume_drop", **finding}
+    for (org, day, table), newest in world.newest.items():
+        if table != "usage" or not world.is_loaded(org, day):
+            continue
+        finding = {"date": day, "organization_id": org, "table_name": table}
+        if newest["repeated_keys"]:
+            yield {"check_name": "repeated_keys", **finding}
+        keys = [
+            load["row_count"] - load["repeated_keys"]
+            for load in world.loads
+            if (load["organization_id"], load["date"], load["table_name"]) == (org, day, table)
+        ]
+        if newest["row_count"] - newest["repeated_keys"] != max(keys):
+            yield {"check_name": "lost_records", **finding}
+    yield from _wrong_tables_of_users(world)
+
+
+def _wrong_tables_of_users(world: World) -> Iterator[Row]:
+    used = [row for row in world.usage if person(row)]
+    kinds = {row["actor_type"] for row in used} | {"user_actor", "api_actor"}
+    roster = [{**row, "actor_type": "user_actor"} for row in world.roster]
+    for name, rows in (("mapping", world.mapping), ("roster", roster)):
+        finding = {"check_name": name, "date": None, "organization_id": None, "table_name": name}
+        days = defaultdict(list)
+        for row in used:
+            days[actor(row)].append(row["date"])
+        matched = any(
+            row["actor_id"] is not None
+            and (name == "roster" or (row["valid_from"] or day) <= day <= (row["valid_to"] or day))
+            for row in rows
+            for day in days[actor(row)]
+        )
+        if rows and used and not matched:
+            yield finding
+        if any(row["valid_from"] and row["valid_to"] and row["valid_from"] > row["valid_to"] for row in rows):
+            yield finding
+        if any(row["actor_type"] not in kinds for row in rows):
+            yield finding
 
 
 MODELS: dict[str, Callable[[World], Iterable[Row]]] = {

@@ -3,8 +3,9 @@ The queries of this folder: read, described by their own heads, and made ready t
 
 ``NAME.sql`` is a model. ``parts/NAME.sql`` is what models share; it is put into them, so that each runs by itself and a
 view never shows more than it says. In all of them `` `claude_code.NAME` `` names a table or another of the files, and a
-value that is followed by a comment with a name, like ``5 /* min_group_size */``, is a setting. A column that is followed
-by ``/* address */`` is compared as :func:`~airflow_provider_claude_code.tables.actors.comparable_id` compares addresses.
+value that is followed by a comment with a name, like ``5 /* min_group_size */``, is a setting. A column that is
+followed by ``/* address */`` is compared as addresses are, see
+:func:`~airflow_provider_claude_code.tables.actors.comparable_id`.
 """
 
 from __future__ import annotations

@@ -101,6 +101,7 @@ class Load:
             # A string, since XCom would carry a Decimal through a float.
             "estimated_cost_cents": None if cost is None else plain_decimal(cost),
             "complete": self.complete,
+            "repeated_keys": self.totals.repeated_keys,
             "unknown_names": sorted(self.totals.unknown_names),
             "load_id": self.load_id,
         }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -41,6 +42,7 @@ from tests.analytics_data import (
     LAST,
     MAPPING,
     MONTH,
+    ROSTER,
     SPELLINGS,
     History,
     ago,
@@ -691,7 +693,8 @@ def test_a_mapping_whose_rows_overlap_is_refused(
         with pytest.raises(ClaudeCodeError, match="Rows of the mapping overlap"):
             source.read("cost_allocation")
 
-        (finding,) = [row for row in source.read("data_quality").to_pylist() if row["check_name"] == "mapping"]
+        findings = [row for row in source.read("data_quality").to_pylist() if row["check_name"] == "mapping"]
+        (finding,) = [row for row in findings if row["finding"].startswith("Rows overlap")]
     nowhere = {"date": None, "organization_id": None, "table_name": "mapping"}
     assert finding == {
         "check_name": "mapping",
@@ -730,6 +733,104 @@ def test_rows_of_the_mapping_that_name_nobody_overlap_with_nothing(ask: Ask, eng
 
     assert asked.row(engine, "cost_allocation")["team"] == "d"
     assert asked.rows(engine, "data_quality", check_name="mapping") == []
+
+
+def hashed(name: str) -> str:
+    return hashlib.sha256(name.encode()).hexdigest()
+
+
+def eligible(person: str | None, **days: date) -> dict[str, Any]:
+    return {"actor_id": person, **days}
+
+
+NO_MATCH = (
+    "None of its {} rows matches an actor of the loaded usage. With actor_identity=hmac it has to hold pseudonyms."
+)
+NEVER_VALID = "Rows whose valid_from is after their valid_to, so that they are never valid: 1."
+NO_TYPE = "Rows with an actor_type that no actor has: {}. It is user_actor or api_actor."
+BACKWARDS = {"valid_from": ago(1), "valid_to": ago(2)}
+WRONG: dict[str, tuple[str, list[dict[str, Any]], list[str]]] = {
+    "addresses where there are pseudonyms": ("roster", [eligible("bob@x"), eligible("cat@x")], [NO_MATCH.format(2)]),
+    "nobody": ("roster", [eligible(None), eligible("")], [NO_MATCH.format(2)]),
+    "backwards": ("roster", [eligible(hashed("ann"), **BACKWARDS)], [NEVER_VALID]),
+    "one of two": ("roster", [eligible(hashed("ann")), eligible("bob@x")], []),
+    "in capitals": ("roster", [eligible(f" {hashed('ann').upper()} ")], []),
+    "idle, but once active": ("roster", [eligible(hashed("ann"), valid_from=ago(0))], []),
+    "mapped addresses": ("mapping", [mapped("ann@x", "a", "1")], [NO_MATCH.format(1)]),
+    "an empty type": (
+        "mapping",
+        [{**mapped(hashed("ann"), "a", "1"), "actor_type": None}],
+        [NO_MATCH.format(1), NO_TYPE.format(1)],
+    ),
+    "misspelt types": (
+        "mapping",
+        [
+            {**mapped(name, "a", "1"), "actor_type": kind}
+            for name, kind in (("b", "users"), ("c", ""), ("d", "api_actor"))
+        ]
+        + [mapped(hashed("ann"), "a", "1"), {**mapped("{}", "a", "1"), "actor_type": "service_actor"}],
+        [NO_TYPE.format(2)],
+    ),
+    "a day of another year": ("mapping", [mapped(hashed("ann"), "a", "1", valid_to=ago(300))], [NO_MATCH.format(1)]),
+    "mapped backwards": ("mapping", [mapped(hashed("ann"), "a", "1", **BACKWARDS)], [NO_MATCH.format(1), NEVER_VALID]),
+    "another key": ("mapping", [{**mapped("CI", "a", "1"), "actor_type": "api_actor"}], [NO_MATCH.format(1)]),
+    "the key": ("mapping", [{**mapped("ci", "a", "1"), "actor_type": "api_actor"}], []),
+}
+
+
+@ENGINES
+@pytest.mark.parametrize("wrong", WRONG)
+def test_a_roster_or_mapping_that_cannot_be_right_is_found(client: bigquery.Client, engine: str, wrong: str) -> None:
+    name, rows, expected = WRONG[wrong]
+    history = History()
+    service = {"type": "service_actor", "id": "s"}
+    actors = [record(hashed("ann"), sessions=1), record(actor=key("ci"), sessions=1), record(actor=service, sessions=1)]
+    history.load("acme", ago(1), [*actors, record(None, sessions=1)])
+    schema = {"roster": ROSTER, "mapping": MAPPING}[name]
+    tables = {**history.tables(), name: pa.Table.from_pylist(rows, schema)}
+    if engine == "files":
+        source: Source = over_memory(tables, DEFAULT)
+    else:
+        fill_dataset(client, dataset := f"wrong_{list(WRONG).index(wrong)}", tables)
+        source = ask_dataset(client, dataset, tables, DEFAULT)
+
+    found = [row for row in source.read("data_quality").to_pylist() if row["check_name"] in ("roster", "mapping")]
+
+    assert sorted(row["finding"] for row in found) == sorted(expected)
+    assert {(row["check_name"], row["table_name"], row["date"], row["organization_id"]) for row in found} <= {
+        (name, name, None, None)
+    }
+    world = World(now=datetime.now(UTC), **{table: rows.to_pylist() for table, rows in tables.items()})
+    assert sum(row["check_name"] == name for row in truth.data_quality(world)) == len(expected)
+
+
+def loads_that_lose_and_repeat() -> dict[str, pa.Table]:
+    hundred = [record(f"p{number}", sessions=1) for number in range(100)]
+    history = History()
+    # 51 of 100, then 51 again; 99 of 100; 100 with 50 of them twice, then each once; more than before.
+    for number, loads in enumerate([(100, 51, 51), (100, 99), (150, 100), (60, 100), (0, 0), (1, 0)]):
+        for hours, count in enumerate(loads):
+            history.load("acme", ago(number), (hundred * 2)[:count], hours=2 + hours)
+    history.load("acme", ago(9), hundred + hundred[:50])
+    history.load("other", ago(0), hundred[:3])
+    return history.tables()
+
+
+@ENGINES
+def test_a_day_that_repeats_keys_or_has_lost_records_is_found(ask: Ask, engine: str) -> None:
+    asked = ask(loads_that_lose_and_repeat)
+
+    repeated = asked.rows(engine, "data_quality", check_name="repeated_keys")
+    lost = asked.rows(engine, "data_quality", check_name="lost_records")
+
+    assert [(row["organization_id"], row["date"], row["finding"].split(".")[0]) for row in repeated] == [
+        ("acme", ago(9), "50 of 150 records repeat the key of another")
+    ]
+    assert {(row["organization_id"], row["date"]): row["finding"] for row in lost} == {
+        ("acme", ago(0)): "51 records (without repeated keys), where an earlier load had 100.",
+        ("acme", ago(1)): "99 records (without repeated keys), where an earlier load had 100.",
+        ("acme", ago(5)): "0 records (without repeated keys), where an earlier load had 1.",
+    }
 
 
 @ENGINES
@@ -846,6 +947,7 @@ DATA = {
     "corner cases": (corners, DEFAULT),
     "corner cases unfolded": (corners, UNFOLDED),
     "united organizations": (united_organizations, DEFAULT),
+    "loads that lose and repeat": (loads_that_lose_and_repeat, DEFAULT),
 }
 
 
