@@ -392,6 +392,18 @@ def united_organizations() -> dict[str, pa.Table]:
     return history.tables()
 
 
+def loads_that_lose_and_repeat() -> dict[str, pa.Table]:
+    hundred = [record(f"p{number}", sessions=1) for number in range(100)]
+    history = History()
+    # 51 of 100, then 51 again; 99 of 100; 100 with 50 of them twice, then each once; more than before.
+    for number, loads in enumerate([(100, 51, 51), (100, 99), (150, 100), (60, 100), (0, 0), (1, 0)]):
+        for hours, count in enumerate(loads):
+            history.load("acme", ago(number), (hundred * 2)[:count], hours=2 + hours)
+    history.load("acme", ago(9), hundred + hundred[:50])
+    history.load("other", ago(0), hundred[:3])
+    return history.tables()
+
+
 def comparable(row: Mapping[str, Any]) -> tuple[str, ...]:
     """Order rows by all but their ratios, which may differ in the last digits."""
     return tuple(str(value) for value in row.values() if not isinstance(value, float))

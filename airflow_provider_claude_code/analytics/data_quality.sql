@@ -217,7 +217,7 @@ UNION ALL
 SELECT
   table_name, CAST(NULL AS DATE), CAST(NULL AS STRING), table_name,
   CONCAT(
-    'None of its ', CAST(row_count AS STRING), ' rows matches an actor of the loaded usage. With actor_identity=hmac ',
+    'None of its rows (', CAST(row_count AS STRING), ') matches an actor of the loaded usage. With actor_identity=hmac ',
     'it has to hold pseudonyms.'
   )
 FROM rows_of_users

@@ -11,7 +11,6 @@ followed by ``/* address */`` is compared as addresses are, see
 from __future__ import annotations
 
 import itertools
-import json
 import re
 import string
 from collections.abc import Mapping
@@ -33,6 +32,7 @@ TABLES_OF_USERS = ("roster", "mapping")
 _REFERENCE = re.compile(r"`claude_code\.(\w+)`")
 _SETTING = re.compile(r"(?:DATE '[0-9-]+'|[0-9.]+) /\* (\w+) \*/")
 _ADDRESS = re.compile(r"(\w+) /\* address \*/")
+_ESCAPES = str.maketrans({"\t": r"\t", "\n": r"\n", "\v": r"\v", "\f": r"\f", "\r": r"\r"})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -139,9 +139,11 @@ def render(name: str, relations: Mapping[str, str], settings: Settings, *, by_pe
 
 
 def _comparable_address(column: re.Match[str]) -> str:
-    # JSON's strings are GoogleSQL's, too.
-    trimmed = f"TRIM({column[1]}, {json.dumps(ADDRESS_BLANKS)})"
-    return f"TRANSLATE({trimmed}, '{string.ascii_uppercase}', '{string.ascii_lowercase}')"
+    name = column[1]
+    trimmed = f"TRIM({name}, '{ADDRESS_BLANKS.translate(_ESCAPES)}')"
+    translated = f"TRANSLATE({trimmed}, '{string.ascii_uppercase}', '{string.ascii_lowercase}')"
+    # The same for what is visible ASCII, as nearly all addresses are; DuckDB translates slowly.
+    return f"IF(REGEXP_CONTAINS({name}, '[^!-~]'), {translated}, LOWER({name}))"
 
 
 def markdown_reference() -> str:

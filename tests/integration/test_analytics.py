@@ -51,6 +51,7 @@ from tests.analytics_data import (
     empty_tables,
     groups_that_are_written_alike,
     key,
+    loads_that_lose_and_repeat,
     mapped,
     over_memory,
     record,
@@ -744,7 +745,7 @@ def eligible(person: str | None, **days: date) -> dict[str, Any]:
 
 
 NO_MATCH = (
-    "None of its {} rows matches an actor of the loaded usage. With actor_identity=hmac it has to hold pseudonyms."
+    "None of its rows ({}) matches an actor of the loaded usage. With actor_identity=hmac it has to hold pseudonyms."
 )
 NEVER_VALID = "Rows whose valid_from is after their valid_to, so that they are never valid: 1."
 NO_TYPE = "Rows with an actor_type that no actor has: {}. It is user_actor or api_actor."
@@ -802,18 +803,6 @@ def test_a_roster_or_mapping_that_cannot_be_right_is_found(client: bigquery.Clie
     }
     world = World(now=datetime.now(UTC), **{table: rows.to_pylist() for table, rows in tables.items()})
     assert sum(row["check_name"] == name for row in truth.data_quality(world)) == len(expected)
-
-
-def loads_that_lose_and_repeat() -> dict[str, pa.Table]:
-    hundred = [record(f"p{number}", sessions=1) for number in range(100)]
-    history = History()
-    # 51 of 100, then 51 again; 99 of 100; 100 with 50 of them twice, then each once; more than before.
-    for number, loads in enumerate([(100, 51, 51), (100, 99), (150, 100), (60, 100), (0, 0), (1, 0)]):
-        for hours, count in enumerate(loads):
-            history.load("acme", ago(number), (hundred * 2)[:count], hours=2 + hours)
-    history.load("acme", ago(9), hundred + hundred[:50])
-    history.load("other", ago(0), hundred[:3])
-    return history.tables()
 
 
 @ENGINES

@@ -170,8 +170,8 @@ def test_a_roster_or_mapping_that_matches_nobody_is_found_without_naming_anybody
     with pytest.raises(AirflowFailException) as failure:
         check(files, roster=str(roster), mapping=str(mapping))
     assert "2 problems" in str(failure.value)
-    assert "mapping: mapping: None of its 2 rows matches an actor of the loaded usage" in str(failure.value)
-    assert "roster: roster: None of its 1 rows matches" in str(failure.value)
+    assert "mapping: mapping: None of its rows (2) matches an actor of the loaded usage" in str(failure.value)
+    assert "roster: roster: None of its rows (1) matches" in str(failure.value)
     assert "000" not in str(failure.value)
     assert check(files, roster=str(roster), mapping=str(mapping), warn_only=["roster", "mapping"])["findings"] == (
         findings(roster=1, mapping=1)

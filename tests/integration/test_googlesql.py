@@ -23,6 +23,7 @@ from tests.analytics_data import (
     corners,
     empty_tables,
     groups_that_are_written_alike,
+    loads_that_lose_and_repeat,
     over_memory,
     united_organizations,
 )
@@ -215,6 +216,7 @@ def test_addresses_are_compared_as_in_pseudonyms(google_sql: GoogleSql) -> None:
 
 HISTORIES = {
     "united": united_organizations,
+    "lost": loads_that_lose_and_repeat,
     "alike": groups_that_are_written_alike,
     "groups": of("groups", "enough", "zeros", "only zeros", "moves", "places", "both customer types"),
     "days": of("one person", "nobody", "stale", "early", "dormant", "restated"),

@@ -482,7 +482,7 @@ class TestPage:
             + "".join(f"user_actor,{name},Platform,CC-1,,\n" for name in ids)
         )
         text = Page(report(loaded, roster=roster, mapping=mapping)).text()
-        nothing = "None of its 8 rows matches an actor of the loaded usage."
+        nothing = "None of its rows (8) matches an actor of the loaded usage."
         assert f"Adoption rate and idle seats: unknown; see what is wrong with the roster. {nothing}" in text
         assert f"No groups: see what is wrong with the mapping. {nothing}" in text
         assert "Idle seats:" not in text
