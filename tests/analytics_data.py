@@ -229,7 +229,7 @@ def corners() -> dict[str, pa.Table]:
 
     history.load("dormant", ago(60), [record("day 40", sessions=1)])
     history.load("dormant", ago(0), [])
-    roster = [{"actor_id": " DAY 40"}, {"actor_id": "never"}, {"actor_id": None}]
+    roster = [{"actor_id": " DAY 40"}, {"actor_id": "never"}, {"actor_id": None}, {"actor_id": " \t"}]
     roster.append({"actor_id": "Day 27", "valid_from": ago(97 - 20), "valid_to": ago(97 - 30)})
 
     kinds: list[dict[str, Any]] = [{name: 1} for name in ("sessions", "added", "removed", "commits", "pull_requests")]

@@ -303,7 +303,7 @@ def adoption(world: World) -> Iterator[Row]:
         eligible = {
             person(row)
             for row in world.roster
-            if row["actor_id"] is not None and (row["valid_from"] or day) <= day <= (row["valid_to"] or day)
+            if person(row) and (row["valid_from"] or day) <= day <= (row["valid_to"] or day)
         }
         row: Row = {
             "date": day,
@@ -446,7 +446,7 @@ def cost_allocation(world: World) -> Iterator[Row]:
     def group(row: Row) -> tuple[str, str | None]:
         for mapped in world.mapping:
             if (
-                mapped["actor_id"] is not None
+                person(mapped)
                 and actor(mapped) == actor(row)
                 and ((mapped["valid_from"] or row["date"]) <= row["date"] <= (mapped["valid_to"] or row["date"]))
             ):
@@ -663,8 +663,7 @@ def _wrong_tables_of_users(world: World) -> Iterator[Row]:
         for row in used:
             days[actor(row)].append(row["date"])
         matched = any(
-            row["actor_id"] is not None
-            and (name == "roster" or (row["valid_from"] or day) <= day <= (row["valid_to"] or day))
+            person(row) and (name == "roster" or (row["valid_from"] or day) <= day <= (row["valid_to"] or day))
             for row in rows
             for day in days[actor(row)]
         )

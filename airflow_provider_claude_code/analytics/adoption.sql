@@ -77,7 +77,8 @@ eligible AS (
     COUNT(DISTINCT roster.actor) AS people,
     COUNT(DISTINCT IF(recency.days_since <= 27, roster.actor, NULL)) AS active_people
   FROM `claude_code.days` AS days
-  JOIN roster ON days.date BETWEEN roster.valid_from AND roster.valid_to
+  -- A row without an address is nobody's.
+  JOIN roster ON days.date BETWEEN roster.valid_from AND roster.valid_to AND roster.actor <> ''
   LEFT JOIN recency
     ON recency.organization_id = days.organization_id AND recency.date = days.date AND recency.actor = roster.actor
   GROUP BY days.date, days.organization_id

@@ -723,6 +723,7 @@ def mapping_with_rows_of_nobody() -> dict[str, pa.Table]:
     return one_person(
         mapped(None, "a", "1"),
         mapped(None, "b", "1"),
+        *(mapped(blank, "b", "1") for blank in ("", "", " ", "\n")),
         mapped("ann", "c", "1", valid_to=ago(2)),
         mapped("ann", "d", "1", valid_from=ago(1)),
     )

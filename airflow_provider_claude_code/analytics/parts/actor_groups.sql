@@ -23,6 +23,6 @@ FROM (
     COALESCE(valid_from, DATE '0001-01-01') AS valid_from,
     COALESCE(valid_to, DATE '9999-12-31') AS valid_to
   FROM `claude_code.mapping`
-  -- Who has no id cannot be mapped.
-  WHERE actor_id IS NOT NULL
 )
+-- Who has no id cannot be mapped.
+WHERE actor <> ''
