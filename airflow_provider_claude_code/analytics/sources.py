@@ -12,6 +12,7 @@ from airflow_provider_claude_code.analytics.models import Settings, parts, rende
 from airflow_provider_claude_code.api.models import ACTOR_ID_FIELDS
 from airflow_provider_claude_code.csv_files import column_position, csv_rows
 from airflow_provider_claude_code.exceptions import ClaudeCodeConfigurationError, ClaudeCodeSourceError
+from airflow_provider_claude_code.tables.actors import ADDRESS_BLANKS
 from airflow_provider_claude_code.tables.contract import DATA_TABLES, FILE_LOADS, LOADS, MONEY_PLACES
 from airflow_provider_claude_code.tables.loads import LOAD_ID
 from airflow_provider_claude_code.transfers.spool_directory import spool_directory
@@ -256,7 +257,7 @@ def _create_table_of_user(database: duckdb.DuckDBPyConnection, name: str, file: 
         database.register("given", rows)
         try:
             database.execute(f"CREATE TABLE claude_code.{name} AS SELECT {', '.join(typed)} FROM given")
-        except duckdb.ConversionException:
+        except (duckdb.BinderException, duckdb.ConversionException):
             # The error holds the value.
             raise ClaudeCodeConfigurationError(
                 f"{name} cannot be read from {file}: a column has another type. {' and '.join(_DAYS)} are days, the "
@@ -290,7 +291,8 @@ def _read_csv(content: bytes, columns: Iterable[str]) -> pa.Table:
             raise ClaudeCodeConfigurationError(f"Line {line} names no type of actor; {_KINDS} was expected.")
         if not actor["actor_id"].strip():
             raise ClaudeCodeConfigurationError(f"Line {line} has no actor_id.")
-        if kind == "user_actor" and not _PERSON.fullmatch(actor["actor_id"].strip()):
+        person = actor["actor_id"].strip(ADDRESS_BLANKS)
+        if kind == "user_actor" and not (_PERSON.fullmatch(person) and person.isprintable()):
             raise ClaudeCodeConfigurationError(
                 f"Line {line} has an actor_id that is neither an address nor a pseudonym (64 hex digits)."
             )

@@ -130,6 +130,11 @@ REFUSED = {
     "a total": (HEAD + ANN + "Total,secret,,1,,\n", "Line 3 names no type of actor"),
     "a total of addresses": (HEAD + ANN + "user_actor,secret total: 1,,1,,\n", "Line 3 .* neither an address nor a"),
     "cells for layout": (HEAD + ANN + ",,,,,\n", "Line 3 names no type of actor"),
+    "a blank that is not trimmed": (
+        HEAD + "user_actor,secret@example.com\u2003,a,1,,\n",
+        "Line 2 .* neither an address",
+    ),
+    "what cannot be seen": (HEAD + "user_actor,secret@example.com\u200b,a,1,,\n", "Line 2 .* neither an address"),
     "no id": (HEAD + ANN + "user_actor, ,secret,1,,\n", "Line 3 has no actor_id"),
     "no type": (HEAD + ",secret@example.com,a,1,,\n", "Line 2 names no type of actor"),
     "a misspelt type": (HEAD + "user,secret@example.com,a,1,,\n", "Line 2 names no type of actor"),
@@ -194,10 +199,11 @@ def test_a_total_line_is_nobody_on_a_roster(loaded: Path, tmp_path: Path) -> Non
         (b"PAR1 secret", "It is no Parquet file"),
         ({"actor_id": ["secret"]}, "names the column 'actor_type' 0 times"),
         ({column: ["secret"] for column in COLUMNS}, "valid_from and valid_to are days"),
+        ({column: [20250901] for column in COLUMNS}, "valid_from and valid_to are days"),
     ],
 )
 def test_a_parquet_file_of_something_else_is_refused(
-    groups: Callable[..., Groups], content: bytes | dict[str, list[str]], message: str
+    groups: Callable[..., Groups], content: bytes | dict[str, list[Any]], message: str
 ) -> None:
     if isinstance(content, dict):
         file = io.BytesIO()
