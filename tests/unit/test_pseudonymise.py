@@ -218,7 +218,11 @@ class TestFiles:
     @given(
         st.lists(
             st.tuples(
-                *[st.text(st.characters(codec="utf-8"), max_size=5) | st.sampled_from(['"', ",", "\r", "\n"])] * 3
+                *[
+                    st.text(st.characters(codec="utf-8", exclude_characters="\0"), max_size=5)
+                    | st.sampled_from(['"', ",", "\r", "\n"])
+                ]
+                * 3
             ),
             max_size=4,
         )
