@@ -12,103 +12,57 @@ import contextlib
 import csv
 import io
 import os
-import shutil
 import sys
-import tempfile
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import IO
+from collections.abc import Callable, Sequence
+from pathlib import Path
 
 from airflow_provider_claude_code.api.models import ACTOR_ID_FIELDS
-from airflow_provider_claude_code.exceptions import ClaudeCodeError
+from airflow_provider_claude_code.csv_files import column_position, csv_rows
+from airflow_provider_claude_code.exceptions import ClaudeCodeConfigurationError, ClaudeCodeError
 
 Pseudonym = Callable[[str, str], str | None]
 
 
-class MappingFileError(ClaudeCodeError):
-    """The file cannot be used as it is. The message names a line and never what is in it."""
-
-    retryable = False
-
-
 def pseudonymise(
-    lines: Iterable[bytes],
-    output: IO[bytes],
+    content: bytes,
     pseudonym: Pseudonym,
     *,
     column: str,
     actor_type: str = "user_actor",
     actor_type_column: str | None = None,
-) -> None:
+) -> bytes:
     """
-    Copy a CSV file with the actors of one column replaced.
+    Return a CSV file with the actors of one column replaced: UTF-8, with the commas and line ends of RFC 4180.
 
     Empty cells stay empty. Blank lines, which are no rows, are left out.
 
-    :param lines: the lines of the file, in UTF-8, with or without a byte order mark.
-    :param output: where the copy goes, as UTF-8 with the line ends of RFC 4180.
+    :param content: the file, as :func:`~airflow_provider_claude_code.csv_files.csv_rows` takes it.
     :param pseudonym: gives the pseudonym of an actor's type and identifier.
     :param column: name of the column with the actors.
     :param actor_type: what kind of actors they are: ``user_actor`` for addresses, ``api_actor`` for key names.
     :param actor_type_column: name of a column that says so for each row, instead.
-    :raises MappingFileError: the file is not such a file; ``output`` may hold a part of the copy then.
+    :raises ClaudeCodeConfigurationError: the file is not such a file. The message names a line and never what is in it.
     """
-    copy = io.TextIOWrapper(output, encoding="utf-8", newline="", write_through=True)
-    try:
-        writer = csv.writer(copy)
-        rows = _rows(lines)
-        line, header = next(rows, (1, []))
-        actor = _position(header, column)
-        kind = None if actor_type_column is None else _position(header, actor_type_column)
-        writer.writerow(header)
-        for line, row in rows:
-            if len(row) != len(header):
-                raise MappingFileError(f"Line {line} has {len(row)} cells, but the first line names {len(header)}.")
-            if row[actor].strip():
-                row_type = actor_type if kind is None else row[kind].strip()
-                if row_type not in ACTOR_ID_FIELDS:
-                    raise MappingFileError(f"Line {line} names no type of actor; {_TYPES} was expected.")
-                row[actor] = pseudonym(row_type, row[actor]) or ""
-            else:
-                row[actor] = ""
-            writer.writerow(row)
-    finally:
-        copy.detach()
+    copy = io.StringIO(newline="")
+    writer = csv.writer(copy)
+    rows = csv_rows(content)
+    _, header = next(rows, (1, []))
+    actor = column_position(header, column)
+    kind = None if actor_type_column is None else column_position(header, actor_type_column)
+    writer.writerow(header)
+    for line, row in rows:
+        if row[actor].strip():
+            row_type = actor_type if kind is None else row[kind].strip()
+            if row_type not in ACTOR_ID_FIELDS:
+                raise ClaudeCodeConfigurationError(f"Line {line} names no type of actor; {_TYPES} was expected.")
+            row[actor] = pseudonym(row_type, row[actor]) or ""
+        else:
+            row[actor] = ""
+        writer.writerow(row)
+    return copy.getvalue().encode()
 
 
 _TYPES = " or ".join(ACTOR_ID_FIELDS)
-
-
-def _rows(lines: Iterable[bytes]) -> Iterator[tuple[int, list[str]]]:
-    """Yield each row with the number of the line on which it begins."""
-    reader = csv.reader(_decoded(lines), strict=True)
-    while True:
-        line = reader.line_num + 1
-        try:
-            row = next(reader)
-        except StopIteration:
-            return
-        except csv.Error as error:
-            raise MappingFileError(f"The row that begins on line {line} is not CSV: {error}.") from None
-        if row:
-            yield line, row
-
-
-def _decoded(lines: Iterable[bytes]) -> Iterator[str]:
-    for number, line in enumerate(lines, start=1):
-        try:
-            yield line.decode("utf-8-sig" if number == 1 else "utf-8")
-        except UnicodeDecodeError:
-            # The error holds the line.
-            raise MappingFileError(f"Line {number} is not UTF-8. Save the file as CSV in UTF-8.") from None
-
-
-def _position(header: Sequence[str], column: str) -> int:
-    if (found := header.count(column)) != 1:
-        raise MappingFileError(
-            f"The first line names the column {column!r} {found} times; once was expected. It must name all columns, "
-            "separated by commas."
-        )
-    return header.index(column)
 
 
 def _pseudonyms(conn_id: str) -> Pseudonym:
@@ -119,22 +73,13 @@ def _pseudonyms(conn_id: str) -> Pseudonym:
         return ClaudeCodeHook(conn_id).pseudonyms
 
 
-@contextlib.contextmanager
-def _opened(path: str) -> Iterator[IO[bytes]]:
-    if path == "-":
-        yield sys.stdin.buffer
-        return
-    with open(path, "rb") as file:
-        yield file
-
-
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m airflow_provider_claude_code.pseudonymise",
         description="Replace the actors in a CSV file by the pseudonyms that actor_identity='hmac' stores, and print "
         "the file. Nothing is printed unless all of it can be.",
     )
-    parser.add_argument("file", nargs="?", default="-", help="CSV file in UTF-8 with a header (standard input)")
+    parser.add_argument("file", nargs="?", default="-", help="CSV file with a header (standard input)")
     parser.add_argument("--column", required=True, help="name of the column with the actors")
     parser.add_argument(
         "--connection", default="claude_code_default", help="Connection with the pseudonym secret (%(default)s)"
@@ -160,19 +105,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
     args = _parser().parse_args(arguments)
     try:
         pseudonym = _pseudonyms(args.connection)
-        with tempfile.TemporaryFile() as copy:
-            with _opened(args.file) as lines:
-                pseudonymise(
-                    lines,
-                    copy,
-                    pseudonym,
-                    column=args.column,
-                    actor_type=args.actor_type,
-                    actor_type_column=args.actor_type_column,
-                )
-            copy.seek(0)
-            shutil.copyfileobj(copy, sys.stdout.buffer)
-            sys.stdout.flush()
+        copy = pseudonymise(
+            sys.stdin.buffer.read() if args.file == "-" else Path(args.file).read_bytes(),
+            pseudonym,
+            column=args.column,
+            actor_type=args.actor_type,
+            actor_type_column=args.actor_type_column,
+        )
+        sys.stdout.buffer.write(copy)
+        sys.stdout.flush()
     except (ClaudeCodeError, OSError) as error:
         sys.exit(f"{_parser().prog}: {error}")
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from datetime import UTC, date, datetime, time, timedelta
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +39,13 @@ HOSTILE = [
     "例え 🙂",
     "{}%s$1",
 ]
+SPELLINGS = [
+    ["ann@x", "\tANN@X\r\n", " Ann@x\u00a0", "\x0b\x0cann@x"],
+    # What some change the case of, or take for blanks, and others do not.
+    *(["İ@x"], ["i\u0307@x"], ["i@x"], ["ΟΔΟΣ@x"], ["οδος@x"], ["οδοσ@x"], ["straße@x"], ["STRASSE@x", "strasse@x"]),
+    *(["Müller@x"], ["MÜLLER@X", "mÜller@x"], ["\u212aelvin@x"], ["kelvin@x"], ["\u2003ann@x"], ["ann@x\u200b"]),
+]
+"""How addresses are written, each person's together."""
 
 
 def empty_tables() -> dict[str, pa.Table]:
@@ -199,9 +207,20 @@ def corners() -> dict[str, pa.Table]:
 
     groups = [*team("groups", "a", 2), *team("groups", "b", 2), *team("groups", "c", 5), *team("groups", "d", 6)]
     groups += [record(actor=key("robot"), sessions=10), record(actor=key("nobody's"), sessions=100)]
-    mapping.append({"actor_type": "api_actor", "actor_id": "ROBOT", "team": "robots", "cost_centre": "2"})
+    mapping.append({"actor_type": "api_actor", "actor_id": "robot", "team": "robots", "cost_centre": "2"})
     history.load("groups", MONTH, groups)
     history.load("enough", MONTH, [*team("enough", "a", 3), *team("enough", "b", 3), *team("enough", "c", 5)])
+
+    work = {"sessions": 7, "models": [model(900)], "tools": {"edit_tool": (1, 0)}}
+    zeros = {"models": [model(0, tokens=(0, 0, 0, 0))], "tools": {"edit_tool": (0, 0)}}
+    members = team("zeros", "team", 9)
+    history.load(
+        "zeros",
+        MONTH,
+        [record(row["actor"]["email_address"], **(zeros if n else work)) for n, row in enumerate(members)],
+    )
+    nobody = [record(row["actor"]["email_address"], **zeros) for row in team("only zeros", "team", 9)]
+    history.load("only zeros", MONTH, [*nobody, record(actor=key("ci"), customer_type="subscription", **work)])
 
     active = {"day 27": [27], "day 28": [28], "day 40": [40], "back after 28": [41, 69], "back after 29": [41, 70]}
     for number in range(98):
@@ -210,7 +229,7 @@ def corners() -> dict[str, pa.Table]:
 
     history.load("dormant", ago(60), [record("day 40", sessions=1)])
     history.load("dormant", ago(0), [])
-    roster = [{"actor_id": " DAY 40"}, {"actor_id": "never"}, {"actor_id": None}]
+    roster = [{"actor_id": " DAY 40"}, {"actor_id": "never"}, {"actor_id": None}, {"actor_id": " \t"}]
     roster.append({"actor_id": "Day 27", "valid_from": ago(97 - 20), "valid_to": ago(97 - 30)})
 
     kinds: list[dict[str, Any]] = [{name: 1} for name in ("sessions", "added", "removed", "commits", "pull_requests")]
@@ -248,6 +267,12 @@ def corners() -> dict[str, pa.Table]:
             record("bob", sessions=4, customer_type="marketplace", models=[model(700)]),
         ],
     )
+
+    people = [record(name, sessions=1, models=[model(1)], tools={"edit_tool": (1, 0)}) for name in chain(*SPELLINGS)]
+    keys = [record(actor=key(name), sessions=1) for name in ("Prod", "prod", "PROD ", " prod", "prod\t")]
+    history.load("spellings", MONTH, people + keys)
+    mapping += [mapped(name, name, None) for name in ("\n\u00a0ann@X\t", "İ@X", "ΟΔΟΣ@x")]
+    mapping += [{**mapped(name, name, None), "actor_type": "api_actor"} for name in ("Prod", "PROD ")]
 
     before = [record("ann", sessions=1, models=[model(100)])]
     after = [*before, record("bob", sessions=2, models=[model(50)])]
@@ -333,7 +358,7 @@ def sandbox_tables() -> dict[str, pa.Table]:
         *mapped("blue", range(13, 15), valid_to=middle),
         *mapped("red", range(13, 15), valid_from=middle + timedelta(days=1)),
         *mapped("white", range(15, 30), valid_from=middle),
-        {"actor_type": "api_actor", "actor_id": "CI-pipeline-01 ", "team": "platform", "cost_centre": None},
+        {"actor_type": "api_actor", "actor_id": "ci-pipeline-01", "team": "platform", "cost_centre": None},
     ]
     return {
         **history.tables(),
@@ -364,6 +389,18 @@ def united_organizations() -> dict[str, pa.Table]:
     history.load("parent", ago(0), both, hours=0.5, complete=False)
     for number in (4, 3, 2, 1, 0):
         history.load("other", ago(number), [record("ann", sessions=4)])
+    return history.tables()
+
+
+def loads_that_lose_and_repeat() -> dict[str, pa.Table]:
+    hundred = [record(f"p{number}", sessions=1) for number in range(100)]
+    history = History()
+    # 51 of 100, then 51 again; 99 of 100; 100 with 50 of them twice, then each once; more than before.
+    for number, loads in enumerate([(100, 51, 51), (100, 99), (150, 100), (60, 100), (0, 0), (1, 0)]):
+        for hours, count in enumerate(loads):
+            history.load("acme", ago(number), (hundred * 2)[:count], hours=2 + hours)
+    history.load("acme", ago(9), hundred + hundred[:50])
+    history.load("other", ago(0), hundred[:3])
     return history.tables()
 
 

@@ -8,6 +8,7 @@ function is named after the model whose rows it returns.
 from __future__ import annotations
 
 import calendar
+import re
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
@@ -120,7 +121,12 @@ class World:
 
 
 def person(row: Row) -> str:
-    return (row["actor_id"] or "").strip().lower()
+    """Return who an actor is: addresses, and all rosters hold addresses, whatever their case, others exactly."""
+    name = row["actor_id"] or ""
+    if row.get("actor_type", "user_actor") != "user_actor":
+        return str(name)
+    name = re.fullmatch(r"[ \t\n\v\f\r\xa0]*(.*?)[ \t\n\v\f\r\xa0]*", name, re.DOTALL)[1]
+    return re.sub("[A-Z]", lambda letter: chr(ord(letter[0]) + 32), name)
 
 
 def actor(row: Row) -> tuple[str, str]:
@@ -202,11 +208,16 @@ def tools(usage: Iterable[Row]) -> dict[str, Any]:
     }
 
 
-def folded(groups: dict[Any, set[str]], size: int) -> set[Any]:
-    """Return the groups that are shown together: those of few people, and one more where they are too few together."""
-    small = {group for group, people in groups.items() if 0 < len(people) < size}
-    large = sorted((len(people), _text(group), group) for group, people in groups.items() if len(people) >= size)
-    together = set().union(*(groups[group] for group in small))
+def folded(groups: dict[Any, set[str] | None], size: int) -> set[Any]:
+    """
+    Return the groups that are shown together: those of few people, and one more where they are too few together.
+
+    Groups give the people who count; those that have no people at all (None) stand for themselves.
+    """
+    of_people = {group: people for group, people in groups.items() if people is not None}
+    small = {group for group, people in of_people.items() if len(people) < size} if size > 1 else set()
+    large = sorted((len(people), _text(group), group) for group, people in of_people.items() if len(people) >= size)
+    together = set().union(*(of_people[group] for group in small))
     if small and len(together) < size and large:
         small.add(large[0][2])
     return small
@@ -216,7 +227,12 @@ def _text(group: Any) -> str:
     return group if isinstance(group, str) else " / ".join(part or "" for part in group)
 
 
-def with_folding(groups: dict[Any, list[Row]], people: dict[Any, set[str]], size: int) -> dict[Any, list[Row]]:
+def who_counts(groups: dict[Any, list[Row]], counts: Callable[[Row], bool]) -> dict[Any, set[str] | None]:
+    """Return the people of each group who add something to it; None where it has no people."""
+    return {name: people_of(filter(counts, rows)) if people_of(rows) else None for name, rows in groups.items()}
+
+
+def with_folding(groups: dict[Any, list[Row]], people: dict[Any, set[str] | None], size: int) -> dict[Any, list[Row]]:
     """Put the rows of groups that are folded under one name."""
     small = folded(people, size)
     result: dict[Any, list[Row]] = defaultdict(list)
@@ -287,7 +303,7 @@ def adoption(world: World) -> Iterator[Row]:
         eligible = {
             person(row)
             for row in world.roster
-            if row["actor_id"] is not None and (row["valid_from"] or day) <= day <= (row["valid_to"] or day)
+            if person(row) and (row["valid_from"] or day) <= day <= (row["valid_to"] or day)
         }
         row: Row = {
             "date": day,
@@ -333,7 +349,7 @@ def adoption_shares(world: World) -> Iterator[Row]:
             continue
         for dimension, value_of in dimensions.items():
             groups = _grouped(active, value_of)
-            people = {value: people_of(rows) for value, rows in groups.items()}
+            people = who_counts(groups, lambda row: True)
             for value, rows in with_folding(groups, people, world.min_group_size).items():
                 yield shared | {
                     "dimension": dimension,
@@ -345,12 +361,16 @@ def adoption_shares(world: World) -> Iterator[Row]:
                 }
 
 
+def uses_tokens(entry: Row) -> bool:
+    return any(entry[name] > 0 for name in TOKENS)
+
+
 def model_usage_daily(world: World) -> Iterator[Row]:
     for org, day in world.days():
         entries = world.rows["model_usage"].get((org, day), [])
         share = detail(world.rows["usage"].get((org, day), []))["share_of_sessions_with_model_detail"]
         groups = _grouped(entries, lambda row: row["model"])
-        people = {model: people_of(rows) for model, rows in groups.items()}
+        people = who_counts(groups, uses_tokens)
         whole = money(entries)
         for model, rows in with_folding(groups, people, world.min_group_size).items():
             cost = money(rows)
@@ -363,8 +383,8 @@ def model_usage_daily(world: World) -> Iterator[Row]:
                 **_state(world, org, day),
                 "model": model,
                 "model_family": None if model == SMALL else (families or ["other"])[0],
-                "people": len(people_of(rows)),
-                "keys": len(keys_of(rows)),
+                "people": len(people_of(filter(uses_tokens, rows))),
+                "keys": len(keys_of(filter(uses_tokens, rows))),
                 "entries": len(rows),
                 "entries_rounded_to_zero": sum(
                     row["estimated_cost_cents"] == 0 and any(row[name] > 0 for name in TOKENS) for row in rows
@@ -392,7 +412,7 @@ def tool_acceptance(world: World) -> Iterator[Row]:
         offered = {
             tool: [row for row in rows if row["accepted"] + row["rejected"] > 0] for tool, rows in groups.items()
         }
-        people = {tool: people_of(rows) for tool, rows in offered.items()}
+        people = who_counts(groups, lambda row: row["accepted"] + row["rejected"] > 0)
         shared = {"date": day, "organization_id": org, **_state(world, org, day)}
         for tool, rows in with_folding(offered, people, world.min_group_size).items():
             accepted, rejected = total(rows, "accepted"), total(rows, "rejected")
@@ -426,7 +446,7 @@ def cost_allocation(world: World) -> Iterator[Row]:
     def group(row: Row) -> tuple[str, str | None]:
         for mapped in world.mapping:
             if (
-                mapped["actor_id"] is not None
+                person(mapped)
                 and actor(mapped) == actor(row)
                 and ((mapped["valid_from"] or row["date"]) <= row["date"] <= (mapped["valid_to"] or row["date"]))
             ):
@@ -436,7 +456,7 @@ def cost_allocation(world: World) -> Iterator[Row]:
     for org, first, last in world.months():
         usage = _grouped(_within(world.usage, org, first, last), group)
         entries = _grouped(_within(world.model_usage, org, first, last), group)
-        people = {name: people_of(rows) for name, rows in usage.items()}
+        people = who_counts(usage, lambda row: world.is_active([row]))
         folded_entries = with_folding({name: entries[name] for name in usage}, people, world.min_group_size)
         for name, rows in with_folding(usage, people, world.min_group_size).items():
             team, cost_centre = (SMALL, None) if name == SMALL else name
@@ -444,8 +464,8 @@ def cost_allocation(world: World) -> Iterator[Row]:
                 **_month(world, org, first, last),
                 "team": team,
                 "cost_centre": cost_centre,
-                "people": len(people_of(rows)),
-                "keys": len(keys_of(rows)),
+                "people": len(people_of(row for row in rows if world.is_active([row]))),
+                "keys": len(keys_of(row for row in rows if world.is_active([row]))),
                 "sessions": total(rows, "num_sessions"),
                 **money(folded_entries[name]),
                 **detail(rows),
@@ -481,7 +501,7 @@ def productivity_ratios(world: World) -> Iterator[Row]:
         entries = _grouped(
             filter(is_user, _within(world.model_usage, org, first, last)), lambda row: row["customer_type"]
         )
-        people = {kind: people_of(rows) for kind, rows in usage.items()}
+        people = who_counts(usage, lambda row: world.is_active([row]))
         folded_entries = with_folding({kind: entries[kind] for kind in usage}, people, world.min_group_size)
         for kind, rows in with_folding(usage, people, world.min_group_size).items():
             done = results(rows)
@@ -617,6 +637,42 @@ def data_quality(world: World) -> Iterator[Row]:
                 yield {"check_name": "missing_days", **finding}
         elif usual > 0 and usual - row["row_count"] >= usual * world.max_drop:
             yield {"check_name": "volume_drop", **finding}
+    for (org, day, table), newest in world.newest.items():
+        if table != "usage" or not world.is_loaded(org, day):
+            continue
+        finding = {"date": day, "organization_id": org, "table_name": table}
+        if newest["repeated_keys"]:
+            yield {"check_name": "repeated_keys", **finding}
+        keys = [
+            load["row_count"] - load["repeated_keys"]
+            for load in world.loads
+            if (load["organization_id"], load["date"], load["table_name"]) == (org, day, table)
+        ]
+        if newest["row_count"] - newest["repeated_keys"] != max(keys):
+            yield {"check_name": "lost_records", **finding}
+    yield from _wrong_tables_of_users(world)
+
+
+def _wrong_tables_of_users(world: World) -> Iterator[Row]:
+    used = [row for row in world.usage if person(row)]
+    kinds = {row["actor_type"] for row in used} | {"user_actor", "api_actor"}
+    roster = [{**row, "actor_type": "user_actor"} for row in world.roster]
+    for name, rows in (("mapping", world.mapping), ("roster", roster)):
+        finding = {"check_name": name, "date": None, "organization_id": None, "table_name": name}
+        days = defaultdict(list)
+        for row in used:
+            days[actor(row)].append(row["date"])
+        matched = any(
+            person(row) and (name == "roster" or (row["valid_from"] or day) <= day <= (row["valid_to"] or day))
+            for row in rows
+            for day in days[actor(row)]
+        )
+        if rows and used and not matched:
+            yield finding
+        if any(row["valid_from"] and row["valid_to"] and row["valid_from"] > row["valid_to"] for row in rows):
+            yield finding
+        if any(row["actor_type"] not in kinds for row in rows):
+            yield finding
 
 
 MODELS: dict[str, Callable[[World], Iterable[Row]]] = {

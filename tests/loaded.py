@@ -9,6 +9,7 @@ from datetime import UTC, date, datetime, time, timedelta
 from pathlib import Path
 
 import pyarrow as pa
+import pyarrow.compute
 import pyarrow.parquet
 from airflow.sdk import ObjectStoragePath
 
@@ -34,7 +35,7 @@ def put_day(
     """
     Write a day's tables and its rows of loads, as a load so many hours after the end of the day does.
 
-    The key is one of the organisation; by default, of that of the records.
+    The key is one of the organisation; by default, of that of the records. Other organisations' rows stay.
     """
     organization_id = organization_id or (records[0]["organization_id"] if records else ORGANIZATION_ID)
     loaded_at = datetime.combine(day + timedelta(days=1), time(), UTC) + timedelta(hours=hours_after)
@@ -59,9 +60,12 @@ def put_day(
     )
     rows = []
     for row, (table, file) in zip(load.rows(), files.items(), strict=True):
-        # Under the organisation's name, since several may share the directory here.
-        place = root / f"{table}/dt={day}/{organization_id}.parquet"
+        place = root / f"{table}/dt={day}/{table}.parquet"
         place.parent.mkdir(parents=True, exist_ok=True)
+        if place.exists():
+            held, new = (pa.parquet.read_table(name, partitioning=None) for name in (place, file.path))
+            others = held.filter(pa.compute.not_equal(held["organization_id"], organization_id))
+            pa.parquet.write_table(pa.concat_tables([others, new]), file.path)
         file.path.rename(place)
         sha256 = hashlib.sha256(place.read_bytes()).hexdigest()
         rows.append(row | {"path": str(place.relative_to(root)), "bytes": file.size, "sha256": sha256})

@@ -65,7 +65,7 @@ counts AS (
 ),
 roster AS (
   SELECT
-    LOWER(TRIM(actor_id)) AS actor,
+    actor_id /* address */ AS actor,
     COALESCE(valid_from, DATE '0001-01-01') AS valid_from,
     COALESCE(valid_to, DATE '9999-12-31') AS valid_to
   FROM `claude_code.roster`
@@ -77,7 +77,8 @@ eligible AS (
     COUNT(DISTINCT roster.actor) AS people,
     COUNT(DISTINCT IF(recency.days_since <= 27, roster.actor, NULL)) AS active_people
   FROM `claude_code.days` AS days
-  JOIN roster ON days.date BETWEEN roster.valid_from AND roster.valid_to
+  -- A row without an address is nobody's.
+  JOIN roster ON days.date BETWEEN roster.valid_from AND roster.valid_to AND roster.actor <> ''
   LEFT JOIN recency
     ON recency.organization_id = days.organization_id AND recency.date = days.date AND recency.actor = roster.actor
   GROUP BY days.date, days.organization_id

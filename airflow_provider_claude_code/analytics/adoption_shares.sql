@@ -17,7 +17,7 @@ WITH usage AS (
   SELECT
     date,
     organization_id,
-    COALESCE(LOWER(TRIM(actor_id)), '') AS person,
+    COALESCE(actor_id /* address */, '') AS person,
     terminal_type,
     CASE WHEN is_remote THEN 'remote' WHEN NOT is_remote THEN 'local' ELSE 'unknown' END AS location,
     customer_type,

@@ -5,7 +5,7 @@
 -- tool: claude_code.
 -- date: The UTC day.
 -- organization_id: The organisation.
--- person: The person's id in lower case; empty for people without one, who share a row.
+-- person: The person's address in lower case (A to Z); empty for people without one, who share a row.
 -- is_active: Whether there was any session, commit, pull request, line, tool action or token.
 -- suggestions_offered: Changes that the tool offered: tool actions that were accepted or rejected.
 -- suggestions_accepted: Those that the person accepted.

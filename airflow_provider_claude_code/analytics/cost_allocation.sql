@@ -1,6 +1,6 @@
 -- What each group's usage cost in each month: one row per month, organisation and group of the mapping. The rows of a
 -- month add up to the organisation's whole usage, since actors without a mapping are a group, too. Groups of fewer
--- than min_group_size people are folded into "(small groups)"; those of API keys alone stand for themselves.
+-- than min_group_size active people are folded into "(small groups)"; those of API keys alone stand for themselves.
 --
 -- Whoever queries a mapping in which two rows of one actor share a day gets an error instead of costs that are counted
 -- twice.
@@ -11,8 +11,8 @@
 -- cost_centre: The mapping's cost centre; null where it has none, and for "(small groups)".
 -- days_in_month: Days of the month.
 -- days_loaded: How many of them have a complete load.
--- people: People (user_actor) with a record, even one that counts nothing.
--- keys: API keys (api_actor) with one.
+-- people: People (user_actor) with any session, commit, pull request, line, tool action or token.
+-- keys: API keys (api_actor) with any of these.
 -- sessions: Sessions.
 -- api_cost_usd: Estimated cost of customer_type api in US dollars, which the organisation's cost report already
 --   includes; null when no such record names a model.
@@ -35,6 +35,7 @@ usage AS (
     days.organization_id,
     days.actor_type,
     days.actor,
+    days.is_active,
     COALESCE(mapping.team, '(unmapped)') AS team,
     mapping.cost_centre,
     -- No two groups are written alike, whatever their names hold.
@@ -61,7 +62,7 @@ usage AS (
   )
 ),
 members AS (
-  SELECT 'group' AS dimension, month AS period, organization_id, name, actor AS person
+  SELECT 'group' AS dimension, month AS period, organization_id, name, IF(is_active, actor, NULL) AS person
   FROM usage
   WHERE actor_type = 'user_actor'
 )
@@ -72,8 +73,8 @@ SELECT
   IF(folding.is_small, NULL, usage.cost_centre) AS cost_centre,
   ANY_VALUE(usage.days_in_month) AS days_in_month,
   ANY_VALUE(usage.days_loaded) AS days_loaded,
-  COUNT(DISTINCT IF(usage.actor_type = 'user_actor', usage.actor, NULL)) AS people,
-  COUNT(DISTINCT IF(usage.actor_type = 'api_actor', usage.actor, NULL)) AS keys,
+  COUNT(DISTINCT IF(usage.is_active AND usage.actor_type = 'user_actor', usage.actor, NULL)) AS people,
+  COUNT(DISTINCT IF(usage.is_active AND usage.actor_type = 'api_actor', usage.actor, NULL)) AS keys,
   SUM(usage.sessions) AS sessions,
   SUM(IF(usage.customer_type = 'api', usage.cost_cents, NULL)) * NUMERIC '0.01' AS api_cost_usd,
   SUM(IF(usage.customer_type = 'subscription', usage.cost_cents, NULL)) * NUMERIC '0.01' AS subscription_value_usd,

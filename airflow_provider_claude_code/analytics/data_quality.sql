@@ -3,9 +3,12 @@
 -- check_name: sums (the tables of a day contradict each other or `loads`), missing_days (a day was never loaded, or only
 --   before it was complete), volume_drop (of the median rows of the same weekdays in the 28 days before, of which at
 --   least two must be loaded, the share max_drop is lacking or more), freshness (the newest complete day ended too long
---   ago, or there is none), mapping (rows of the mapping of actors to groups overlap).
--- date: The UTC day; the newest complete one for freshness, null for mapping.
--- organization_id: The organisation; null for mapping, and where rows of a day are counted for all together.
+--   ago, or there is none), repeated_keys (the newest load of a day has records with the same key, as overlapping pages
+--   would make them), lost_records (it has fewer records than an earlier load of the day), mapping (rows of the mapping
+--   of actors to groups overlap, are never valid, have an actor_type that there is not, or all match nobody), roster (its
+--   rows are never valid, or all match nobody).
+-- date: The UTC day; the newest complete one for freshness, null for mapping and roster.
+-- organization_id: The organisation; null for mapping and roster, and where rows of a day are counted for all together.
 -- table_name: The table.
 -- finding: What is wrong, in a sentence with the numbers.
 WITH remembered AS (
@@ -54,6 +57,58 @@ tool_sums AS (
 ),
 health AS (
   SELECT * FROM `claude_code.load_health`
+),
+usage_loads AS (
+  SELECT
+    newest.date, newest.organization_id, newest.row_count, newest.repeated_keys, ever.most_records
+  FROM `claude_code.newest_loads` AS newest
+  JOIN `claude_code.days` AS days ON days.date = newest.date AND days.organization_id = newest.organization_id
+  JOIN (
+    SELECT date, organization_id, MAX(row_count - repeated_keys) AS most_records
+    FROM `claude_code.loads`
+    WHERE date >= DATE '2025-01-01' /* since */ AND table_name = 'usage'
+    GROUP BY date, organization_id
+  ) AS ever
+    ON ever.date = newest.date AND ever.organization_id = newest.organization_id
+  WHERE newest.table_name = 'usage' AND days.is_loaded
+),
+-- Actors that a mapping or a roster could name.
+actors AS (
+  SELECT DISTINCT actor_type, actor, date FROM `claude_code.actor_days` WHERE actor <> ''
+),
+rows_of_users AS (
+  SELECT
+    'mapping' AS table_name,
+    COUNT(*) AS row_count,
+    COUNTIF(valid_from > valid_to) AS never_valid,
+    -- A row without a type joins with none.
+    COUNTIF(kinds.actor_type IS NULL) AS of_no_type,
+    EXISTS(
+      SELECT 1
+      FROM `claude_code.actor_groups` AS mapped
+      JOIN actors
+        ON actors.actor_type = mapped.actor_type AND actors.actor = mapped.actor
+        AND actors.date BETWEEN mapped.valid_from AND mapped.valid_to
+    ) AS has_match
+  FROM `claude_code.mapping` AS mapping
+  LEFT JOIN (
+    SELECT actor_type FROM actors
+    UNION DISTINCT
+    SELECT * FROM UNNEST(['user_actor', 'api_actor']) AS actor_type
+  ) AS kinds
+    ON kinds.actor_type = mapping.actor_type
+  UNION ALL
+  SELECT
+    'roster',
+    COUNT(*),
+    COUNTIF(valid_from > valid_to),
+    0,
+    EXISTS(
+      SELECT 1
+      FROM `claude_code.roster`
+      JOIN actors ON actors.actor_type = 'user_actor' AND actors.actor = actor_id /* address */
+    )
+  FROM `claude_code.roster`
 ),
 newest_complete AS (
   SELECT organization_id, MAX(IF(is_complete, date, NULL)) AS date
@@ -140,6 +195,47 @@ SELECT
 FROM newest_complete
 WHERE date IS NULL OR TIMESTAMP_DIFF(CURRENT_TIMESTAMP(), TIMESTAMP(DATE_ADD(date, INTERVAL 1 DAY), 'UTC'), SECOND)
   > 3600 * 48 /* max_age_hours */
+UNION ALL
+SELECT
+  'repeated_keys', date, organization_id, 'usage',
+  CONCAT(
+    CAST(repeated_keys AS STRING), ' of ', CAST(row_count AS STRING), ' records repeat the key of another. If the API ',
+    'repeated them, they are counted twice: load the day again.'
+  )
+FROM usage_loads
+WHERE repeated_keys > 0
+UNION ALL
+SELECT
+  'lost_records', date, organization_id, 'usage',
+  CONCAT(
+    CAST(row_count - repeated_keys AS STRING), ' records (without repeated keys), where an earlier load had ',
+    CAST(most_records AS STRING), '.'
+  )
+FROM usage_loads
+WHERE row_count - repeated_keys < most_records
+UNION ALL
+SELECT
+  table_name, CAST(NULL AS DATE), CAST(NULL AS STRING), table_name,
+  CONCAT(
+    'None of its rows (', CAST(row_count AS STRING), ') matches an actor of the loaded usage. With actor_identity=hmac ',
+    'it has to hold pseudonyms.'
+  )
+FROM rows_of_users
+WHERE row_count > 0 AND NOT has_match AND EXISTS(SELECT 1 FROM actors)
+UNION ALL
+SELECT
+  table_name, CAST(NULL AS DATE), CAST(NULL AS STRING), table_name,
+  CONCAT('Rows whose valid_from is after their valid_to, so that they are never valid: ', CAST(never_valid AS STRING), '.')
+FROM rows_of_users
+WHERE never_valid > 0
+UNION ALL
+SELECT
+  table_name, CAST(NULL AS DATE), CAST(NULL AS STRING), table_name,
+  CONCAT(
+    'Rows with an actor_type that no actor has: ', CAST(of_no_type AS STRING), '. It is user_actor or api_actor.'
+  )
+FROM rows_of_users
+WHERE of_no_type > 0
 UNION ALL
 SELECT
   'mapping', CAST(NULL AS DATE), CAST(NULL AS STRING), 'mapping',

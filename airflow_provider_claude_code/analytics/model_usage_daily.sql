@@ -8,8 +8,8 @@
 -- is_complete: Whether its newest load read it after it was complete.
 -- model: The model's identifier.
 -- model_family: opus, sonnet or haiku, from the identifier; other when it names none of them; null for "(small groups)".
--- people: People (user_actor) who used the model.
--- keys: API keys (api_actor) that used it.
+-- people: People (user_actor) who used tokens of the model.
+-- keys: API keys (api_actor) that did.
 -- entries: Rows of model_usage.
 -- entries_rounded_to_zero: Those with tokens and a cost of 0, which the API has rounded.
 -- input_tokens: Input tokens.
@@ -28,13 +28,16 @@
 --   cost of the others is unknown.
 WITH entries AS (
   SELECT
-    date, organization_id, actor_type, COALESCE(LOWER(TRIM(actor_id)), '') AS actor, customer_type, model,
-    input_tokens, output_tokens, cache_read_tokens, cache_creation_tokens, estimated_cost_cents, currency
+    date, organization_id, actor_type, customer_type, model,
+    COALESCE(IF(actor_type = 'user_actor', actor_id /* address */, actor_id), '') AS actor,
+    input_tokens, output_tokens, cache_read_tokens, cache_creation_tokens, estimated_cost_cents, currency,
+    input_tokens + output_tokens + cache_read_tokens + cache_creation_tokens > 0 AS is_used
   FROM `claude_code.model_usage`
   WHERE date >= DATE '2025-01-01' /* since */
 ),
 members AS (
-  SELECT 'model' AS dimension, date AS period, organization_id, model AS name, actor AS person
+  SELECT
+    'model' AS dimension, date AS period, organization_id, model AS name, IF(is_used, actor, NULL) AS person
   FROM entries
   WHERE actor_type = 'user_actor'
 ),
@@ -43,12 +46,10 @@ models AS (
     entries.date,
     entries.organization_id,
     IF(folding.is_small, '(small groups)', entries.model) AS model,
-    COUNT(DISTINCT IF(actor_type = 'user_actor', actor, NULL)) AS people,
-    COUNT(DISTINCT IF(actor_type = 'api_actor', actor, NULL)) AS keys,
+    COUNT(DISTINCT IF(is_used AND actor_type = 'user_actor', actor, NULL)) AS people,
+    COUNT(DISTINCT IF(is_used AND actor_type = 'api_actor', actor, NULL)) AS keys,
     COUNT(*) AS entries,
-    COUNTIF(
-      estimated_cost_cents = 0 AND input_tokens + output_tokens + cache_read_tokens + cache_creation_tokens > 0
-    ) AS entries_rounded_to_zero,
+    COUNTIF(estimated_cost_cents = 0 AND is_used) AS entries_rounded_to_zero,
     SUM(input_tokens) AS input_tokens,
     SUM(output_tokens) AS output_tokens,
     SUM(cache_read_tokens) AS cache_read_tokens,

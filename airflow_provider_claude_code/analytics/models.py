@@ -3,13 +3,16 @@ The queries of this folder: read, described by their own heads, and made ready t
 
 ``NAME.sql`` is a model. ``parts/NAME.sql`` is what models share; it is put into them, so that each runs by itself and a
 view never shows more than it says. In all of them `` `claude_code.NAME` `` names a table or another of the files, and a
-value that is followed by a comment with a name, like ``5 /* min_group_size */``, is a setting.
+value that is followed by a comment with a name, like ``5 /* min_group_size */``, is a setting. A column that is
+followed by ``/* address */`` is compared as addresses are, see
+:func:`~airflow_provider_claude_code.tables.actors.comparable_id`.
 """
 
 from __future__ import annotations
 
 import itertools
 import re
+import string
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date, timedelta
@@ -20,6 +23,7 @@ from typing import ClassVar
 
 from airflow_provider_claude_code.days import FRESHNESS_DELAY
 from airflow_provider_claude_code.exceptions import ClaudeCodeConfigurationError
+from airflow_provider_claude_code.tables.actors import ADDRESS_BLANKS
 
 PERSONAL_MODELS = frozenset({"people_monthly", "ai_tool_comparison"})
 """The models with a row per person. They are used only when they are asked for by name."""
@@ -29,6 +33,8 @@ TABLES_OF_USERS = ("roster", "mapping")
 
 _REFERENCE = re.compile(r"`claude_code\.(\w+)`")
 _SETTING = re.compile(r"(?:DATE '[0-9-]+'|[0-9.]+) /\* (\w+) \*/")
+_ADDRESS = re.compile(r"(\w+) /\* address \*/")
+_ESCAPES = str.maketrans({"\t": r"\t", "\n": r"\n", "\v": r"\v", "\f": r"\f", "\r": r"\r"})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -132,7 +138,16 @@ def render(name: str, relations: Mapping[str, str], settings: Settings, *, by_pe
 
     query = (models() | parts())[name].sql
     query = _SETTING.sub(lambda match: settings.literal(match[1]), query)
+    query = _ADDRESS.sub(_comparable_address, query)
     return _REFERENCE.sub(relation, query)
+
+
+def _comparable_address(column: re.Match[str]) -> str:
+    name = column[1]
+    trimmed = f"TRIM({name}, '{ADDRESS_BLANKS.translate(_ESCAPES)}')"
+    translated = f"TRANSLATE({trimmed}, '{string.ascii_uppercase}', '{string.ascii_lowercase}')"
+    # The same for what is visible ASCII, as nearly all addresses are; DuckDB translates slowly.
+    return f"IF(REGEXP_CONTAINS({name}, '[^!-~]'), {translated}, LOWER({name}))"
 
 
 def markdown_reference() -> str:

@@ -4,7 +4,7 @@
 -- month: First day of the month (UTC).
 -- organization_id: The organisation.
 -- actor_type: user_actor for people, api_actor for API keys, or a kind that the API added later.
--- actor_id: The actor's id in lower case; empty for those without one, who share a row.
+-- actor_id: The actor's id, an address in lower case (A to Z); empty for those without one, who share a row.
 -- days_in_month: Days of the month.
 -- days_loaded: How many of them have a complete load.
 -- active_days: Days with any session, commit, pull request, line, tool action or token.

@@ -1,7 +1,7 @@
 -- What people's work with Claude Code cost per result: one row per month, organisation and customer type, for people
 -- (user_actor) alone, since API keys work without anybody. A ratio divides sums of the same people: what is paid by
 -- use by their results on the API, the value of subscriptions by the results of those who have one. Customer types of
--- fewer than min_group_size people are folded into "(small groups)", whose ratios are null.
+-- fewer than min_group_size active people are folded into "(small groups)", whose ratios are null.
 --
 -- month: First day of the month (UTC).
 -- organization_id: The organisation.
@@ -38,7 +38,9 @@ WITH people AS (
   WHERE days.actor_type = 'user_actor'
 ),
 members AS (
-  SELECT 'customer_type' AS dimension, month AS period, organization_id, customer_type AS name, actor AS person
+  SELECT
+    'customer_type' AS dimension, month AS period, organization_id, customer_type AS name,
+    IF(is_active, actor, NULL) AS person
   FROM people
 ),
 sums AS (

@@ -5,11 +5,16 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from datetime import date
 from typing import TYPE_CHECKING, Protocol
 
 from airflow_provider_claude_code.analytics.models import Settings, parts, render
+from airflow_provider_claude_code.api.models import ACTOR_ID_FIELDS
+from airflow_provider_claude_code.csv_files import column_position, csv_rows
 from airflow_provider_claude_code.exceptions import ClaudeCodeConfigurationError, ClaudeCodeSourceError
+from airflow_provider_claude_code.tables.actors import ADDRESS_BLANKS
 from airflow_provider_claude_code.tables.contract import DATA_TABLES, FILE_LOADS, LOADS, MONEY_PLACES
+from airflow_provider_claude_code.tables.loads import LOAD_ID
 from airflow_provider_claude_code.transfers.spool_directory import spool_directory
 from airflow_provider_claude_code.transfers.stores import LOCAL_SCHEMES
 
@@ -23,7 +28,7 @@ TABLES = (*DATA_TABLES, LOADS.name)
 """The tables that the queries read."""
 
 _MAPPING_ERROR = "Rows of the mapping overlap"
-_DAY_FILE = re.compile(r"(\w+)/dt=([0-9-]{10})/[^/]+\.parquet")
+_DAY_FILE = re.compile(r"(\w+)/dt=([0-9]{4}-[0-9]{2}-[0-9]{2})/([^/]+)\.parquet")
 _CONFIG: dict[str, str | bool | int | float | list[str]] = {
     # A worker has other tasks as well; the rest goes to disk.
     "memory_limit": "512MB",
@@ -196,7 +201,7 @@ def _create_tables(database: duckdb.DuckDBPyConnection, root: ObjectStoragePath,
     keys = _keys(root)
     for key in keys:
         match = _DAY_FILE.fullmatch(key)
-        if match and match[1] in files and match[2] >= settings.since.isoformat():
+        if match and _is_written_by_loads(match[1], match[3]) and match[2] >= settings.since.isoformat():
             files[match[1]].append(_url(database, root / key))
     if not files[LOADS.name]:
         raise ClaudeCodeConfigurationError(
@@ -208,36 +213,121 @@ def _create_tables(database: duckdb.DuckDBPyConnection, root: ObjectStoragePath,
             f"{root} holds no Parquet files of usage; load the days with file_format='parquet'."
         )
     for table in (*DATA_TABLES.values(), FILE_LOADS):
+        empty = database.from_arrow(arrow_schema(table).empty_table())
         if files[table.name]:
             names = ", ".join(map(_literal, files[table.name]))
-            query = f"SELECT * FROM read_parquet([{names}], hive_partitioning = false)"
+            # A file of an older schema lacks columns, and is read as if they were null.
+            schema = ", ".join(
+                f"'{column}': {{name: '{column}', type: '{type_}', default_value: NULL}}"
+                for column, type_ in zip(empty.columns, empty.types, strict=True)
+            )
+            query = f"SELECT * FROM read_parquet([{names}], hive_partitioning = false, schema = MAP {{{schema}}})"
             database.execute(f"CREATE VIEW claude_code.{table.name} AS {query}")
         else:
-            database.register(f"empty_{table.name}", arrow_schema(table).empty_table())
-            database.execute(f"CREATE VIEW claude_code.{table.name} AS SELECT * FROM empty_{table.name}")
+            empty.create(f"claude_code.{table.name}")
+
+
+def _is_written_by_loads(table: str, name: str) -> bool:
+    """Tell a day's file from others beside it: copies, metadata of an operating system, what another tool writes."""
+    if table == LOADS.name:
+        return re.fullmatch(LOAD_ID, name) is not None
+    return table in DATA_TABLES and name == table
 
 
 def _create_table_of_user(database: duckdb.DuckDBPyConnection, name: str, file: ObjectStoragePath) -> None:
     import duckdb
 
-    columns = [
-        f"CAST({column} AS {'DATE' if column.startswith('valid_') else 'VARCHAR'}) AS {column}"
-        for column in parts()[name].columns
-    ]
-    reader = {".csv": "read_csv({}, all_varchar = true)", ".parquet": "read_parquet({})"}.get(file.suffix)
-    if reader is None:
+    columns = parts()[name].columns
+    kind = file.suffix.lower()
+    if kind not in (".csv", ".parquet"):
         raise ClaudeCodeConfigurationError(f"{name} is {file}; a .csv or .parquet file was expected.")
-    if not file.exists():
-        raise ClaudeCodeConfigurationError(f"{name} is {file}, where there is no file.")
+    try:
+        content = file.fs.cat_file(str(file.path))
+    except FileNotFoundError:
+        raise ClaudeCodeConfigurationError(f"{name} is {file}, where there is no file.") from None
+    except OSError as error:
+        raise ClaudeCodeSourceError(f"{file} cannot be read ({error.strerror or type(error).__name__}).") from error
+    try:
+        rows = _read_csv(content, columns) if kind == ".csv" else _read_parquet(content, columns)
+    except ClaudeCodeConfigurationError as error:
+        raise ClaudeCodeConfigurationError(
+            f"{name} cannot be read from {file}: {error} It needs the columns {', '.join(columns)}; days are written "
+            "YYYY-MM-DD, and an empty one means always."
+        ) from None
+    typed = [f"CAST({column} AS {'DATE' if column in _DAYS else 'VARCHAR'}) AS {column}" for column in columns]
     with _typed_errors():
+        database.register("given", rows)
         try:
-            rows = reader.format(_literal(_url(database, file)))
-            database.execute(f"CREATE TABLE claude_code.{name} AS SELECT {', '.join(columns)} FROM {rows}")
-        except (duckdb.BinderException, duckdb.ConversionException, duckdb.InvalidInputException) as error:
+            database.execute(f"CREATE TABLE claude_code.{name} AS SELECT {', '.join(typed)} FROM given")
+        except (duckdb.BinderException, duckdb.ConversionException):
+            # The error holds the value.
             raise ClaudeCodeConfigurationError(
-                f"{name} cannot be read from {file} ({type(error).__name__}). It needs the columns "
-                f"{', '.join(parts()[name].columns)}; days are written YYYY-MM-DD, and an empty one means always."
+                f"{name} cannot be read from {file}: a column has another type. {' and '.join(_DAYS)} are days, the "
+                "others are text."
             ) from None
+        finally:
+            database.unregister("given")
+
+
+_DAYS = ("valid_from", "valid_to")
+_DAY = re.compile(r"\d{4}-\d\d-\d\d")
+_KIND_OF_ACTOR = re.compile(r"[a-z_]+_actor")
+# An address, or a pseudonym.
+_PERSON = re.compile(r"[^@\s]+@[^@\s]+|[0-9a-fA-F]{64}")
+
+
+def _read_csv(content: bytes, columns: Iterable[str]) -> pa.Table:
+    """Read a file of actors, or refuse it by the line and the column that cannot be one's."""
+    import pyarrow as pa
+
+    rows = csv_rows(content)
+    _, header = next(rows, (1, []))
+    positions = {column: column_position(header, column) for column in columns}
+    cells: dict[str, list[str | None]] = {column: [] for column in columns}
+    for line, row in rows:
+        actor = {column: row[position] for column, position in positions.items()}
+        actor |= {column: actor[column].strip() for column in (*_DAYS, "actor_type") if column in actor}
+        # Only people are on a roster.
+        kind = actor.get("actor_type", "user_actor")
+        if not _KIND_OF_ACTOR.fullmatch(kind):
+            raise ClaudeCodeConfigurationError(f"Line {line} names no type of actor; {_KINDS} was expected.")
+        if not actor["actor_id"].strip():
+            raise ClaudeCodeConfigurationError(f"Line {line} has no actor_id.")
+        person = actor["actor_id"].strip(ADDRESS_BLANKS)
+        if kind == "user_actor" and not (_PERSON.fullmatch(person) and person.isprintable()):
+            raise ClaudeCodeConfigurationError(
+                f"Line {line} has an actor_id that is neither an address nor a pseudonym (64 hex digits)."
+            )
+        for column in _DAYS:
+            if actor[column] and not _is_day(actor[column]):
+                raise ClaudeCodeConfigurationError(f"Line {line} has a {column} that is no day.")
+        if actor["valid_to"] and actor["valid_from"] > actor["valid_to"]:
+            raise ClaudeCodeConfigurationError(f"Line {line} has a valid_from after its valid_to.")
+        for column, cell in actor.items():
+            cells[column].append(cell or None)
+    return pa.table({column: pa.array(values, pa.string()) for column, values in cells.items()})
+
+
+_KINDS = " or ".join(ACTOR_ID_FIELDS)
+
+
+def _is_day(text: str) -> bool:
+    try:
+        return bool(_DAY.fullmatch(text) and date.fromisoformat(text))
+    except ValueError:
+        return False
+
+
+def _read_parquet(content: bytes, columns: Iterable[str]) -> pa.Table:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        rows = pq.read_table(pa.BufferReader(content))
+    except (pa.ArrowException, OSError) as error:
+        raise ClaudeCodeConfigurationError(f"It is no Parquet file ({type(error).__name__}).") from None
+    positions = {column: column_position(rows.column_names, column) for column in columns}
+    return pa.table({column: rows.column(position) for column, position in positions.items()})
 
 
 def _keys(root: ObjectStoragePath) -> list[str]:
@@ -256,11 +346,16 @@ def _keys(root: ObjectStoragePath) -> list[str]:
 
 def _url(database: duckdb.DuckDBPyConnection, path: ObjectStoragePath) -> str:
     """Return what DuckDB opens a file by: a local path, or a URL of the file system that Airflow's path uses."""
+    name = str(path.path)
+    # DuckDB takes every name for a pattern.
+    literal = re.sub(r"[\[*?]", r"[\g<0>]", name)
     if path.protocol in LOCAL_SCHEMES:
-        return str(path.path)
+        if literal != name and "\\" in name:
+            raise ClaudeCodeConfigurationError(f"{path} holds a backslash and one of [, * and ?; rename its folders.")
+        return literal
     if not database.filesystem_is_registered(path.protocol):
         database.register_filesystem(path.fs)
-    return f"{path.protocol}://{path.path}"
+    return f"{path.protocol}://{literal}"
 
 
 def _literal(text: str) -> str:

@@ -15,14 +15,18 @@
 -- rejected: Rejected actions.
 -- acceptance_rate: Accepted of offered, 0 to 1; null when nothing was offered.
 WITH actions AS (
-  SELECT date, organization_id, actor_type, COALESCE(LOWER(TRIM(actor_id)), '') AS actor, tool_name, accepted, rejected
+  SELECT
+    date, organization_id, actor_type, tool_name, accepted, rejected,
+    COALESCE(IF(actor_type = 'user_actor', actor_id /* address */, actor_id), '') AS actor
   FROM `claude_code.tool_usage`
   WHERE date >= DATE '2025-01-01' /* since */
 ),
 members AS (
-  SELECT 'tool' AS dimension, date AS period, organization_id, tool_name AS name, actor AS person
+  SELECT
+    'tool' AS dimension, date AS period, organization_id, tool_name AS name,
+    IF(accepted + rejected > 0, actor, NULL) AS person
   FROM actions
-  WHERE actor_type = 'user_actor' AND accepted + rejected > 0
+  WHERE actor_type = 'user_actor'
 ),
 tools AS (
   SELECT

@@ -15,8 +15,20 @@ from airflow_provider_claude_code.operators.analytics import ClaudeCodeAnalytics
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
-CHECKS = ("sums", "missing_days", "volume_drop", "freshness", "mapping")
+CHECKS = (
+    "sums",
+    "missing_days",
+    "volume_drop",
+    "freshness",
+    "repeated_keys",
+    "lost_records",
+    "mapping",
+    "roster",
+)
 """The checks that there are, as in the model ``data_quality``."""
+
+# How old the newest day is, and what tables of users say, is of no day of the period.
+_OF_NO_DAY = ("freshness", "mapping", "roster")
 
 # A message and an XCom are for people; a long outage says the same many times.
 _LISTED = 20
@@ -29,7 +41,9 @@ class ClaudeCodeDataQualityOperator(ClaudeCodeAnalyticsOperator):
     ``sums``: the tables of a day agree with each other and with ``loads``. ``missing_days``: every day of the period,
     from the first loaded one on, was loaded after it was complete. ``volume_drop``: no day has far fewer records than
     the median of the same weekdays in the 28 days before. ``freshness``: there is a complete day, and it did not end
-    too long ago. ``mapping``: no two rows of the mapping share an actor's day.
+    too long ago. ``repeated_keys``: no two records of a day's newest load have the same key. ``lost_records``: that
+    load has no fewer records than an earlier one. ``mapping``: no two rows of the mapping share an actor's day, and
+    they match some actor. ``roster``: it names somebody who has usage.
 
     The other arguments are those of
     :class:`~airflow_provider_claude_code.operators.analytics.ClaudeCodeAnalyticsOperator`.
@@ -40,10 +54,11 @@ class ClaudeCodeDataQualityOperator(ClaudeCodeAnalyticsOperator):
     :param max_age_hours: hours after the end of the newest complete day from which it is too old. A day is loaded from
         1 hour after its end on, so with a daily load this is up to 26 hours and the time of a load.
     :param mapping: the mapping of actors to groups (templated), a table or a file.
+    :param roster: the eligible people (templated), a table or a file.
     :raises AirflowFailException: a check found something, or it cannot be made.
     """
 
-    template_fields: Sequence[str] = (*ClaudeCodeAnalyticsOperator.template_fields, "mapping")
+    template_fields: Sequence[str] = (*ClaudeCodeAnalyticsOperator.template_fields, "mapping", "roster")
 
     def __init__(
         self,
@@ -53,6 +68,7 @@ class ClaudeCodeDataQualityOperator(ClaudeCodeAnalyticsOperator):
         max_drop: float = 0.5,
         max_age_hours: float = 48,
         mapping: str | None = None,
+        roster: str | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -61,6 +77,7 @@ class ClaudeCodeDataQualityOperator(ClaudeCodeAnalyticsOperator):
         self.max_drop = max_drop
         self.max_age_hours = max_age_hours
         self.mapping = mapping
+        self.roster = roster
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Make the checks, and return how often each found something."""
@@ -73,7 +90,7 @@ class ClaudeCodeDataQualityOperator(ClaudeCodeAnalyticsOperator):
                 max_drop=self.max_drop,
                 max_age_hours=self.max_age_hours,
             )
-            with self.open_source(context, settings, mapping=self.mapping) as source:
+            with self.open_source(context, settings, roster=self.roster, mapping=self.mapping) as source:
                 rows = source.read("data_quality").to_pylist()
                 # Nothing can be wrong with nothing, but the place may be.
                 if not rows and source.read("load_health").num_rows == 0:
@@ -85,8 +102,7 @@ class ClaudeCodeDataQualityOperator(ClaudeCodeAnalyticsOperator):
                 row
                 for row in rows
                 if row["check_name"] in self.checks
-                # How old the newest day is, and what the mapping says, is of no day of the period.
-                and (row["check_name"] in ("freshness", "mapping") or first_day <= row["date"] <= last_day)
+                and (row["check_name"] in _OF_NO_DAY or first_day <= row["date"] <= last_day)
             ]
             failures = [row for row in findings if row["check_name"] not in self.warn_only]
             for row in findings:

@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     from airflow_provider_claude_code.tables.flatten import DayTotals
     from airflow_provider_claude_code.tables.spool import SpooledTable
 
+LOAD_ID = r"[0-9]{8}T[0-9]{6}\.[0-9]{6}Z-[0-9a-f]{8}"
+"""The pattern of a ``load_id``."""
+
 
 def begin_load(after: datetime | None) -> tuple[str, datetime]:
     """
@@ -98,6 +101,7 @@ class Load:
             # A string, since XCom would carry a Decimal through a float.
             "estimated_cost_cents": None if cost is None else plain_decimal(cost),
             "complete": self.complete,
+            "repeated_keys": self.totals.repeated_keys,
             "unknown_names": sorted(self.totals.unknown_names),
             "load_id": self.load_id,
         }

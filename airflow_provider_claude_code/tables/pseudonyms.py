@@ -8,13 +8,14 @@ import hmac
 import msgspec
 
 from airflow_provider_claude_code.exceptions import ClaudeCodeConfigurationError
+from airflow_provider_claude_code.tables.actors import comparable_id
 
 SHORTEST_SECRET = 16
 
 
 class Pseudonyms:
     """
-    HMAC-SHA-256 over the actor's type and its trimmed, lower-cased identifier.
+    HMAC-SHA-256 over the actor's type and its identifier, addresses trimmed and in lower case.
 
     :param secret: the Connection's ``pseudonym_secret``, at least 16 characters. Whoever has it can test
         whether a pseudonym belongs to a given address.
@@ -38,7 +39,7 @@ class Pseudonyms:
         """Return the pseudonym, 64 hex digits; an unknown actor (``None``) stays unknown."""
         if actor_id is None:
             return None
-        return self._digest(msgspec.json.encode([actor_type, actor_id.strip().lower()]))
+        return self._digest(msgspec.json.encode([actor_type, comparable_id(actor_type, actor_id)]))
 
     def _digest(self, message: bytes) -> str:
         keyed = self._hmac.copy()

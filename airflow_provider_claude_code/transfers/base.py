@@ -273,6 +273,13 @@ class ClaudeCodeTransferOperator(BaseOperator):
             day["estimated_cost_cents"],
             "complete" if day["complete"] else "NOT COMPLETE YET",
         )
+        if day["repeated_keys"]:
+            self.log.warning(
+                "%s: %d records repeat the key of another. They are kept, and count twice if the API sent them twice; "
+                "load the day again to see",
+                day["day"],
+                day["repeated_keys"],
+            )
         return Progress(progress.days[1:], [*progress.loaded, day])
 
     def _report(self, loaded: list[dict[str, Any]], assets: list[Asset], context: Context) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -23,7 +24,7 @@ from google.cloud import bigquery
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from airflow_provider_claude_code.analytics.models import TABLES_OF_USERS, Settings, models, parts, render
+from airflow_provider_claude_code.analytics.models import TABLES_OF_USERS, Model, Settings, models, parts, render
 from airflow_provider_claude_code.analytics.sources import (
     BigQuerySource,
     Source,
@@ -31,7 +32,9 @@ from airflow_provider_claude_code.analytics.sources import (
     open_files,
 )
 from airflow_provider_claude_code.exceptions import ClaudeCodeError
+from airflow_provider_claude_code.tables.actors import comparable_id
 from airflow_provider_claude_code.tables.contract import DATA_TABLES, LOADS
+from airflow_provider_claude_code.tables.pseudonyms import Pseudonyms
 from airflow_provider_claude_code.transfers.bigquery import bigquery_schema
 from tests import analytics_truth as truth
 from tests.analytics_data import (
@@ -39,12 +42,16 @@ from tests.analytics_data import (
     LAST,
     MAPPING,
     MONTH,
+    ROSTER,
+    SPELLINGS,
     History,
     ago,
     assert_same,
     corners,
+    empty_tables,
     groups_that_are_written_alike,
     key,
+    loads_that_lose_and_repeat,
     mapped,
     over_memory,
     record,
@@ -71,7 +78,10 @@ def write_files(tables: Mapping[str, pa.Table], root: Path) -> None:
         for day in rows["date"].unique():
             folder = root / name / f"dt={day}"
             folder.mkdir(parents=True)
-            pq.write_table(rows.filter(pa.compute.equal(rows["date"], day)), folder / f"{name}.parquet")
+            of_day = rows.filter(pa.compute.equal(rows["date"], day))
+            # A load's own rows are in a file of its own; here they are in one, named after any.
+            file = of_day["load_id"][0] if name == LOADS.name else name
+            pq.write_table(of_day, folder / f"{file}.parquet")
 
 
 def open_written(tables: Mapping[str, pa.Table], root: Path, settings: Settings) -> AbstractContextManager[Source]:
@@ -353,6 +363,36 @@ def test_small_groups_are_folded_with_the_next_one_until_they_are_large_enough(a
     assert groups("groups", UNFOLDED) == {**keys, **each}
 
 
+FOLDED = {
+    "adoption_shares": "value",
+    "cost_allocation": "team",
+    "model_usage_daily": "model",
+    "productivity_ratios": "customer_type",
+    "tool_acceptance": "tool_name",
+}
+"""The models that fold groups, and the column with the group's name."""
+
+
+def test_all_models_that_fold_are_known_here() -> None:
+    assert FOLDED.keys() == {name for name, model in models().items() if "claude_code.small_groups" in model.sql}
+
+
+@ENGINES
+@pytest.mark.parametrize("name", FOLDED)
+def test_a_group_is_not_larger_for_members_who_have_nothing_but_zeros(ask: Ask, engine: str, name: str) -> None:
+    # Nine people, of whom one has done something.
+    rows = [row for row in ask(corners).rows(engine, name, organization_id="zeros") if row[FOLDED[name]] is not None]
+    assert {row[FOLDED[name]] for row in rows} == {"(small groups)"}
+    assert {row.get("people", row.get("active_people")) for row in rows} == {1}
+    if name == "productivity_ratios":
+        assert {row["api_cost_usd"] for row in rows} == {None}
+    # And nine of whom nobody has.
+    rows = ask(corners).rows(engine, name, organization_id="only zeros")
+    assert {row[FOLDED[name]] for row in rows} <= {"(small groups)", "(unmapped)", None}
+    each = ask(corners, UNFOLDED).rows(engine, name, organization_id="zeros")
+    assert "(small groups)" not in {row[FOLDED[name]] for row in each}
+
+
 @ENGINES
 def test_who_is_new_who_returns_and_who_went_quiet_turns_at_exact_days(ask: Ask, engine: str) -> None:
     rows = ask(corners).rows(engine, "adoption", organization_id="recency")
@@ -454,11 +494,64 @@ def test_people_are_told_apart_by_their_address_whatever_its_case(ask: Ask, engi
         ("user_actor", ""): 2,
         ("user_actor", "ann@x"): 2,
         ("user_actor", "bob"): 4,
-        ("api_actor", "ann@x"): 1,
-        ("service_actor", '{"id":"s1"}'): 1,
+        ("api_actor", "Ann@x"): 1,
+        ("service_actor", '{"id":"S1"}'): 1,
     }
     kinds = ask(corners, UNFOLDED).rows(engine, "productivity_ratios", organization_id="odd actors")
     assert {row["customer_type"]: row["active_people"] for row in kinds} == {"api": 2, "marketplace": 1}
+
+
+@ENGINES
+def test_addresses_are_compared_alike_by_all_and_names_of_keys_exactly(ask: Ask, engine: str) -> None:
+    asked, day = ask(corners, UNFOLDED), {"date": MONTH, "organization_id": "spellings"}
+
+    counted = {"active_people": len(SPELLINGS), "active_keys": 5}
+    assert pick(asked.row(engine, "daily_activity", **day), counted) == counted
+    assert asked.row(engine, "adoption", **day)["daily_active_people"] == len(SPELLINGS)
+    for name in ("model_usage_daily", "tool_acceptance", "adoption_shares"):
+        assert {row["people"] for row in asked.rows(engine, name, **day)} == {len(SPELLINGS)}
+    groups = asked.rows(engine, "cost_allocation", organization_id="spellings")
+    assert {row["team"]: (row["people"], row["keys"], row["sessions"]) for row in groups} == {
+        "\n\u00a0ann@X\t": (1, 0, 4),
+        "İ@X": (1, 0, 1),
+        "ΟΔΟΣ@x": (1, 0, 1),
+        "Prod": (0, 1, 1),
+        "PROD ": (0, 1, 1),
+        "(unmapped)": (len(SPELLINGS) - 3, 3, 17),
+    }
+    # Pseudonyms tell the same people apart.
+    pseudonym = Pseudonyms("correct horse battery staple")
+    for spellings in SPELLINGS:
+        assert len({pseudonym("user_actor", spelling) for spelling in spellings}) == 1
+    assert len({pseudonym("user_actor", spellings[0]) for spellings in SPELLINGS}) == len(SPELLINGS)
+    assert len({pseudonym("api_actor", name) for name in ("Prod", "prod", "PROD ", " prod", "prod\t")}) == 5
+
+
+def every_character() -> list[str]:
+    """Return each character of Unicode before, within and after an address in capitals."""
+    characters = (chr(number) for number in range(1, 0x110000) if not 0xD800 <= number < 0xE000)
+    return [f"{character}A{character}\N{GREEK CAPITAL LETTER SIGMA}Z{character}" for character in characters]
+
+
+@ENGINES
+def test_every_character_is_trimmed_and_changed_as_in_pseudonyms(client: bigquery.Client, engine: str) -> None:
+    ids = every_character()
+    rows = pa.table({"actor_id": ids, "valid_from": pa.nulls(len(ids), pa.date32())})
+    query = "SELECT actor_id, actor_id /* address */ AS address FROM `claude_code.roster`"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(parts(), "compared", Model("compared", "", {}, query))
+        if engine == "files":
+            found = over_memory({**empty_tables(), "roster": rows}, DEFAULT).read("compared")
+        else:
+            # One request answers with some ten megabytes at most.
+            rows = rows.slice(0, 0x3000)
+            fill_dataset(client, "characters", {**empty_tables(), "roster": rows})
+            found = ask_dataset(client, "characters", {"roster": rows}, DEFAULT).read("compared")
+
+    assert len(found) == len(rows)
+    wrong = [row for row in found.to_pylist() if row["address"] != comparable_id("user_actor", row["actor_id"])]
+    assert wrong == []
+    assert comparable_id("user_actor", "\tA\tΣZ\t") == "a\tΣz"
 
 
 @ENGINES
@@ -601,7 +694,8 @@ def test_a_mapping_whose_rows_overlap_is_refused(
         with pytest.raises(ClaudeCodeError, match="Rows of the mapping overlap"):
             source.read("cost_allocation")
 
-        (finding,) = [row for row in source.read("data_quality").to_pylist() if row["check_name"] == "mapping"]
+        findings = [row for row in source.read("data_quality").to_pylist() if row["check_name"] == "mapping"]
+        (finding,) = [row for row in findings if row["finding"].startswith("Rows overlap")]
     nowhere = {"date": None, "organization_id": None, "table_name": "mapping"}
     assert finding == {
         "check_name": "mapping",
@@ -629,6 +723,7 @@ def mapping_with_rows_of_nobody() -> dict[str, pa.Table]:
     return one_person(
         mapped(None, "a", "1"),
         mapped(None, "b", "1"),
+        *(mapped(blank, "b", "1") for blank in ("", "", " ", "\n")),
         mapped("ann", "c", "1", valid_to=ago(2)),
         mapped("ann", "d", "1", valid_from=ago(1)),
     )
@@ -640,6 +735,92 @@ def test_rows_of_the_mapping_that_name_nobody_overlap_with_nothing(ask: Ask, eng
 
     assert asked.row(engine, "cost_allocation")["team"] == "d"
     assert asked.rows(engine, "data_quality", check_name="mapping") == []
+
+
+def hashed(name: str) -> str:
+    return hashlib.sha256(name.encode()).hexdigest()
+
+
+def eligible(person: str | None, **days: date) -> dict[str, Any]:
+    return {"actor_id": person, **days}
+
+
+NO_MATCH = (
+    "None of its rows ({}) matches an actor of the loaded usage. With actor_identity=hmac it has to hold pseudonyms."
+)
+NEVER_VALID = "Rows whose valid_from is after their valid_to, so that they are never valid: 1."
+NO_TYPE = "Rows with an actor_type that no actor has: {}. It is user_actor or api_actor."
+BACKWARDS = {"valid_from": ago(1), "valid_to": ago(2)}
+WRONG: dict[str, tuple[str, list[dict[str, Any]], list[str]]] = {
+    "addresses where there are pseudonyms": ("roster", [eligible("bob@x"), eligible("cat@x")], [NO_MATCH.format(2)]),
+    "nobody": ("roster", [eligible(None), eligible("")], [NO_MATCH.format(2)]),
+    "backwards": ("roster", [eligible(hashed("ann"), **BACKWARDS)], [NEVER_VALID]),
+    "one of two": ("roster", [eligible(hashed("ann")), eligible("bob@x")], []),
+    "in capitals": ("roster", [eligible(f" {hashed('ann').upper()} ")], []),
+    "idle, but once active": ("roster", [eligible(hashed("ann"), valid_from=ago(0))], []),
+    "mapped addresses": ("mapping", [mapped("ann@x", "a", "1")], [NO_MATCH.format(1)]),
+    "an empty type": (
+        "mapping",
+        [{**mapped(hashed("ann"), "a", "1"), "actor_type": None}],
+        [NO_MATCH.format(1), NO_TYPE.format(1)],
+    ),
+    "misspelt types": (
+        "mapping",
+        [
+            {**mapped(name, "a", "1"), "actor_type": kind}
+            for name, kind in (("b", "users"), ("c", ""), ("d", "api_actor"))
+        ]
+        + [mapped(hashed("ann"), "a", "1"), {**mapped("{}", "a", "1"), "actor_type": "service_actor"}],
+        [NO_TYPE.format(2)],
+    ),
+    "a day of another year": ("mapping", [mapped(hashed("ann"), "a", "1", valid_to=ago(300))], [NO_MATCH.format(1)]),
+    "mapped backwards": ("mapping", [mapped(hashed("ann"), "a", "1", **BACKWARDS)], [NO_MATCH.format(1), NEVER_VALID]),
+    "another key": ("mapping", [{**mapped("CI", "a", "1"), "actor_type": "api_actor"}], [NO_MATCH.format(1)]),
+    "the key": ("mapping", [{**mapped("ci", "a", "1"), "actor_type": "api_actor"}], []),
+}
+
+
+@ENGINES
+@pytest.mark.parametrize("wrong", WRONG)
+def test_a_roster_or_mapping_that_cannot_be_right_is_found(client: bigquery.Client, engine: str, wrong: str) -> None:
+    name, rows, expected = WRONG[wrong]
+    history = History()
+    service = {"type": "service_actor", "id": "s"}
+    actors = [record(hashed("ann"), sessions=1), record(actor=key("ci"), sessions=1), record(actor=service, sessions=1)]
+    history.load("acme", ago(1), [*actors, record(None, sessions=1)])
+    schema = {"roster": ROSTER, "mapping": MAPPING}[name]
+    tables = {**history.tables(), name: pa.Table.from_pylist(rows, schema)}
+    if engine == "files":
+        source: Source = over_memory(tables, DEFAULT)
+    else:
+        fill_dataset(client, dataset := f"wrong_{list(WRONG).index(wrong)}", tables)
+        source = ask_dataset(client, dataset, tables, DEFAULT)
+
+    found = [row for row in source.read("data_quality").to_pylist() if row["check_name"] in ("roster", "mapping")]
+
+    assert sorted(row["finding"] for row in found) == sorted(expected)
+    assert {(row["check_name"], row["table_name"], row["date"], row["organization_id"]) for row in found} <= {
+        (name, name, None, None)
+    }
+    world = World(now=datetime.now(UTC), **{table: rows.to_pylist() for table, rows in tables.items()})
+    assert sum(row["check_name"] == name for row in truth.data_quality(world)) == len(expected)
+
+
+@ENGINES
+def test_a_day_that_repeats_keys_or_has_lost_records_is_found(ask: Ask, engine: str) -> None:
+    asked = ask(loads_that_lose_and_repeat)
+
+    repeated = asked.rows(engine, "data_quality", check_name="repeated_keys")
+    lost = asked.rows(engine, "data_quality", check_name="lost_records")
+
+    assert [(row["organization_id"], row["date"], row["finding"].split(".")[0]) for row in repeated] == [
+        ("acme", ago(9), "50 of 150 records repeat the key of another")
+    ]
+    assert {(row["organization_id"], row["date"]): row["finding"] for row in lost} == {
+        ("acme", ago(0)): "51 records (without repeated keys), where an earlier load had 100.",
+        ("acme", ago(1)): "99 records (without repeated keys), where an earlier load had 100.",
+        ("acme", ago(5)): "0 records (without repeated keys), where an earlier load had 1.",
+    }
 
 
 @ENGINES
@@ -756,6 +937,7 @@ DATA = {
     "corner cases": (corners, DEFAULT),
     "corner cases unfolded": (corners, UNFOLDED),
     "united organizations": (united_organizations, DEFAULT),
+    "loads that lose and repeat": (loads_that_lose_and_repeat, DEFAULT),
 }
 
 
@@ -801,7 +983,7 @@ ANY_RECORDS = st.builds(
 def mappings(draw: st.DrawFn) -> list[dict[str, Any]]:
     """Give some actors teams one after the other, with or without days between them."""
     rows = []
-    for kind, name in [("user_actor", person) for person in "abcDE"] + [("api_actor", "ci"), ("service_actor", "a")]:
+    for kind, name in [("user_actor", person) for person in "abcDE"] + [("api_actor", "CI"), ("service_actor", "a")]:
         days = sorted(draw(st.sets(st.integers(-3, 44), max_size=4)))
         teams = [draw(st.sampled_from([("x", "1"), ("x", "2"), ("y", None), (None, "1")])) for _ in days[::2]]
         for (first, last), team in zip(zip(days[::2], [*days[1::2], None], strict=False), teams, strict=False):

@@ -1811,6 +1811,7 @@ class TestReport:
             "num_sessions": 15,
             "estimated_cost_cents": "3075",
             "complete": True,
+            "repeated_keys": 0,
             "unknown_names": 0,
             "load_id": dataset.loads()[0]["load_id"],
             "published": True,

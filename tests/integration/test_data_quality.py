@@ -18,7 +18,7 @@ pytest.importorskip("sqlglot", reason="the extra `report` is not installed")
 import duckdb
 
 from airflow_provider_claude_code.exceptions import ClaudeCodeConfigurationError
-from airflow_provider_claude_code.operators.data_quality import ClaudeCodeDataQualityOperator
+from airflow_provider_claude_code.operators.data_quality import CHECKS, ClaudeCodeDataQualityOperator
 from airflow_provider_claude_code.sandbox import Sandbox
 from airflow_provider_claude_code.sandbox.demo import last_complete_days
 from airflow_provider_claude_code.transfers.claude_code_to_object_storage import (
@@ -62,7 +62,7 @@ def check(path: Path, **arguments: Any) -> dict[str, Any]:
 
 
 def findings(**counts: int) -> dict[str, int]:
-    return dict.fromkeys(("sums", "missing_days", "volume_drop", "freshness", "mapping"), 0) | counts
+    return dict.fromkeys(CHECKS, 0) | counts
 
 
 def keep_rows(file: Path, condition: str) -> None:
@@ -120,13 +120,62 @@ def test_a_far_smaller_day_is_a_volume_drop_and_may_only_warn(files: Path, capsy
         sandbox.records = lambda day, now: small
         load(files, sandbox, DAYS[-1])
     with pytest.raises(AirflowFailException, match=r"volume_drop: .* 2 rows, where the median of the 3 same weekdays"):
-        check(files)
+        check(files, checks=["volume_drop"])
     capsys.readouterr()
-    assert check(files, warn_only=["volume_drop"])["findings"]["volume_drop"] >= 1
+    assert check(files, warn_only=["volume_drop", "lost_records"])["findings"]["volume_drop"] >= 1
     assert re.search("(?i)warning .* 2 rows, where the median", capsys.readouterr().out)
     # Only model_usage is empty.
     with pytest.raises(AirflowFailException, match=r"1 problem\. volume_drop: .* model_usage: 0 rows"):
-        check(files, max_drop=1)
+        check(files, max_drop=1, checks=["volume_drop"])
+
+
+def test_a_reload_that_brings_half_of_a_day_is_found(files: Path) -> None:
+    with Sandbox(users=20) as sandbox:
+        records = sandbox.organization.records(DAYS[-1], datetime.now(UTC))
+        sandbox.records = lambda day, now: records[: len(records) // 2 + 1]
+        load(files, sandbox, DAYS[-1])
+    lost = f"{len(records) // 2 + 1} records (without repeated keys), where an earlier load had {len(records)}."
+    with pytest.raises(AirflowFailException, match=re.escape(lost)) as failure:
+        check(files)
+    assert "1 problem." in str(failure.value)
+
+
+def test_pages_that_overlap_are_told_by_the_load_and_found_by_the_check(
+    files: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with Sandbox(users=20) as sandbox:
+        records = sandbox.organization.records(DAYS[-1], datetime.now(UTC))
+        sandbox.records = lambda day, now: [*records, *records[-3:]]
+        load(files, sandbox, DAYS[-1])
+        log = capsys.readouterr().out
+        assert re.search(rf"(?i)warning .* {DAYS[-1]}: 3 records repeat the key of another", log)
+        with pytest.raises(
+            AirflowFailException, match=rf"repeated_keys: {DAYS[-1]} .* 3 of {len(records) + 3} records"
+        ):
+            check(files)
+        sandbox.records = lambda day, now: records
+        capsys.readouterr()
+        load(files, sandbox, DAYS[-1])
+    assert "repeat" not in capsys.readouterr().out
+    # That the repeated records are gone again is no loss.
+    assert check(files)["findings"] == findings()
+
+
+def test_a_roster_or_mapping_that_matches_nobody_is_found_without_naming_anybody(files: Path, tmp_path: Path) -> None:
+    roster, mapping = tmp_path / "roster.csv", tmp_path / "mapping.csv"
+    roster.write_text("actor_id,valid_from,valid_to\n" + f"{'0' * 64},,\n")
+    mapping.write_text(
+        f"actor_type,actor_id,team,cost_centre,valid_from,valid_to\nuser_actor,{'0' * 64},a,,,\napi_actor,CI,b,,,\n"
+    )
+    with pytest.raises(AirflowFailException) as failure:
+        check(files, roster=str(roster), mapping=str(mapping))
+    assert "2 problems" in str(failure.value)
+    assert "mapping: mapping: None of its rows (2) matches an actor of the loaded usage" in str(failure.value)
+    assert "roster: roster: None of its rows (1) matches" in str(failure.value)
+    assert "000" not in str(failure.value)
+    assert check(files, roster=str(roster), mapping=str(mapping), warn_only=["roster", "mapping"])["findings"] == (
+        findings(roster=1, mapping=1)
+    )
 
 
 def test_data_that_is_too_old_is_found_whatever_the_period(files: Path) -> None:

@@ -859,6 +859,7 @@ class TestReports:
                 "num_sessions": 15,
                 "estimated_cost_cents": "3075",
                 "complete": True,
+                "repeated_keys": 0,
                 "unknown_names": 0,
                 "load_id": place.commit_records(day)["usage"]["load_id"],
                 "published": True,

@@ -15,12 +15,15 @@ import pytest
 from airflow_provider_claude_code.analytics.models import TABLES_OF_USERS, Settings, models, parts, render
 from airflow_provider_claude_code.analytics.sources import FileSource, bigquery_relations
 from airflow_provider_claude_code.operators.bigquery_views import view_statement
+from airflow_provider_claude_code.tables.actors import comparable_id
 from tests import analytics_truth as truth
 from tests.analytics_data import (
+    MAPPING,
     assert_same,
     corners,
     empty_tables,
     groups_that_are_written_alike,
+    loads_that_lose_and_repeat,
     over_memory,
     united_organizations,
 )
@@ -197,12 +200,27 @@ def of(*organizations: str) -> Callable[[], dict[str, pa.Table]]:
     return tables
 
 
+@pytest.mark.googlesql
+def test_addresses_are_compared_as_in_pseudonyms(google_sql: GoogleSql) -> None:
+    characters = [chr(number) for number in range(1, 0x2C00)]
+    ids = [f"{character}A{character}ΣZ{character}" for character in characters]
+    query = render("actor_groups", {"mapping": "`p.d.claude_code_mapping`"}, Settings())
+    rows = [{"actor_type": kind, "actor_id": id_, "team": id_} for id_ in ids for kind in ("user_actor", "api_actor")]
+
+    found = google_sql.rows(query, {**empty_tables(), "mapping": pa.Table.from_pylist(rows, MAPPING)})
+
+    assert len(found) == len(rows)
+    wrong = [row for row in found if row["actor"] != comparable_id(row["actor_type"], row["team"])]
+    assert wrong == []
+
+
 HISTORIES = {
     "united": united_organizations,
+    "lost": loads_that_lose_and_repeat,
     "alike": groups_that_are_written_alike,
-    "groups": of("groups", "enough", "moves", "places", "both customer types"),
+    "groups": of("groups", "enough", "zeros", "only zeros", "moves", "places", "both customer types"),
     "days": of("one person", "nobody", "stale", "early", "dormant", "restated"),
-    "records": of("rejections", "currencies", "no models", "odd actors", "kinds of activity", "hostile"),
+    "records": of("rejections", "currencies", "no models", "odd actors", "spellings", "kinds of activity", "hostile"),
     "weekdays": of("weekdays", "fell"),
 }
 

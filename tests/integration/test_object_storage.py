@@ -861,6 +861,7 @@ class TestSummary:
                     "num_sessions": 15,
                     "estimated_cost_cents": "3075",
                     "complete": True,
+                    "repeated_keys": 0,
                     "unknown_names": 0,
                     "load_id": rows[0]["load_id"],
                     "published": True,

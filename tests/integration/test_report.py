@@ -284,6 +284,19 @@ def _lines(chart: str) -> list[str]:
 
 
 class TestEmpty:
+    def test_a_day_that_repeats_keys_or_has_lost_records_is_told_before_the_numbers(self, tmp_path: Path) -> None:
+        put_days(tmp_path, {day: people(6, day) for day in [*WEEK_BEFORE, *WEEK]})
+        assert "repeat the key" not in (before := Page(report(tmp_path)).text())
+        assert "fewer records" not in before
+        put_day(tmp_path, WEEK[1], people(6, WEEK[1]) + people(2, WEEK[1]), hours_after=30)
+        put_day(tmp_path, WEEK[3], people(4, WEEK[3]), hours_after=30)
+        put_day(tmp_path, WEEK[4], people(4, WEEK[4]), hours_after=30)
+        text = Page(report(tmp_path)).text().replace("\u00a0", " ")
+        repeated = text.index("Records repeat the key of another on 9 Sep 2025.")
+        lost = text.index("fewer records than an earlier one on 11 Sep to 12 Sep 2025")
+        assert repeated < lost < text.index("Active people")
+        assert "2 of 8 records repeat the key of another." in text
+
     def test_loaded_days_without_usage(self, tmp_path: Path) -> None:
         put_days(tmp_path, {day: [] for day in WEEK})
         made = report(tmp_path)
@@ -457,6 +470,22 @@ class TestPage:
         page = Page(report(loaded, roster=roster, mapping=mapping))
         assert f"{active} of 50 eligible people were active" in page.text()
         assert "Platform & Co" in page.table_names()
+
+    def test_a_roster_and_a_mapping_that_match_nobody_are_told_instead_of_zeros(
+        self, loaded: Path, tmp_path: Path
+    ) -> None:
+        roster, mapping = tmp_path / "roster.csv", tmp_path / "mapping.csv"
+        ids = [f"{number:064x}" for number in range(8)]
+        roster.write_text("actor_id,valid_from,valid_to\n" + "".join(f"{name},,\n" for name in ids))
+        mapping.write_text(
+            "actor_type,actor_id,team,cost_centre,valid_from,valid_to\n"
+            + "".join(f"user_actor,{name},Platform,CC-1,,\n" for name in ids)
+        )
+        text = Page(report(loaded, roster=roster, mapping=mapping)).text()
+        nothing = "None of its rows (8) matches an actor of the loaded usage."
+        assert f"Adoption rate and idle seats: unknown; see what is wrong with the roster. {nothing}" in text
+        assert f"No groups: see what is wrong with the mapping. {nothing}" in text
+        assert "Idle seats:" not in text
 
     def test_a_long_period_has_a_row_per_week(self, organization: Organization, tmp_path: Path) -> None:
         days = [FIRST + timedelta(days=number) for number in range(70)]

@@ -126,7 +126,7 @@ class TestJoin:
         self, sandbox: Sandbox, tmp_path: Path, command: Command
     ) -> None:
         people = ["Ada@Example.com ", "grace@example.com", "zo\N{LATIN SMALL LETTER E WITH DIAERESIS}@example.com"]
-        keys = ["CI", "nightly build"]
+        keys = ["CI", "Nightly Build "]
         actors = [{"type": "user_actor", "email_address": name} for name in people]
         actors += [{"type": "api_actor", "api_key_name": name} for name in keys]
         sandbox.records = lambda day, _: [official_example(date=f"{day}T00:00:00Z", actor=actor) for actor in actors]
@@ -136,7 +136,7 @@ class TestJoin:
         team = "\n".join(["email", "ada@example.com", " GRACE@example.com", f"Z{people[2][1:]}"])
         ids = {row[0] for row in rows(command(team.encode()))[1:]}
         key_ids = {
-            row[0] for row in rows(command(b"key\nci\nNightly Build\n", "--column=key", "--actor-type=api_actor"))
+            row[0] for row in rows(command(b"key\nCI\nNightly Build \n", "--column=key", "--actor-type=api_actor"))
         }
         key_ids.remove("key")
 
@@ -203,20 +203,36 @@ class TestFiles:
         content = mark + end.join([b"email,team", b"developer@company.com,blue"]) + (end if last else b"")
         assert command(content) == f"email,team\r\n{DEVELOPER},blue\r\n"
 
+    @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
+    @pytest.mark.parametrize("delimiter", [",", ";", "\t"])
+    def test_what_spreadsheets_export_is_read_whatever_delimits_its_cells(
+        self, command: Command, encoding: str, delimiter: str
+    ) -> None:
+        header, row = [" Email", '"Team, or; group"'], ['"developer@company.com"', '"Sales, EMEA; ""south"""']
+        content = "\r\n".join([delimiter.join(header), delimiter.join(row), ""])
+        assert rows(command(content.encode(encoding))) == [
+            [" Email", "Team, or; group"],
+            [DEVELOPER, 'Sales, EMEA; "south"'],
+        ]
+
     @given(
         st.lists(
             st.tuples(
-                *[st.text(st.characters(codec="utf-8"), max_size=5) | st.sampled_from(['"', ",", "\r", "\n"])] * 3
+                *[
+                    st.text(st.characters(codec="utf-8", exclude_characters="\0"), max_size=5)
+                    | st.sampled_from(['"', ",", "\r", "\n"])
+                ]
+                * 3
             ),
             max_size=4,
         )
     )
     def test_whatever_the_other_cells_hold_is_kept(self, cells: list[tuple[str, str, str]]) -> None:
-        source, copy = io.StringIO(newline=""), io.BytesIO()
+        source = io.StringIO(newline="")
         table = [["a", "email", "b"], *([left, "x" + actor, right] for left, actor, right in cells)]
         csv.writer(source).writerows(table)
-        pseudonymise(io.BytesIO(source.getvalue().encode()), copy, lambda _, actor: actor[::-1], column="email")
-        assert rows(copy.getvalue().decode()) == [table[0], *([a, actor[::-1], b] for a, actor, b in table[1:])]
+        copy = pseudonymise(source.getvalue().encode(), lambda _, actor: actor[::-1], column="email")
+        assert rows(copy.decode()) == [table[0], *([a, actor[::-1], b] for a, actor, b in table[1:])]
 
     def test_a_file_of_a_header_alone_is_a_header_and_blank_lines_are_no_rows(self, command: Command) -> None:
         assert command(b"email,team\n") == "email,team\r\n"
@@ -227,8 +243,8 @@ class TestFiles:
         [
             (b"", "column 'email' 0 times"),
             (b"developer@company.com,blue\n", "column 'email' 0 times"),
-            (b"email;team\ndeveloper@company.com;blue\n", "column 'email' 0 times"),
-            (b"Email,team\ndeveloper@company.com,blue\n", "column 'email' 0 times"),
+            (b"email;name,team\ndeveloper@company.com;blue\n", "more than one of comma, semicolon and tab"),
+            (b"email,team, EMAIL\ndeveloper@company.com,blue,x\n", "column 'email' 2 times"),
             (b"email,team,email\ndeveloper@company.com,blue,x\n", "column 'email' 2 times"),
             (FILE + b"grace@example.com\n", "Line 3 has 1 cells, but the first line names 2"),
             (FILE + b"\n\nada@example.com,red,secret-team\n", "Line 5 has 3 cells"),
@@ -237,7 +253,11 @@ class TestFiles:
             (FILE + b'ada@example.com,"secret-team"x\n', "row that begins on line 3 is not CSV"),
             (FILE + b"ada@example.com,red\rgrace@example.com,secret-team\r", "row that begins on line 3 is not CSV"),
             (FILE + b"ada@example.com,caf\xe9-secret-team\n", "Line 3 is not UTF-8"),
-            (FILE.decode().encode("utf-16"), "Line 1 is not UTF-8"),
+            (FILE + b'ada@example.com, "secret-team"\n', "row that begins on line 3 is not CSV"),
+            (FILE + b'ada@example.com,red "secret-team"\n', "a cell with a quotation mark has to be quoted as a whole"),
+            (FILE.decode().encode("utf-16-le"), "Line 1 holds a NUL"),
+            (FILE.decode().encode("utf-32"), "Line 1"),
+            ((FILE + FILE).decode().encode("utf-16")[:-1], "Line 4 is not UTF-16"),
         ],
     )
     def test_what_cannot_be_used_is_refused_by_its_line_and_nothing_is_printed(

@@ -3,6 +3,7 @@
 import hashlib
 import hmac
 
+import msgspec
 import pytest
 
 from airflow_provider_claude_code.exceptions import ClaudeCodeConfigurationError
@@ -32,6 +33,13 @@ def test_it_is_an_hmac_over_the_json_of_type_and_identifier() -> None:
 @pytest.mark.parametrize("spelling", ["Developer@Company.com", " developer@company.com\n", "DEVELOPER@COMPANY.COM"])
 def test_spellings_of_an_address_are_one_person(spelling: str) -> None:
     assert Pseudonyms(SECRET)("user_actor", spelling) == PSEUDONYM
+
+
+@pytest.mark.parametrize("name", ["Prod", "PROD ", " prod", "prod\n", "\u00a0prod"])
+@pytest.mark.parametrize("kind", ["api_actor", "service_actor"])
+def test_names_of_keys_are_free_text_and_compared_exactly(kind: str, name: str) -> None:
+    assert Pseudonyms(SECRET)(kind, name) == keyed_hash(msgspec.json.encode([kind, name]).decode())
+    assert Pseudonyms(SECRET)(kind, name) != Pseudonyms(SECRET)(kind, "prod")
 
 
 def test_the_same_name_is_somebody_else_under_another_type_or_secret() -> None:

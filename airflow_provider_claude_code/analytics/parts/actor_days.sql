@@ -1,6 +1,7 @@
 -- One row per loaded UTC day, organisation, actor and customer type: all that was counted, from every table once.
 --
--- actor: the actor's id, trimmed and in lower case as pseudonyms take it; actors without an id are taken for one.
+-- actor: the actor's id; addresses trimmed and in lower case, as pseudonyms take them. Actors without an id are taken
+--   for one.
 -- is_active: any of sessions, commits, pull requests, lines, tool actions and tokens is above 0.
 -- cost_cents: sum over the model entries in US cents, null when there are none.
 -- other_cost_entries: model entries whose cost is no part of an API cost or a subscription value in US dollars.
@@ -8,7 +9,7 @@ SELECT
   date,
   organization_id,
   actor_type,
-  COALESCE(LOWER(TRIM(actor_id)), '') AS actor,
+  COALESCE(IF(actor_type = 'user_actor', actor_id /* address */, actor_id), '') AS actor,
   customer_type,
   SUM(activity) > 0 AS is_active,
   SUM(num_sessions) AS sessions,

@@ -1,7 +1,8 @@
 -- Stands for the user's table of groups, where there is none.
 --
 -- actor_type: user_actor for a person, api_actor for an API key.
--- actor_id: The address or the key's name as in `usage`, in upper or lower case; with actor_identity=hmac the pseudonym.
+-- actor_id: The address, in upper or lower case (A to Z), or exactly the key's name, as in `usage`; with
+--   actor_identity=hmac the pseudonym.
 -- team: The group.
 -- cost_centre: Who pays for it; may be null.
 -- valid_from: First day on which the actor is in the group; null means always.

@@ -1,6 +1,6 @@
 -- Of the groups in `members`, whether each is to be folded together with others, so that no row shows what fewer
 -- than min_group_size people do. `members` is a query of the model that reads this: one row or more per dimension,
--- period, organization_id, name (of the group) and person.
+-- period, organization_id, name (of the group) and person, whose name is null when it adds nothing to what is shown.
 --
 -- is_small: the group has fewer people; or it is the smallest of the others, and the smaller ones are together still
 --   fewer people.
@@ -15,7 +15,7 @@ folded AS (
   JOIN sizes
     ON sizes.dimension = members.dimension AND sizes.period = members.period
     AND sizes.organization_id = members.organization_id AND sizes.name = members.name
-  WHERE sizes.people < 5 /* min_group_size */
+  WHERE GREATEST(sizes.people, 1) < 5 /* min_group_size */
   GROUP BY members.dimension, members.period, members.organization_id
 )
 SELECT
@@ -23,11 +23,13 @@ SELECT
   sizes.period,
   sizes.organization_id,
   sizes.name,
-  sizes.people < 5 /* min_group_size */
+  -- 1 folds nothing, not even a group of people of whom none counts.
+  GREATEST(sizes.people, 1) < 5 /* min_group_size */
     OR (
       COALESCE(folded.people < 5 /* min_group_size */, FALSE)
       AND ROW_NUMBER() OVER (
-        PARTITION BY sizes.dimension, sizes.period, sizes.organization_id, sizes.people < 5 /* min_group_size */
+        PARTITION BY sizes.dimension, sizes.period, sizes.organization_id,
+          GREATEST(sizes.people, 1) < 5 /* min_group_size */
         ORDER BY sizes.people, sizes.name
       ) = 1
     ) AS is_small

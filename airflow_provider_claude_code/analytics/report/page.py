@@ -105,6 +105,7 @@ def _organization(position: int, organization: Organization, settings: Settings)
     else:
         parts = [
             _loaded_and_compared(organization, settings),
+            _suspicious_loads(organization),
             _tiles(organization),
             _adoption(key, organization, settings),
             _acceptance(key, organization, settings),
@@ -153,6 +154,26 @@ def _loaded_and_compared(organization: Organization, settings: Settings) -> str:
     first = settings.first_day - timedelta(days=len(organization.days))
     before = period(first, settings.first_day - timedelta(days=1))
     return _paragraph(f"{_days_loaded(organization)}. The period before is {before}.", "lead")
+
+
+def _suspicious_loads(organization: Organization) -> str:
+    texts = []
+    if repeated := [row["date"] for row in organization.findings if row["check_name"] == "repeated_keys"]:
+        texts.append(
+            f"Records repeat the key of another on {day_ranges(repeated)}. If the API repeated them, the numbers below "
+            "count them twice."
+        )
+    if lost := [row["date"] for row in organization.findings if row["check_name"] == "lost_records"]:
+        texts.append(
+            f"The newest load has fewer records than an earlier one on {day_ranges(lost)}, so the numbers below may be "
+            "too low."
+        )
+    return "".join(_paragraph(text, "warning") for text in texts)
+
+
+def _found(organization: Organization, check: str) -> str:
+    """Return what a check found, as a paragraph."""
+    return " ".join(row["finding"] for row in organization.findings if row["check_name"] == check)
 
 
 def _days_loaded(organization: Organization) -> str:
@@ -298,7 +319,8 @@ def _comings_and_goings(organization: Organization, last: Row) -> list[str]:
                 "Gone quiet:", f"{number(quiet)} (active 29 to 56 days before {day(last['date'])}, not since{unsure})"
             )
         )
-    if last["eligible_people"]:
+    wrong = _found(organization, "roster")
+    if last["eligible_people"] and (last["eligible_active_people"] or not wrong):
         facts.append(
             _fact(
                 "Adoption rate:",
@@ -309,7 +331,8 @@ def _comings_and_goings(organization: Organization, last: Row) -> list[str]:
         )
         facts.append(_fact("Idle seats:", number(last["idle_seats"])))
     else:
-        facts.append(_fact("Adoption rate and idle seats:", "unknown; they take a roster of eligible people."))
+        reason = f"see what is wrong with the roster. {wrong}" if wrong else "they take a roster of eligible people."
+        facts.append(_fact("Adoption rate and idle seats:", f"unknown; {reason}"))
     return facts
 
 
@@ -539,8 +562,11 @@ def _groups(organization: Organization, settings: Settings) -> str:
     parts = []
     groups = organization.groups
     if {row["team"] for row in groups} <= {UNMAPPED}:
+        wrong = _found(organization, "mapping")
         parts.append(
-            _paragraph(
+            _paragraph(f"No groups: see what is wrong with the mapping. {wrong}", "warning")
+            if wrong
+            else _paragraph(
                 "No groups: a mapping of people and API keys to teams and cost centres would split these numbers."
             )
         )
