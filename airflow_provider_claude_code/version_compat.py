@@ -10,7 +10,6 @@ _AIRFLOW_VERSION = tuple(map(int, airflow_version.split(".")[:2]))
 AIRFLOW_V_3_3_PLUS = _AIRFLOW_VERSION >= (3, 3)
 
 if TYPE_CHECKING or _AIRFLOW_VERSION >= (3, 2):
-    from airflow.sdk import BaseHook
     from airflow.sdk.configuration import conf
     from airflow.sdk.exceptions import (
         AirflowFailException,
@@ -31,12 +30,13 @@ else:
         AirflowTaskTimeout,
         TaskDeferralError,
     )
-    from airflow.hooks.base import BaseHook
     from airflow.lineage.hook import get_hook_lineage_collector
 
 if TYPE_CHECKING or _AIRFLOW_VERSION >= (3, 1):
+    from airflow.sdk import BaseHook
     from airflow.sdk.log import mask_secret
 else:
+    from airflow.hooks.base import BaseHook
     from airflow.sdk.execution_time.secrets_masker import mask_secret
 
 __all__ = [
