@@ -749,7 +749,7 @@ class TestFreshness:
         """The clock of the worker, which is ahead by more than a year here, counts for nothing."""
         now = datetime(2025, 9, 2, tzinfo=UTC) + since_end
         future = datetime.now(UTC) + ahead
-        place.store().write({f"loads/dt={DAY}/{future:%Y%m%dT%H%M%S.%fZ}-00000000.parquet": ROOT / "pyproject.toml"})
+        place.store().write(f"loads/dt={DAY}/{future:%Y%m%dT%H%M%S.%fZ}-00000000.parquet", ROOT / "pyproject.toml")
         sandbox.now = lambda: now
         [day] = load(place, allow_incomplete=True)["days"]
         assert day["complete"] is complete

@@ -496,7 +496,7 @@ def test_a_failure_shows_nobody_to_those_who_wait_or_test_the_connection(
     sandbox.faults = Faults(status=status)
     sensor = ClaudeCodeFreshnessSensor(task_id="wait", day=str(DAY), require_records=True)
     fails(search, lambda: sensor.execute({}))
-    trigger = sensor._trigger()
+    trigger = sensor._trigger(str(DAY))
     search.look("trigger events", first_event(trigger))
     search.look("serialised triggers", trigger.serialize())
     good, message = ClaudeCodeHook().test_connection()
@@ -586,7 +586,7 @@ def test_a_connection_that_cannot_be_used_shows_nothing_of_it(
         fails(search, lambda: asyncio.run(hook.get_async_conn()))
         sensor = ClaudeCodeFreshnessSensor(task_id="wait", day=str(DAY), require_records=True)
         fails(search, lambda: sensor.execute({}))
-        search.look("trigger events", first_event(sensor._trigger()))
+        search.look("trigger events", first_event(sensor._trigger(str(DAY))))
         assert sandbox.requests == []
     search.look("messages of the connection test", hook.test_connection()[1])
     search.look("representations", hook, str(hook))

@@ -116,6 +116,7 @@ def test_every_import_outside_the_optional_parts_is_a_requirement() -> None:
         "airflow": "apache-airflow",
         "asgiref": "apache-airflow",
         "httpx": "httpx",
+        "jinja2": "apache-airflow",
         "msgspec": "msgspec",
         "pandas": "pandas",
         "pyarrow": "pyarrow",
