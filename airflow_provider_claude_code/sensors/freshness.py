@@ -148,7 +148,7 @@ class ClaudeCodeFreshnessSensor(BaseSensorOperator):
         """
         Go on after a deferral.
 
-        :raises AirflowTaskTimeout: ``execution_timeout`` ended it, which a retry may mend.
+        :raises AirflowTaskTimeout: ``execution_timeout`` ended it, which a retry may fix.
         :raises AirflowSensorTimeout: ``timeout`` ended it, unless ``soft_fail`` makes that a skip.
         """
         with self._same_in_every_mode():
@@ -158,6 +158,9 @@ class ClaudeCodeFreshnessSensor(BaseSensorOperator):
                 limit = self.execution_timeout
                 timed_out = AirflowSensorTimeout in (type(error), type(error.__cause__))
                 if not timed_out or limit is None or limit.total_seconds() >= self.timeout:
+                    if self.soft_fail and isinstance(error, AirflowSensorTimeout):
+                        # Airflow 3.0 forgets it here.
+                        raise AirflowSkipException("Skipping due to soft_fail is set to True.") from error
                     raise
                 raise AirflowTaskTimeout(f"The execution_timeout of {limit} is over.") from None
 

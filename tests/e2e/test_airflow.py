@@ -179,8 +179,7 @@ def test_a_sensor_that_waits_too_long_fails_once_or_is_skipped(airflow: Airflow)
     instances = airflow.task_instances("waits_too_long", run_id)
     assert {task: ti["state"] for task, ti in instances.items()} == {
         "deferred": "failed",
-        # Airflow 3.0 does not heed soft_fail when a deferred sensor times out.
-        "deferred_softly": "skipped" if AIRFLOW >= (3, 1) else "failed",
+        "deferred_softly": "skipped",
         "rescheduled": "failed",
         # A limit of each try, which is no quiet day.
         "deferred_until_the_execution_timeout": "failed",
