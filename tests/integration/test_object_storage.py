@@ -48,6 +48,7 @@ from airflow_provider_claude_code.transfers.claude_code_to_object_storage import
 from airflow_provider_claude_code.transfers.files import FileTarget
 from airflow_provider_claude_code.transfers.stores import LocalStore, ObjectStore, Store
 from airflow_provider_claude_code.version_compat import AirflowFailException, AirflowSkipException
+from tests.airflow_version import AIRFLOW
 from tests.records import DAY, Json, model, official_example, people
 
 ROOT = Path(__file__).parents[2]
@@ -494,6 +495,26 @@ class TestReplacement:
         loading.render_template_fields(context)
         assert loading.execute(context)["days"][-1]["day"] == "2025-09-01"
         assert ("was for 2025-08-30, and this one loads 2025-09-01 to 2025-09-01" in log()) is warned
+
+    @pytest.mark.skipif(AIRFLOW < (3, 2), reason="there are no partitioned schedules before Airflow 3.2")
+    @pytest.mark.parametrize("zone", ["UTC", "Europe/London"])
+    def test_a_partitioned_schedule_that_may_skip_a_day_is_told(
+        self, sandbox: Sandbox, local: Place, log: Log, zone: str
+    ) -> None:
+        from airflow.sdk import CronPartitionTimetable
+
+        schedule = CronPartitionTimetable("0 0 * * *", timezone=zone, run_offset=-1, key_format="%Y-%m-%d")
+        loading = ClaudeCodeToObjectStorageOperator(task_id="load", path=local.path)
+        context: Any = {
+            "ti": SimpleNamespace(dag_id="usage", run_id="scheduled__1"),
+            "dag": DAG("usage", schedule=schedule),
+            "dag_run": SimpleNamespace(run_type="scheduled", run_after=pendulum.now(), partition_key=str(DAY)),
+            "macros": MacrosAccessor(),
+            "outlet_events": {},
+        }
+        loading.render_template_fields(context)
+        assert loading.execute(context)["days"][-1]["day"] == str(DAY)
+        assert ("when the clocks of Europe/London change" in log()) is (zone != "UTC")
 
     def test_an_absurd_look_back_is_refused_for_good(self, sandbox: Sandbox, local: Place) -> None:
         for lookback_days in (10**6, 10**30):
