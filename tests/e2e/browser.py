@@ -86,10 +86,10 @@ class Person:
     # Connections
 
     def open_connections(self) -> None:
-        # Before 3.2, whoever is not logged in yet lands on the first page.
+        # Before 3.2, whoever is not logged in yet lands on the first page, so the way leads from there.
         self.page.goto("/")
-        expect(self.page.get_by_role("button", name="Admin")).to_be_visible()
-        self.page.goto("/connections")
+        self.page.get_by_role("button", name="Admin").click()
+        self.page.get_by_role("menuitem", name="Connections").click()
         expect(self.page.get_by_role("button", name="Add Connection")).to_be_visible()
 
     def open_connection_form(self, connection_id: str) -> Locator:
