@@ -117,6 +117,7 @@ def test_every_import_outside_the_optional_parts_is_a_requirement() -> None:
         "asgiref": "apache-airflow",
         "httpx": "httpx",
         "jinja2": "apache-airflow",
+        "markupsafe": "apache-airflow",  # by way of Jinja2
         "msgspec": "msgspec",
         "pandas": "pandas",
         "pyarrow": "pyarrow",
