@@ -261,6 +261,23 @@ def test_the_wheel_is_the_package_with_the_example_dags(wheel: Path) -> None:
     }
 
 
+def test_a_report_is_rendered_from_the_wheel_alone(wheel: Path) -> None:
+    code = """
+from airflow_provider_claude_code.analytics.report import rendering
+from airflow_provider_claude_code.analytics.report.elements import Document, Section
+print(rendering.__file__)
+print(rendering.render(Document("a period", "1 day", "now", [], Section("About", []))))
+"""
+    command = [sys.executable, "-c", code]
+    environment = {"PYTHONPATH": str(wheel)}
+    run = subprocess.run(command, cwd=wheel, env=environment, capture_output=True, text=True, check=True, timeout=60)
+
+    file, _, html = run.stdout.partition("\n")
+    assert Path(file).is_relative_to(wheel)
+    assert html.startswith("<!DOCTYPE html>")
+    assert (PACKAGE / "analytics/report/style.css").read_text() in html
+
+
 def test_the_readme_says_how_to_copy_the_example_dags(wheel: Path, tmp_path: Path) -> None:
     (command,) = re.findall(r"^\$ (cp .*/examples/.*)$", (ROOT / "README.md").read_text(), re.MULTILINE)
     dags = tmp_path / "dags"

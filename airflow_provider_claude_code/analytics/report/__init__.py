@@ -39,6 +39,7 @@ def make_report(source: Source, settings: Settings, *, people: bool = False, gen
     """
     from airflow_provider_claude_code.analytics.report.data import collect
     from airflow_provider_claude_code.analytics.report.rendering import render
+    from airflow_provider_claude_code.analytics.report.sections import document
     from airflow_provider_claude_code.exceptions import ClaudeCodeConfigurationError
 
     try:
@@ -49,6 +50,6 @@ def make_report(source: Source, settings: Settings, *, people: bool = False, gen
         ) from None
     organizations = collect(source, settings, people=people)
     return Report(
-        html=render(organizations, settings, generated_at),
+        html=render(document(organizations, settings, generated_at)),
         headlines=[organization.headline() for organization in organizations],
     )

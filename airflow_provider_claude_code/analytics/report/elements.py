@@ -133,4 +133,23 @@ class Chapter:
     elements: Sequence[Element]
 
 
+@dataclass(frozen=True)
+class Document:
+    """
+    All of a report.
+
+    :param period: the days that it is about.
+    :param length: how many they are.
+    :param made: when it was made.
+    :param chapters: what is said of each organisation.
+    :param about: what holds for all numbers.
+    """
+
+    period: str
+    length: str
+    made: str
+    chapters: Sequence[Chapter]
+    about: Section
+
+
 Element = Facts | Figure | Note | Section | SideBySide | Subheading | Table | Tiles

@@ -2,15 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from datetime import UTC, datetime
-
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from airflow_provider_claude_code.analytics.models import Settings
-from airflow_provider_claude_code.analytics.report.data import Organization
-from airflow_provider_claude_code.analytics.report.sections import chapter, how_to_read
-from airflow_provider_claude_code.analytics.report.wording import count, day, period
+from airflow_provider_claude_code.analytics.report.elements import Document
 
 _ENVIRONMENT = Environment(
     loader=PackageLoader(__package__, ""),
@@ -22,20 +16,6 @@ _ENVIRONMENT = Environment(
 )
 
 
-def render(organizations: Sequence[Organization], settings: Settings, generated_at: datetime) -> str:
-    """
-    Return the whole document.
-
-    :param organizations: what was collected.
-    :param settings: the period.
-    :param generated_at: when the report is made, with a time zone.
-    """
-    first, last = settings.first_day, settings.last_day
-    made = generated_at.astimezone(UTC)
-    return _ENVIRONMENT.get_template("report.html.j2").render(
-        period=period(first, last),
-        length=count((last - first).days + 1, "day"),
-        made=f"{day(made.date())} at {made:%H:%M} UTC",
-        chapters=[chapter(f"o{position}", it, settings) for position, it in enumerate(organizations, 1)],
-        about=how_to_read(settings),
-    )
+def render(document: Document) -> str:
+    """Return a document as HTML, in which all its texts are escaped."""
+    return _ENVIRONMENT.get_template("report.html.j2").render(document=document)

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from datetime import UTC, datetime
+
 from airflow_provider_claude_code.analytics.models import Settings
 from airflow_provider_claude_code.analytics.report.data import SMALL_GROUPS, Organization
-from airflow_provider_claude_code.analytics.report.elements import Chapter, Fact, Facts, Name, Section
+from airflow_provider_claude_code.analytics.report.elements import Chapter, Document, Fact, Facts, Name, Section
 from airflow_provider_claude_code.analytics.report.sections.activity import acceptance, lines_and_commits
 from airflow_provider_claude_code.analytics.report.sections.adoption import adoption
 from airflow_provider_claude_code.analytics.report.sections.cost import cost_by_model, cost_per_result
@@ -16,6 +19,7 @@ from airflow_provider_claude_code.analytics.report.sections.overview import (
     suspicious_loads,
     tiles,
 )
+from airflow_provider_claude_code.analytics.report.wording import count, day, period
 
 _CAVEATS = (
     "All amounts are estimates in US dollars.",
@@ -32,14 +36,26 @@ _CAVEATS = (
 )
 
 
-def chapter(key: str, organization: Organization, settings: Settings) -> Chapter:
+def document(organizations: Sequence[Organization], settings: Settings, generated_at: datetime) -> Document:
     """
-    Say everything about an organisation.
+    Say everything about some organisations.
 
-    :param key: makes the ids in it its own.
-    :param organization: what is known of it.
+    :param organizations: what is known of them.
     :param settings: the period, and how small groups are folded.
+    :param generated_at: when the report is made, with a time zone.
     """
+    first, last = settings.first_day, settings.last_day
+    made = generated_at.astimezone(UTC)
+    return Document(
+        period(first, last),
+        count((last - first).days + 1, "day"),
+        f"{day(made.date())} at {made:%H:%M} UTC",
+        [_chapter(f"o{position}", it, settings) for position, it in enumerate(organizations, 1)],
+        _how_to_read(settings),
+    )
+
+
+def _chapter(key: str, organization: Organization, settings: Settings) -> Chapter:
     name = Name(organization.id)
     if not organization.has_usage:
         health = [data_health(organization)] if organization.loaded else []
@@ -63,8 +79,7 @@ def chapter(key: str, organization: Organization, settings: Settings) -> Chapter
     )
 
 
-def how_to_read(settings: Settings) -> Section:
-    """Say what holds for all numbers."""
+def _how_to_read(settings: Settings) -> Section:
     caveats = list(_CAVEATS)
     if settings.min_group_size > 1:
         caveats.append(
