@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 import json
 import re
@@ -21,6 +22,9 @@ pytest.importorskip("sqlglot", reason="the extra `report` is not installed")
 
 from airflow_provider_claude_code.analytics.models import Settings
 from airflow_provider_claude_code.analytics.report import Report, make_report
+from airflow_provider_claude_code.analytics.report.data import UNMAPPED, collect
+from airflow_provider_claude_code.analytics.report.rendering import render
+from airflow_provider_claude_code.analytics.report.sections import document
 from airflow_provider_claude_code.analytics.report.wording import visible
 from airflow_provider_claude_code.analytics.sources import BigQuerySource, bigquery_relations
 from airflow_provider_claude_code.sandbox import Sandbox
@@ -343,6 +347,43 @@ class TestNames:
         assert [attributes["href"] for attributes in page.all("a")] == ["#main"]
         for _tag, attributes in page.tags:
             assert not [name for name in attributes if name.startswith("on")]
+
+    def test_every_text_from_the_data_is_shown_and_escaped(self, tmp_path: Path) -> None:
+        mapping = put_hostile_days(tmp_path, WEEK)
+        with source(tmp_path, SETTINGS_WITHOUT_FOLDING, mapping=mapping) as opened:
+            (collected,) = collect(opened, SETTINGS_WITHOUT_FOLDING, people=True)
+        marks = set()
+
+        def mark(name: str) -> str:
+            marks.add(text := f'<b title="\'">{name}</b>&amp;')
+            return text
+
+        def finding(check: str) -> dict[str, Any]:
+            return {"check_name": check, "date": None, "table_name": mark("table"), "finding": mark(f"found: {check}")}
+
+        def renamed(rows: Sequence[Any], *columns: str) -> list[Any]:
+            return [row | {column: mark(column) for column in columns} for row in rows[:1]]
+
+        one = dataclasses.replace(
+            collected,
+            id=mark("organisation"),
+            shares={name: [row | {"value": mark(name)} for row in rows] for name, rows in collected.shares.items()},
+            tools=renamed(collected.tools, "tool_name"),
+            models=renamed(collected.models, "model"),
+            groups=renamed(collected.groups, "team", "cost_centre"),
+            people=renamed(collected.people or [], "actor_id"),
+            findings=[finding("roster"), finding(mark("check"))],
+        )
+        other = dataclasses.replace(
+            collected, groups=[{**row, "team": UNMAPPED} for row in collected.groups], findings=[finding("mapping")]
+        )
+        page = Page(Report(render(document([one, other], SETTINGS_WITHOUT_FOLDING, MADE)), []))
+        assert page.all("b") == []
+        text = page.text()
+        assert {it for it in marks if it not in text} == set()
+        # Where what is wrong with them is told, and among the findings.
+        assert [text.count(mark(f"found: {check}")) for check in ("roster", "mapping")] == [2, 2]
+        assert len(marks) == 14
 
     def test_a_name_is_there_whole_in_a_table(self, hostile: Report) -> None:
         names = Page(hostile).table_names()

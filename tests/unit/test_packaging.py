@@ -117,6 +117,7 @@ def test_every_import_outside_the_optional_parts_is_a_requirement() -> None:
         "asgiref": "apache-airflow",
         "httpx": "httpx",
         "jinja2": "apache-airflow",
+        "markupsafe": "apache-airflow",  # by way of Jinja2
         "msgspec": "msgspec",
         "pandas": "pandas",
         "pyarrow": "pyarrow",
@@ -258,6 +259,23 @@ def test_the_wheel_is_the_package_with_the_example_dags(wheel: Path) -> None:
     assert {f"licenses/{name}" for name in PROJECT["project"]["license-files"]} <= {
         name.partition(".dist-info/")[2] for name in metadata
     }
+
+
+def test_a_report_is_rendered_from_the_wheel_alone(wheel: Path) -> None:
+    code = """
+from airflow_provider_claude_code.analytics.report import rendering
+from airflow_provider_claude_code.analytics.report.elements import Document, Section
+print(rendering.__file__)
+print(rendering.render(Document("a period", "1 day", "now", [], Section("About", []))))
+"""
+    command = [sys.executable, "-c", code]
+    environment = {"PYTHONPATH": str(wheel)}
+    run = subprocess.run(command, cwd=wheel, env=environment, capture_output=True, text=True, check=True, timeout=60)
+
+    file, _, html = run.stdout.partition("\n")
+    assert Path(file).is_relative_to(wheel)
+    assert html.startswith("<!DOCTYPE html>")
+    assert (PACKAGE / "analytics/report/style.css").read_text() in html
 
 
 def test_the_readme_says_how_to_copy_the_example_dags(wheel: Path, tmp_path: Path) -> None:

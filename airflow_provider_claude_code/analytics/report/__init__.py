@@ -29,7 +29,7 @@ class Report:
 
 def make_report(source: Source, settings: Settings, *, people: bool = False, generated_at: datetime) -> Report:
     """
-    Say in one page how Claude Code was used in a period, compared with the period of the same length before.
+    Say how Claude Code was used in a period, compared with the period of the same length before.
 
     :param source: the loaded usage.
     :param settings: those of the source; the period is ``first_day`` to ``last_day``, UTC days.
@@ -38,7 +38,8 @@ def make_report(source: Source, settings: Settings, *, people: bool = False, gen
     :raises ClaudeCodeConfigurationError: matplotlib is not installed, or the source refuses what it reads.
     """
     from airflow_provider_claude_code.analytics.report.data import collect
-    from airflow_provider_claude_code.analytics.report.page import write_page
+    from airflow_provider_claude_code.analytics.report.rendering import render
+    from airflow_provider_claude_code.analytics.report.sections import document
     from airflow_provider_claude_code.exceptions import ClaudeCodeConfigurationError
 
     try:
@@ -49,6 +50,6 @@ def make_report(source: Source, settings: Settings, *, people: bool = False, gen
         ) from None
     organizations = collect(source, settings, people=people)
     return Report(
-        html=write_page(organizations, settings, generated_at),
+        html=render(document(organizations, settings, generated_at)),
         headlines=[organization.headline() for organization in organizations],
     )

@@ -1,7 +1,7 @@
 """
 Charts as inline SVG, each in two widths: text must stay readable on a phone, and a browser can only scale a drawing.
 
-Matplotlib draws with stand-in colours, which become CSS variables, so that the page can be light or dark. Text stays
+Matplotlib draws with stand-in colours, which become CSS variables, so that the report can be light or dark. Text stays
 text.
 """
 
@@ -16,6 +16,8 @@ from dataclasses import dataclass
 from datetime import date
 from typing import TYPE_CHECKING, Any
 from xml.etree import ElementTree
+
+from markupsafe import Markup
 
 from airflow_provider_claude_code.analytics.report.wording import day as in_words
 from airflow_provider_claude_code.analytics.report.wording import short_number, shortened
@@ -70,7 +72,7 @@ _ROW = 38
 _COLUMN = 7
 """Width that is kept for a character, which is what wide fonts need."""
 
-# Widths of the drawings in CSS pixels, for pages above and below 720 pixels.
+# Widths of the drawings in CSS pixels, for windows above and below 720 pixels.
 _WIDTHS = {"wide": 760, "narrow": 350}
 _HALF_WIDTHS = {"wide": 440, "narrow": 350}
 
@@ -109,7 +111,7 @@ class Bar:
     value: str
 
 
-def line_chart(key: str, label: str, days: Sequence[date], shaded: Sequence[str], lines: Sequence[Line]) -> str:
+def line_chart(key: str, label: str, days: Sequence[date], shaded: Sequence[str], lines: Sequence[Line]) -> Markup:
     """
     Draw lines over days.
 
@@ -141,7 +143,7 @@ def line_chart(key: str, label: str, days: Sequence[date], shaded: Sequence[str]
 
 def column_chart(
     key: str, label: str, days: Sequence[date], shaded: Sequence[str], values: Sequence[float | None], colour: str
-) -> str:
+) -> Markup:
     """
     Draw a column per day.
 
@@ -169,7 +171,9 @@ def column_chart(
     return _drawn(key, label, _WIDTHS, draw)
 
 
-def bar_chart(key: str, label: str, bars: Sequence[Bar], colour: str, *, of_whole: bool, is_half: bool = False) -> str:
+def bar_chart(
+    key: str, label: str, bars: Sequence[Bar], colour: str, *, of_whole: bool, is_half: bool = False
+) -> Markup:
     """
     Draw bars from the left, one below the other.
 
@@ -320,7 +324,7 @@ def _runs(words: Sequence[str]) -> list[tuple[int, int]]:
     return runs
 
 
-def _drawn(key: str, label: str, widths: Mapping[str, float], draw: Callable[[float], Figure]) -> str:
+def _drawn(key: str, label: str, widths: Mapping[str, float], draw: Callable[[float], Figure]) -> Markup:
     import matplotlib
 
     drawings = []
@@ -332,11 +336,11 @@ def _drawn(key: str, label: str, widths: Mapping[str, float], draw: Callable[[fl
                 file, format="svg", metadata={"Date": None, "Creator": None, "Format": None, "Type": None}
             )
             drawings.append(_for_html(file.getvalue(), f"{key}-{name}", name, label))
-    return "\n".join(drawings)
+    return Markup("\n".join(drawings))  # noqa: S704 - ElementTree wrote them, and escaped what it was given
 
 
 def _for_html(svg: bytes, prefix: str, css_class: str, label: str) -> str:
-    """Make a drawing part of a page: its own ids, the page's colours and font, a name."""
+    """Make a drawing part of a report: its own ids, the report's colours and font, a name."""
     root = ElementTree.fromstring(svg)  # noqa: S314 - it was written right here
     values = [value for element in root.iter() for value in element.attrib.items()]
     references = {match[1] for name, value in values for match in _references(name).finditer(value)}
@@ -356,7 +360,7 @@ def _for_html(svg: bytes, prefix: str, css_class: str, label: str) -> str:
             element.set(name, value)
     for parent in list(root.iter()):
         for child in list(parent):
-            # The style would hold for the whole page; the page has its own.
+            # The style would hold for the whole report, which has its own.
             if child.tag in ("style", "metadata"):
                 parent.remove(child)
             child.tail = None

@@ -34,6 +34,15 @@ _COUNTS = (
     "sessions_with_model_detail",
 )
 _AMOUNTS = ("api_cost_usd", "subscription_value_usd")
+_MODEL_SUMS = (
+    "entries",
+    "entries_rounded_to_zero",
+    "input_tokens",
+    "cache_read_tokens",
+    "cache_creation_tokens",
+    "other_cost_entries",
+    *_AMOUNTS,
+)
 
 
 @dataclass
@@ -158,21 +167,10 @@ def _organization(
 
     activity = tables["daily_activity"].filter(mine)
     loaded_days = activity.filter(pc.field("is_loaded"))["date"].to_pylist()
-    adoption = {row["date"]: row for row in rows("adoption")}
-    activity_by_day = {row["date"]: row for row in rows("daily_activity")}
-    days: dict[date, Row | None] = {}
-    for offset in range(length):
-        day = first + timedelta(days=offset)
-        row = activity_by_day.get(day)
-        days[day] = {**adoption.get(day, {}), **row} if row else None
 
     def totals(month: date) -> Row:
-        found = of_period("period_totals", month)
-        row = dict(found[0]) if found else {"days_loaded": 0, **dict.fromkeys((*_COUNTS, *_AMOUNTS))}
         is_loaded = any(month <= day < month + timedelta(days=length) for day in loaded_days)
-        for count in _COUNTS:
-            row[count] = (row[count] or 0) if is_loaded else None
-        return row
+        return _totals(of_period("period_totals", month), is_loaded=is_loaded)
 
     findings = tables["data_quality"].filter(
         (mine | pc.field("organization_id").is_null())
@@ -180,25 +178,17 @@ def _organization(
     )
     return Organization(
         id=name,
-        days=days,
+        days=_days(first, length, rows("daily_activity"), rows("adoption")),
         totals=totals(first),
         totals_before=totals(first - timedelta(days=length)),
         first_loaded_day=min(loaded_days, default=None),
         shares=_shares(rows("adoption_shares")),
         tools=_summed(rows("tool_acceptance"), "tool_name", ("offered", "accepted"), lambda row: row["offered"]),
+        # Never the sum of the amounts: the one is a cost, the other is not.
         models=_summed(
             rows("model_usage_daily"),
             "model",
-            (
-                "entries",
-                "entries_rounded_to_zero",
-                "input_tokens",
-                "cache_read_tokens",
-                "cache_creation_tokens",
-                "other_cost_entries",
-                *_AMOUNTS,
-            ),
-            # Never their sum: the one is a cost, the other is not.
+            _MODEL_SUMS,
             lambda row: max(row[name] or Decimal(0) for name in _AMOUNTS),
         ),
         groups=_ordered(of_period("cost_allocation", first), lambda row: row["sessions"], ("team", "cost_centre")),
@@ -216,6 +206,22 @@ def _organization(
             else None
         ),
     )
+
+
+def _days(first: date, length: int, activity: Iterable[Row], adoption: Iterable[Row]) -> dict[date, Row | None]:
+    activity_by_day, adoption_by_day = ({row["date"]: row for row in rows} for rows in (activity, adoption))
+    days = [first + timedelta(days=offset) for offset in range(length)]
+    return {
+        day: {**adoption_by_day.get(day, {}), **activity_by_day[day]} if day in activity_by_day else None
+        for day in days
+    }
+
+
+def _totals(found: Sequence[Row], *, is_loaded: bool) -> Row:
+    row = dict(found[0]) if found else {"days_loaded": 0, **dict.fromkeys((*_COUNTS, *_AMOUNTS))}
+    for count in _COUNTS:
+        row[count] = (row[count] or 0) if is_loaded else None
+    return row
 
 
 def acceptance_rate(row: Row) -> float | None:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from datetime import date, timedelta
 from decimal import Decimal
+from typing import Any
 
 MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 UNKNOWN = "unknown"
+NOTHING = "\u2013"
 _SPACE = "\u00a0"
 _MINUS = "\u2212"
 
@@ -44,6 +46,16 @@ def shortened(name: str, columns: int) -> str:
     return name
 
 
+def spoken(name: object) -> str:
+    """Return a name for those who hear it among others."""
+    return shortened(visible(name), 40)
+
+
+def or_nothing(written: Callable[[Any], str], value: Any) -> str:
+    """Return a value as it is written, or a dash where there is none."""
+    return NOTHING if value is None else written(value)
+
+
 def number(value: float | None, decimals: int = 0) -> str:
     """Return a count with thousands separators, or that it is unknown."""
     return UNKNOWN if value is None else f"{value:,.{decimals}f}".replace("-", _MINUS)
@@ -52,6 +64,12 @@ def number(value: float | None, decimals: int = 0) -> str:
 def count(value: int | None, singular: str, plural: str | None = None) -> str:
     """Return a count with its noun."""
     return f"{number(value)} {singular if value == 1 else plural or singular + 's'}"
+
+
+def signed(value: float) -> str:
+    """Return a change with its sign and one decimal."""
+    text = f"{value:+,.1f}".replace("-", _MINUS)
+    return "\u00b10.0" if text[1:] == "0.0" else text
 
 
 def percent(share: float | None, decimals: int = 1) -> str:

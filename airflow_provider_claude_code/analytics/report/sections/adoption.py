@@ -1,0 +1,168 @@
+"""Who uses Claude Code, and where."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from airflow_provider_claude_code.analytics.models import Settings
+from airflow_provider_claude_code.analytics.report import charts
+from airflow_provider_claude_code.analytics.report.data import Organization, Row, folded, total
+from airflow_provider_claude_code.analytics.report.elements import (
+    Element,
+    Fact,
+    Facts,
+    Figure,
+    Name,
+    Note,
+    Section,
+    ShareBar,
+    SideBySide,
+    Subheading,
+    Table,
+)
+from airflow_provider_claude_code.analytics.report.sections.by_day import day_table, is_by_week, shaded, shading_note
+from airflow_provider_claude_code.analytics.report.sections.common import MOST_BARS, found, small_groups_note
+from airflow_provider_claude_code.analytics.report.wording import count, day, number, percent
+
+
+def adoption(key: str, organization: Organization, settings: Settings) -> Section:
+    """Show how many people are active, come and go, and where they work."""
+    last = organization.loaded[-1]
+    mean = total(organization.loaded, "daily_active_people") / len(organization.loaded)
+    facts = [
+        Fact("Mean of the loaded days:", f"{number(mean, 1)} active people"),
+        *_comings_and_goings(organization, last),
+        *_eligible(organization, last),
+    ]
+    return Section(
+        "Adoption",
+        [
+            _active_people(key, organization, last),
+            _active_people_by_day(organization),
+            Facts(facts),
+            *_where(organization, settings),
+        ],
+    )
+
+
+def _active_people(key: str, organization: Organization, last: Row) -> Figure:
+    rows = [row if row and row["is_loaded"] else None for row in organization.days.values()]
+
+    def line(name: str, column: str, is_whole: list[bool], colour: str, width: float) -> charts.Line:
+        return charts.Line(name, [row[column] if row else None for row in rows], is_whole, colour, width)
+
+    def are_whole(window: int) -> list[bool]:
+        return [bool(row and row[f"days_loaded_{window}"] == window) for row in rows]
+
+    message = (
+        f"On {day(last['date'])}, {count(last['monthly_active_people'], 'person', 'people')} had been active in 28 "
+        f"days, {number(last['weekly_active_people'])} in 7 days and {number(last['daily_active_people'])} on the day "
+        "itself."
+    )
+    chart = charts.line_chart(
+        f"{key}-adoption",
+        f"Active people per day. {message}",
+        list(organization.days),
+        shaded(organization),
+        [
+            line("28 days", "monthly_active_people", are_whole(28), charts.FIRST_COLOUR, 2.4),
+            line("7 days", "weekly_active_people", are_whole(7), charts.SECOND_COLOUR, 1.8),
+            line("1 day", "daily_active_people", [bool(row) for row in rows], charts.THIRD_COLOUR, 1.2),
+        ],
+    )
+    note = "Each line counts people who were active on the day or on any of the 7 or 28 days that end with it."
+    if any(row and row["days_loaded_28"] < 28 for row in rows):
+        note += " Dotted: not all of these days are loaded, so the count is too low."
+    return Figure("Active people", f"{message} {note}{shading_note(organization)}", chart)
+
+
+def _active_people_by_day(organization: Organization) -> Table:
+    def on_the_day(rows: Sequence[Row]) -> str:
+        return number(total(rows, "daily_active_people") / len(rows), 0 if len(rows) == 1 else 1)
+
+    return day_table(
+        organization,
+        "Active people",
+        "Table: active people",
+        (
+            ("On a day (mean)" if is_by_week(organization) else "On the day", on_the_day),
+            ("In 7 days", lambda rows: number(rows[-1]["weekly_active_people"])),
+            ("In 28 days", lambda rows: number(rows[-1]["monthly_active_people"])),
+            ("Days loaded of 28", lambda rows: number(rows[-1]["days_loaded_28"])),
+        ),
+    )
+
+
+def _comings_and_goings(organization: Organization, last: Row) -> list[Fact]:
+    facts = []
+    known = [row for row in organization.loaded if row["new_people"] is not None]
+    if known:
+        partly = "" if len(known) == len(organization.days) else f", on {count(len(known), 'day')} where it is known"
+        new, returning = (number(total(known, column)) for column in ("new_people", "returning_people"))
+        facts += [
+            Fact("New people:", f"{new} (never active before in the loaded days{partly})"),
+            Fact("Returning people:", f"{returning} (active again after more than 28 days{partly})"),
+        ]
+    else:
+        facts.append(Fact("New and returning people:", "unknown; this takes 28 days of history."))
+    if last["gone_quiet_people"] is None:
+        quiet = "unknown; this takes 56 days of history."
+    else:
+        missing = 57 - last["days_loaded_57"]
+        unsure = f"; {missing} of these days are not loaded" if missing else ""
+        quiet = (
+            f"{number(last['gone_quiet_people'])} (active 29 to 56 days before {day(last['date'])}, not since{unsure})"
+        )
+    return [*facts, Fact("Gone quiet:", quiet)]
+
+
+def _eligible(organization: Organization, last: Row) -> list[Fact]:
+    wrong = found(organization, "roster")
+    if last["eligible_people"] and (last["eligible_active_people"] or not wrong):
+        rate = (
+            f"{percent(last['adoption_rate'])}; {number(last['eligible_active_people'])} of "
+            f"{count(last['eligible_people'], 'eligible person', 'eligible people')} were active in the 28 days to "
+            f"{day(last['date'])}"
+        )
+        return [Fact("Adoption rate:", rate), Fact("Idle seats:", number(last["idle_seats"]))]
+    reason = f"see what is wrong with the roster. {wrong}" if wrong else "they take a roster of eligible people."
+    return [Fact("Adoption rate and idle seats:", f"unknown; {reason}")]
+
+
+_DIMENSIONS = {
+    "terminal_type": "Terminal",
+    "location": "Place",
+    "customer_type": "Paid by",
+}
+
+
+def _where(organization: Organization, settings: Settings) -> list[Element]:
+    tables = []
+    for dimension, heading in _DIMENSIONS.items():
+        rows = folded(organization.shares.get(dimension, []), "value", MOST_BARS, ("sessions",))
+        sessions = total(rows, "sessions")
+        if not sessions:
+            continue
+        cells = [
+            (Name(row["value"]), number(row["sessions"]), percent(share), ShareBar(share))
+            for row in rows
+            for share in [row["sessions"] / sessions]
+        ]
+        tables.append(Table(f"Sessions by {dimension.replace('_', ' ')}", (heading, "Sessions", "Share", ""), cells))
+    if not tables:
+        return []
+    folding = small_groups_note(
+        settings,
+        [row for rows in organization.shares.values() for row in rows],
+        "value",
+        "sessions on days on which fewer than {size} people shared a value",
+    )
+    return [
+        Subheading("Where people work"),
+        SideBySide([tables[:1], tables[1:]]),  # the first is the longest
+        Note(
+            "Sums over the period; sessions of API keys are not in them. A person who uses two terminals is in two "
+            f"rows. {folding}",
+            "note",
+        ),
+    ]

@@ -1,0 +1,80 @@
+"""Whether the numbers can be trusted."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import date
+from statistics import median
+
+from airflow_provider_claude_code.analytics.report.data import Organization, Row
+from airflow_provider_claude_code.analytics.report.elements import Fact, Facts, Name, Note, Section, Table
+from airflow_provider_claude_code.analytics.report.sections.common import MOST_ROWS
+from airflow_provider_claude_code.analytics.report.wording import (
+    NOTHING,
+    UNKNOWN,
+    after,
+    count,
+    day_ranges,
+    listed,
+    visible,
+)
+
+
+def data_health(organization: Organization) -> Section:
+    """Show when days were loaded, and what the checks found."""
+    loaded = f"{organization.totals['days_loaded']} of {count(len(organization.days), 'day')}"
+    facts = [
+        Fact("Loaded after the day was complete:", loaded),
+        Fact("Not loaded:", _days_or_none(organization.missing_days)),
+        Fact("Loaded only before the day was complete:", _days_or_none(organization.incomplete_days)),
+        Fact("Loaded, and without any usage:", _days_or_none(organization.idle_days)),
+        Fact("Restated (a later load found other content):", _restated(organization)),
+    ]
+    hours = [
+        row["first_complete_hours_after_day_end"]
+        for row in organization.health
+        if row["table_name"] == "usage" and row["first_complete_hours_after_day_end"] is not None
+    ]
+    if hours:
+        facts.append(
+            Fact(
+                "First loaded completely:",
+                f"{after(median(hours))} after the end of the day (median), {after(max(hours))} at the latest",
+            )
+        )
+    return Section("Data health", [Facts(facts), _findings(organization)])
+
+
+def _findings(organization: Organization) -> Table | Note:
+    findings: dict[tuple[str, str], list[Row]] = {}
+    for row in organization.findings:
+        findings.setdefault((row["check_name"], row["finding"]), []).append(row)
+    if not findings:
+        return Note("The checks found nothing wrong in this period.")
+    cut = f" (the first {MOST_ROWS} of {len(findings)})" if len(findings) > MOST_ROWS else ""
+    return Table(
+        f"What the checks found{cut}",
+        ("Check", "Days", "Tables", "Finding"),
+        [
+            (
+                Name(check),
+                day_ranges(row["date"] for row in rows if row["date"]) or NOTHING,
+                listed(sorted({visible(row["table_name"]) for row in rows})),
+                visible(finding),
+            )
+            for (check, finding), rows in list(findings.items())[:MOST_ROWS]
+        ],
+        text_columns=(1, 2, 3),
+    )
+
+
+def _restated(organization: Organization) -> str:
+    if not organization.health:
+        return f"{UNKNOWN}; the key of another organisation loaded these days"
+    return _days_or_none(
+        [row["date"] for row in organization.restatements if row["was_complete"] and not row["identity_changed"]]
+    )
+
+
+def _days_or_none(days: Sequence[date]) -> str:
+    return f"{count(len(set(days)), 'day')} ({day_ranges(days)})" if days else "none"
