@@ -104,6 +104,7 @@ def test_the_form_keeps_the_page_size_within_what_the_api_allows(person: Person,
     expect(page_size).to_have_value(becomes)
 
 
+@pytest.mark.skipif(AIRFLOW < (3, 1), reason="the UI of Airflow 3.0 has no Test button")
 @pytest.mark.parametrize(
     ("host", "port", "key", "title", "says"),
     [
