@@ -20,9 +20,10 @@ from airflow_provider_claude_code.exceptions import (
     ClaudeCodeEmptyDayError,
     ClaudeCodePublishError,
 )
+from airflow_provider_claude_code.names import quotable
 from airflow_provider_claude_code.tables.arrays import arrow_array
 from airflow_provider_claude_code.tables.contract import EXTENSIONS, FILE_LOADS, LOADS, FileFormat
-from airflow_provider_claude_code.tables.loads import Load
+from airflow_provider_claude_code.tables.loads import LOAD_ID, Load
 from airflow_provider_claude_code.tables.spool import arrow_schema
 from airflow_provider_claude_code.transfers.base import SupersededError
 from airflow_provider_claude_code.transfers.stores import Store
@@ -30,7 +31,7 @@ from airflow_provider_claude_code.transfers.stores import Store
 ORGANIZATION_KEY = "_organization.json"
 """The marker of whose usage a store holds. Readers of data lakes pass over names with an underscore."""
 
-_LOADS_NAME = re.compile(r"([0-9]{8}T[0-9]{6}\.[0-9]{6}Z-[0-9a-f]{8})\.parquet")
+_LOADS_NAME = re.compile(rf"({LOAD_ID})\.parquet")
 
 
 class FileTarget:
@@ -109,9 +110,9 @@ class FileTarget:
             ) from None
         if owner != load.organization_id:
             raise ClaudeCodeConfigurationError(
-                f"{self._store.url('')} holds the usage of organisation {owner}, but the key belongs to "
-                f"{load.organization_id}. Replacing a day would delete the other's: give each organisation a "
-                "path of its own."
+                f"{self._store.url('')} holds the usage of organisation {quotable(owner)}, but the key "
+                f"belongs to {quotable(load.organization_id)}. Replacing a day would delete the other's: give each "
+                "organisation a path of its own."
             )
 
     def _refuse_newer(self, load: Load) -> None:

@@ -29,6 +29,7 @@ bigquery = pytest.importorskip("google.cloud.bigquery", reason="the extra `googl
 pytest.importorskip("sqlglot", reason="the local BigQuery server translates SQL with sqlglot")
 
 from airflow.sdk import Asset, AssetAlias  # noqa: E402
+from cryptography.fernet import Fernet  # noqa: E402
 from google.api_core.exceptions import BadRequest  # noqa: E402
 from google.auth.credentials import AnonymousCredentials  # noqa: E402
 from google.auth.transport.requests import AuthorizedSession  # noqa: E402
@@ -43,6 +44,7 @@ from airflow_provider_claude_code.sandbox import Faults, Organization, Sandbox  
 from airflow_provider_claude_code.tables.contract import DATA_TABLES, LOADS  # noqa: E402
 from airflow_provider_claude_code.transfers import base  # noqa: E402
 from airflow_provider_claude_code.transfers import bigquery as target_module  # noqa: E402
+from airflow_provider_claude_code.transfers.base import Progress  # noqa: E402
 from airflow_provider_claude_code.transfers.bigquery import BigQueryTarget, StartedLoad, bigquery_schema  # noqa: E402
 from airflow_provider_claude_code.transfers.claude_code_to_bigquery import ClaudeCodeToBigQueryOperator  # noqa: E402
 from airflow_provider_claude_code.triggers.bigquery import ClaudeCodeBigQueryJobsTrigger  # noqa: E402
@@ -68,6 +70,7 @@ PROJECT = "demo-proj"
 TABLES = ("usage", "model_usage", "tool_usage")
 CONTRACTS = [*DATA_TABLES.values(), LOADS]
 KEY = "projects/p/locations/us/keyRings/r/cryptoKeys/k"
+ACTION = {"accepted": 1, "rejected": 0}
 BEFORE = DAY - timedelta(days=1)
 UNKNOWN_TO_THE_API = ("record_id", "key_ordinal", "loaded_at")
 Row = dict[str, Any]
@@ -1543,13 +1546,20 @@ def airflow_times_out(limit: timedelta) -> Iterator[None]:
         signal.signal(signal.SIGALRM, before)
 
 
+try:
+    from airflow.sdk.serde import deserialize, serialize
+except ImportError:
+    from airflow.serialization.serde import deserialize, serialize
+
+
+def stored_size(trigger: Any) -> int:
+    """Return how many bytes Airflow's database keeps of a trigger's arguments."""
+    arguments = json.dumps(serialize(trigger.serialize()[1]))
+    return len(Fernet(Fernet.generate_key()).encrypt(arguments.encode()))
+
+
 def through_airflow(kwargs: dict[str, Any]) -> dict[str, Any]:
     """Send what belongs to a deferral the way that Airflow sends it."""
-    try:
-        from airflow.sdk.serde import deserialize, serialize
-    except ImportError:
-        from airflow.serialization.serde import deserialize, serialize
-
     again: dict[str, Any] = deserialize(json.loads(json.dumps(serialize(kwargs))))
     assert again == kwargs
     return again
@@ -1619,6 +1629,54 @@ class TestDeferrable:
         assert [day["day"] for day in summary["days"]] == [str(day) for day in days]
         for day in days:
             dataset.assert_holds(people(day.day % 3 + 1, day), day)
+
+    def test_a_trigger_remembers_61_days_in_far_less_than_a_column_holds(
+        self, sandbox: Sandbox, dataset: Dataset
+    ) -> None:
+        tools = {f"tool_{number}_" + "x" * 60: ACTION for number in range(9)}
+        sandbox.records = lambda day, _: people(2, day, tool_actions=tools)
+        deferral = self.begin(dataset, lookback_days=1)
+        with pytest.raises(TaskDeferred) as second:
+            self.resume(dataset, deferral, lookback_days=1)
+        sizes = []
+        for earlier in (1, 60, 365):
+            again = operator(dataset, deferrable=True)
+            task = context(dataset, run_id=f"{dataset.run}-{earlier}")
+            [day] = json.loads(second.value.trigger.resume)["loaded"]
+            day = again.open_target(task).completed(day, "US")
+            # Later days name only what is new.
+            loaded = [day] + [day | {"first_unknown_names": []}] * (earlier - 1)
+            try:
+                again._load_days(Progress([DAY], loaded), task)
+            except TaskDeferred as deferred:
+                sizes.append(stored_size(deferred.trigger))
+        # A year is too much, and was waited for.
+        assert [size < 40_000 for size in sizes] == [True, True]
+        dataset.assert_holds(people(2, tool_actions=tools))
+
+    @pytest.mark.parametrize(("tools", "deferred"), [(500, True), (5_000, False)])
+    def test_unknown_names_do_not_fill_a_trigger_and_are_stored_whole(
+        self, sandbox: Sandbox, dataset: Dataset, tools: int, deferred: bool
+    ) -> None:
+        names = sorted(f"tool_{number}" for number in range(tools))
+        sandbox.records = lambda day, _: people(1, day, tool_actions=dict.fromkeys(names, ACTION))
+        waiting = operator(dataset, deferrable=True, poll_interval=0.01, lookback_days=3)
+        task: Any = context(dataset, run_id=dataset.run)
+        step: Callable[[], Any] = lambda: waiting.execute(task)  # noqa: E731
+        summary, sizes = None, []
+        while summary is None:
+            try:
+                summary = step()
+            except TaskDeferred as deferral:
+                sizes.append(stored_size(deferral.trigger))
+                event = fire(deferral.trigger)
+                step = lambda event=event: waiting.execute_complete(task, event)  # noqa: E731
+        assert len(sizes) == (4 if deferred else 0)
+        assert all(size < 40_000 for size in sizes)
+        assert [day["unknown_names"] for day in summary["days"]] == [tools] * 4
+        assert [sorted(day) for day in summary["days"]] == [sorted(summary["days"][0])] * 4
+        for row in dataset.loads():
+            assert json.loads(row["unknown_names"]) == names
 
     def test_a_skipped_day_needs_no_deferral(self, sandbox: Sandbox, dataset: Dataset) -> None:
         sandbox.records = lambda day, _: people(0 if day == BEFORE else 3, day)
@@ -1810,6 +1868,7 @@ class TestReport:
             "rows": {"usage": 3, "model_usage": 3, "tool_usage": 12},
             "num_sessions": 15,
             "estimated_cost_cents": "3075",
+            "currency": "USD",
             "complete": True,
             "repeated_keys": 0,
             "unknown_names": 0,

@@ -858,6 +858,7 @@ class TestReports:
                 "rows": {"usage": 3, "model_usage": 3, "tool_usage": 12},
                 "num_sessions": 15,
                 "estimated_cost_cents": "3075",
+                "currency": "USD",
                 "complete": True,
                 "repeated_keys": 0,
                 "unknown_names": 0,

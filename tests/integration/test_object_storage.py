@@ -329,6 +329,48 @@ class TestLayout:
         assert max(text.count(named) for text in logs) == max(text.count("zap_tool") for text in logs) == 1
         assert not any("canary-value" in text for text in logs)
 
+    def test_names_from_the_api_forge_no_log_line_and_are_bounded_in_length_and_number(
+        self, sandbox: Sandbox, place: Place, log: Log
+    ) -> None:
+        forged = ["a\n2026-01-01 ERROR forged", "b\x1b[31mred", "c\u202egnp.exe", "d" * 100_000]
+        tools = [*forged, *(f"tool_{number}" for number in range(4_996))]
+        sandbox.records = lambda day, _: people(1, day, tool_actions=dict.fromkeys(tools, ACTION))
+
+        [day] = load(place)["days"]
+
+        assert day["unknown_names"] == 5_000
+        assert len(json.dumps(day)) < 2_000
+        lines = [line for line in log().splitlines() if "its reference did not list" in line]
+        assert all("tool_0 and 4,995 more" in line and len(line) < 2_000 for line in lines)
+        assert lines
+        assert all(raw not in log() for raw in ("\n2026-01-01 ERROR forged", "\x1b[31mred", "\u202e", "d" * 100))
+        # The tables hold them whole.
+        assert {row["tool_name"] for row in place.rows("tool_usage")} == set(tools)
+        assert json.loads(place.commit_records()["usage"]["unknown_names"]) == sorted(tools)
+
+    def test_of_several_days_each_ones_new_names_are_told_of(self, sandbox: Sandbox, place: Place, log: Log) -> None:
+        sandbox.records = lambda day, _: people(1, day, tool_actions={f"tool_of_{day}": ACTION})
+        load(place, lookback_days=2)
+        assert "tool_of_2025-08-30, tool_of_2025-08-31, tool_of_2025-09-01. Nothing is lost" in log()
+
+    @pytest.mark.parametrize(
+        ("currencies", "told"),
+        [
+            (["USD", "USD"], "; 3075 cents ($30.75); "),
+            (["EUR", "EUR"], "; 3075 minor units of EUR; "),
+            (["USD", "EUR"], "; costs in several currencies; "),
+            ([], "; 0 cents ($0.00); "),
+        ],
+    )
+    def test_the_log_gives_dollars_beside_cents_where_they_are_dollars(
+        self, sandbox: Sandbox, place: Place, log: Log, currencies: list[str], told: str
+    ) -> None:
+        amounts = [1025, 2050]
+        models = [model(amount, currency=currency) for amount, currency in zip(amounts, currencies, strict=False)]
+        serve(sandbox, 1, model_breakdown=models)
+        load(place)
+        assert told in log()
+
     def test_what_the_reference_lists_is_no_news(self, sandbox: Sandbox, place: Place, log: Log) -> None:
         [day] = load(place)["days"]
 
@@ -881,6 +923,7 @@ class TestSummary:
                     "rows": {"usage": 3, "model_usage": 3, "tool_usage": 12},
                     "num_sessions": 15,
                     "estimated_cost_cents": "3075",
+                    "currency": "USD",
                     "complete": True,
                     "repeated_keys": 0,
                     "unknown_names": 0,

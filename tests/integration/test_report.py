@@ -21,8 +21,8 @@ pytest.importorskip("sqlglot", reason="the extra `report` is not installed")
 
 from airflow_provider_claude_code.analytics.models import Settings
 from airflow_provider_claude_code.analytics.report import Report, make_report
-from airflow_provider_claude_code.analytics.report.wording import visible
 from airflow_provider_claude_code.analytics.sources import BigQuerySource, bigquery_relations
+from airflow_provider_claude_code.names import visible
 from airflow_provider_claude_code.sandbox import Sandbox
 from airflow_provider_claude_code.sandbox.organization import Organization
 from airflow_provider_claude_code.tables.contract import DATA_TABLES, LOADS

@@ -33,8 +33,8 @@ from airflow_provider_claude_code.analytics.report.wording import (
     percent,
     period,
     shortened,
-    visible,
 )
+from airflow_provider_claude_code.names import visible
 
 _MOST_BARS = 12
 _MOST_ROWS = 20

@@ -13,21 +13,6 @@ _SPACE = "\u00a0"
 _MINUS = "\u2212"
 
 
-def visible(name: object) -> str:
-    """
-    Return a name with what cannot be seen spelled out, as in ``\\u202e``.
-
-    Such characters are illegal in SVG, or let one name pass for another.
-
-    :param name: any text; an empty one is called ``(empty)``.
-    """
-    text = "".join(
-        character if character.isprintable() else f"\\u{ord(character):04x}"  # a newline, a zero-width space
-        for character in str(name)
-    )
-    return text if text.strip() else "(empty)"
-
-
 def shortened(name: str, columns: int) -> str:
     """
     Return a name that fits, with an ellipsis where its end was.
