@@ -14,7 +14,7 @@ from typing import IO, Any, Literal, cast
 
 import msgspec
 import requests
-from google.api_core.exceptions import BadRequest, Conflict, Forbidden, GoogleAPIError, NotFound
+from google.api_core.exceptions import BadRequest, Conflict, GoogleAPIError, NotFound
 from google.auth.exceptions import GoogleAuthError
 from google.cloud import bigquery
 from google.cloud.bigquery import DEFAULT_RETRY, LoadJob, LoadJobConfig, SchemaField, TimePartitioning
@@ -28,6 +28,7 @@ from airflow_provider_claude_code.names import quotable
 from airflow_provider_claude_code.tables.contract import DATA_TABLES, LOADS, MODEL_USAGE, TOOL_USAGE, Table
 from airflow_provider_claude_code.tables.loads import Load
 from airflow_provider_claude_code.transfers.base import SupersededError
+from airflow_provider_claude_code.transfers.store_errors import LATER, store_error
 
 log = logging.getLogger(__name__)
 
@@ -43,16 +44,6 @@ _CLUSTERING = {MODEL_USAGE.name: ["actor_id", "model"], TOOL_USAGE.name: ["actor
 _TYPE_NAMES = {"INTEGER": "INT64", "BOOLEAN": "BOOL", "FLOAT": "FLOAT64"}
 # What of a column in the API is its name, type or mode.
 _TYPE_FIELDS = ("name", "type", "mode", "precision", "scale", "maxLength", "rangeElementType", "timestampPrecision")
-# Reasons of a failed job that the same job may not meet again.
-_PASSING_REASONS = {
-    "backendError",
-    "internalError",
-    "rateLimitExceeded",
-    "jobRateLimitExceeded",
-    "quotaExceeded",
-    "stopped",
-    "timeout",
-}
 
 
 def bigquery_schema(table: Table) -> list[SchemaField]:
@@ -591,7 +582,7 @@ class BigQueryTarget:
             + f". New load: {', '.join(t for t in started.job_ids if t not in errors) or 'no table'}; previous state: "
             f"{', '.join(errors)}. The job's page says more; a retry loads all tables again."
         )
-        failure.retryable = all(job.error_result.get("reason") in _PASSING_REASONS for job in errors.values())
+        failure.retryable = all(job.error_result.get("reason") in LATER for job in errors.values())
         raise failure
 
     def _append_loads(self, started: StartedLoad, day: date) -> None:
@@ -694,20 +685,7 @@ def typed_errors(dataset: bigquery.DatasetReference, role: str = "BigQuery Data 
     """
     try:
         yield
-    except (BadRequest, Forbidden, NotFound) as error:
-        reason = (error.errors or [{}])[0].get("reason")
-        message = (
-            f"BigQuery refused a request on {dataset.project}.{dataset.dataset_id} ({error.code} {reason}): "
-            f"{quotable(error.message, 300)}."
-        )
-        if reason in _PASSING_REASONS:
-            raise ClaudeCodePublishError(f"{message} Try again later.") from error
-        if reason == "invalidQuery":
-            raise ClaudeCodeConfigurationError(message) from error
-        raise ClaudeCodeConfigurationError(
-            f"{message} The Connection's account needs {role} on the dataset and BigQuery Job User on the project."
-        ) from error
     except (GoogleAPIError, GoogleAuthError, requests.RequestException) as error:
-        # A RetryError, which ends an outage that lasts, has no code.
-        reason = getattr(error, "code", None) or type(error).__name__
-        raise ClaudeCodePublishError(f"BigQuery failed ({reason}); try again later.") from error
+        place = f"BigQuery, {dataset.project}.{dataset.dataset_id}"
+        rights = f"The Connection's account needs {role} on the dataset and BigQuery Job User on the project."
+        raise store_error(error, place, rights) from error

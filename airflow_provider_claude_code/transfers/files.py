@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import io
 import re
 from collections.abc import Iterator, Mapping
@@ -26,6 +25,7 @@ from airflow_provider_claude_code.tables.contract import EXTENSIONS, FILE_LOADS,
 from airflow_provider_claude_code.tables.loads import LOAD_ID, Load
 from airflow_provider_claude_code.tables.spool import arrow_schema
 from airflow_provider_claude_code.transfers.base import SupersededError
+from airflow_provider_claude_code.transfers.store_errors import is_of_a_store, store_error
 from airflow_provider_claude_code.transfers.stores import Store
 
 ORGANIZATION_KEY = "_organization.json"
@@ -186,18 +186,13 @@ class FileTarget:
 
 @contextmanager
 def _typed_errors(store: Store) -> Iterator[None]:
-    """Turn the errors of file systems into ours; fsspec raises them for most object stores, too."""
+    """Turn the errors of file systems and of the libraries of object stores into ours."""
     try:
         yield
-    except OSError as error:
-        place = store.url("")
-        reason = error.strerror or type(error).__name__
-        if isinstance(error, PermissionError) or error.errno == errno.EROFS:
-            raise ClaudeCodeConfigurationError(
-                f"{place} does not let files be read and written ({reason}). Is the path right, and has the worker's "
-                "account, or the Connection's, the right to both?"
-            ) from error
-        raise ClaudeCodePublishError(f"Publishing to {place} failed ({reason}); try again later.") from error
+    except Exception as error:
+        if not is_of_a_store(error):
+            raise
+        raise store_error(error, store.url("")) from error
 
 
 def _folder(table: str, day: date) -> str:
