@@ -26,7 +26,7 @@ from airflow_provider_claude_code.exceptions import (
     ClaudeCodeIncompleteDayError,
     ClaudeCodePublishError,
 )
-from airflow_provider_claude_code.hooks.claude_code import ClaudeCodeHook, fail_without_retry
+from airflow_provider_claude_code.hooks.claude_code import REPORT_COVERAGE, ClaudeCodeHook, fail_without_retry
 from airflow_provider_claude_code.names import MOST_NAMES
 from airflow_provider_claude_code.tables.contract import DATA_TABLES, USAGE, FileFormat
 from airflow_provider_claude_code.tables.flatten import Flattener
@@ -250,7 +250,9 @@ class ClaudeCodeTransferOperator(BaseOperator):
             load = self._read_day(day, directory, target.last_loaded_at(day), context)
             empty = load.totals.row_counts[USAGE.name] == 0
             if empty and self.on_empty == "fail":
-                raise ClaudeCodeEmptyDayError(f"The API has no records of {day}, and on_empty is 'fail'.")
+                raise ClaudeCodeEmptyDayError(
+                    f"The API has no records of {day}, and on_empty is 'fail'. {REPORT_COVERAGE}"
+                )
             if empty and self.on_empty == "skip":
                 self.log.info("The API has no records of %s; leaving the day as it is", day)
                 return load.summary() | {"published": False}
@@ -296,8 +298,9 @@ class ClaudeCodeTransferOperator(BaseOperator):
 
     def _report(self, loaded: list[dict[str, Any]], assets: list[Asset], context: Context) -> dict[str, Any]:
         """Tell Airflow what was loaded: XCom, assets, lineage."""
+        self._tell_of_coverage(loaded)
         if not any(day["published"] for day in loaded):
-            raise AirflowSkipException(f"The API has no records of {', '.join(day['day'] for day in loaded)}.")
+            raise AirflowSkipException(f"The API has no records of {_days_in_words(loaded)}.")
         self._warn_of_unknown_names(loaded)
         loaded = [{name: value for name, value in day.items() if name != "first_unknown_names"} for day in loaded]
         self.loaded = loaded
@@ -313,6 +316,18 @@ class ClaudeCodeTransferOperator(BaseOperator):
         for table in self.tables:
             lineage.add_output_asset(context=self.hook, uri=self.table_uri(table))
         return summary
+
+    def _tell_of_coverage(self, loaded: list[dict[str, Any]]) -> None:
+        """Say what the report covers, and louder where several days are empty: that may be why."""
+        if any(day["rows"].get(USAGE.name) != 0 for day in loaded):
+            self.log.info(REPORT_COVERAGE)
+            return
+        self.log.log(
+            logging.WARNING if len(loaded) > 1 else logging.INFO,
+            "The API has no records of %s. %s If people used Claude Code on such days, this may be why.",
+            _days_in_words(loaded),
+            REPORT_COVERAGE,
+        )
 
     def _warn_of_unknown_names(self, loaded: list[dict[str, Any]]) -> None:
         names = {name for day in loaded for name in day["first_unknown_names"]}
@@ -410,6 +425,11 @@ class ClaudeCodeTransferOperator(BaseOperator):
                 now,
             )
         return page.answered_at
+
+
+def _days_in_words(loaded: list[dict[str, Any]]) -> str:
+    first, last = loaded[0]["day"], loaded[-1]["day"]
+    return str(first) if first == last else f"{first} to {last}"
 
 
 def _cost_in_words(day: Mapping[str, Any]) -> str:

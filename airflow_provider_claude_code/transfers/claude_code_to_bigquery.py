@@ -120,6 +120,7 @@ class ClaudeCodeToBigQueryOperator(BigQueryDatasetMixin, ClaudeCodeTransferOpera
         # Loads google.cloud, so not when a Dag file is parsed.
         from airflow_provider_claude_code.transfers.bigquery import BigQueryTarget, TableOptions
 
+        self.refuse_unusable_names()
         project = self.dataset_project
         ti = context["ti"]
         if self.execution_timeout and self._deadline is None:

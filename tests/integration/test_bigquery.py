@@ -40,6 +40,8 @@ from airflow_provider_claude_code.exceptions import (  # noqa: E402
     ClaudeCodePublishError,
     ClaudeCodeServerError,
 )
+from airflow_provider_claude_code.operators.bigquery_views import ClaudeCodeBigQueryViewsOperator  # noqa: E402
+from airflow_provider_claude_code.operators.data_quality import ClaudeCodeDataQualityOperator  # noqa: E402
 from airflow_provider_claude_code.sandbox import Faults, Organization, Sandbox  # noqa: E402
 from airflow_provider_claude_code.tables.contract import DATA_TABLES, LOADS  # noqa: E402
 from airflow_provider_claude_code.transfers import base  # noqa: E402
@@ -923,6 +925,33 @@ class TestTables:
         users_table(dataset, "tool_usage", schema=schema("tool_usage", accepted=SchemaField("accepted", "STRING")))
         with pytest.raises(AirflowFailException, match=r"(?s)model_count.*accepted"):
             load(dataset)
+
+    @pytest.mark.parametrize(
+        ("changes", "said"),
+        [
+            ({"table_prefix": "raw.claude_"}, r"table_prefix is 'raw\.claude_'"),
+            ({"table_prefix": "claude_`; DROP"}, "table_prefix is"),
+            ({"table_prefix": "claude$"}, "table_prefix is"),
+            ({"dataset_id": f"{PROJECT}.claude"}, "dataset_id is .* Its project goes into project_id"),
+            ({"dataset_id": "claude-code"}, "dataset_id is 'claude-code'"),
+            ({"dataset_id": ""}, "dataset_id is ''"),
+            ({"project_id": "a/b"}, "project_id is 'a/b'"),
+        ],
+    )
+    @pytest.mark.parametrize("kind", ["load", "views", "checks"])
+    def test_a_name_that_bigquery_cannot_have_is_refused_by_its_argument_before_anything_is_asked(
+        self, sandbox: Sandbox, dataset: Dataset, kind: str, changes: dict[str, str], said: str
+    ) -> None:
+        requests = len(dataset.server.requests)
+        operators: dict[str, Any] = {
+            "load": ClaudeCodeToBigQueryOperator,
+            "views": ClaudeCodeBigQueryViewsOperator,
+            "checks": ClaudeCodeDataQualityOperator,
+        }
+        arguments = {"dataset_id": dataset.id} | changes
+        with pytest.raises(AirflowFailException, match=said):
+            operators[kind](task_id="task", **arguments).execute(context(dataset))
+        assert (sandbox.requests, len(dataset.server.requests)) == ([], requests)
 
     def test_a_missing_dataset_is_refused_or_created_as_asked(
         self, bigquery_server: BigQueryServer, sandbox: Sandbox

@@ -371,6 +371,32 @@ class TestLayout:
         load(place)
         assert told in log()
 
+    def test_the_log_says_what_the_report_covers(self, sandbox: Sandbox, place: Place, log: Log) -> None:
+        load(place, lookback_days=2)
+        assert log().count("Seats of Team and Enterprise plans are not in it") in (1, 2)
+        assert "this may be why" not in log()
+
+    @pytest.mark.parametrize("on_empty", ["write", "replace", "skip", "fail"])
+    def test_a_run_of_empty_days_says_that_the_report_may_not_cover_them(
+        self, sandbox: Sandbox, place: Place, log: Log, on_empty: str
+    ) -> None:
+        serve(sandbox, 0)
+        try:
+            load(place, lookback_days=2, on_empty=on_empty)
+        except ClaudeCodeEmptyDayError as error:
+            told = str(error)
+        except AirflowSkipException:
+            told = log()
+        else:
+            told = log()
+        assert "Seats of Team and Enterprise plans are not in it" in told
+        assert on_empty == "fail" or "no records of 2025-08-30 to 2025-09-01" in told
+
+    def test_one_empty_day_beside_others_is_no_reason_to_warn(self, sandbox: Sandbox, place: Place, log: Log) -> None:
+        sandbox.records = lambda day, _: people(int(day == DAY), day)
+        load(place, lookback_days=2)
+        assert "this may be why" not in log()
+
     def test_what_the_reference_lists_is_no_news(self, sandbox: Sandbox, place: Place, log: Log) -> None:
         [day] = load(place)["days"]
 
