@@ -87,7 +87,7 @@ class FileTarget:
                 self._claim(load)
                 for table, file in stored.items():
                     self._refuse_file_of_another(load.day, table, file)
-            except SupersededError:
+            except (SupersededError, ClaudeCodeConfigurationError):
                 # The newest row of loads is taken for that of the files.
                 self._store.delete(loads_key)
                 raise

@@ -948,7 +948,8 @@ class TestTables:
             "views": ClaudeCodeBigQueryViewsOperator,
             "checks": ClaudeCodeDataQualityOperator,
         }
-        arguments = {"dataset_id": dataset.id} | changes
+        day = {"load": {"day": str(DAY)}, "views": {}, "checks": {"last_day": str(DAY)}}
+        arguments = {"dataset_id": dataset.id} | day[kind] | changes
         with pytest.raises(AirflowFailException, match=said):
             operators[kind](task_id="task", **arguments).execute(context(dataset))
         assert (sandbox.requests, len(dataset.server.requests)) == ([], requests)
@@ -997,6 +998,39 @@ class TestTables:
         with pytest.raises(AirflowFailException, match="somebody-else"):
             load(dataset)
         assert (dataset.jobs(), dataset.names()) == ([], {"loads"})
+
+    @pytest.mark.parametrize("table", [*DATA_TABLES, LOADS.name])
+    def test_whichever_table_is_another_organisations_nothing_is_created_or_changed(
+        self, sandbox: Sandbox, dataset: Dataset, table: str
+    ) -> None:
+        users_table(dataset, table, labels={"claude_code_organization": "somebody-else"})
+        before = dataset.get(table).to_api_repr()
+        with pytest.raises(AirflowFailException, match="somebody-else"):
+            load(dataset)
+        assert (dataset.jobs(), dataset.names()) == ([], {table})
+        assert dataset.get(table).to_api_repr() == before
+
+    def test_a_load_that_began_in_the_same_microsecond_as_another_is_not_taken_for_it(
+        self, sandbox: Sandbox, dataset: Dataset, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        # Rows are told apart by loaded_at alone.
+        load(dataset)
+        [first] = {row["loaded_at"] for row in dataset.rows("usage", DAY)}
+        begin_load, begun = base.begin_load, []
+
+        def begin_at_once(after: datetime | None) -> tuple[str, datetime]:
+            load_id, loaded_at = begin_load(after)
+            begun.append(loaded_at)
+            return load_id, first if len(begun) == 1 else loaded_at
+
+        monkeypatch.setattr(base, "begin_load", begin_at_once)
+        serve(sandbox, 5)
+        jobs = len(dataset.jobs())
+        load(dataset, run_id="another")
+        assert len(begun) == 2
+        # Three of data and one of loads: the first attempt started none.
+        assert len(dataset.jobs()) == jobs + 4
+        dataset.assert_holds(people(5))
 
 
 class TestJobs:

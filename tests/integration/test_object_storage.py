@@ -1087,6 +1087,23 @@ class TestTwoWriters:
         assert errors == []
         local.assert_whole()
 
+    @pytest.mark.parametrize("moment", ["write usage", "write loads"])
+    def test_one_whose_place_another_organisation_claims_meanwhile_fails_and_is_not_remembered(
+        self, sandbox: Sandbox, remote: Place, tmp_path: Path, moment: str
+    ) -> None:
+        # Both had read that nobody owns it, and the other one wrote its claim last.
+        claim = tmp_path / "claim.json"
+        claim.write_text(json.dumps({"organization_id": "somebody-else"}))
+
+        def claimed(step: str) -> None:
+            if step.startswith(moment):
+                remote.store().write("_organization.json", claim)
+
+        with pytest.raises(AirflowFailException, match=r"organisation somebody-else, but the key\s+belongs to"):
+            load_in_steps(remote, claimed)
+        assert remote.loads() == []
+        assert json.loads(remote.tree()["_organization.json"]) == {"organization_id": "somebody-else"}
+
     def test_one_that_is_always_overtaken_gives_up_with_advice(self, sandbox: Sandbox, remote: Place) -> None:
         def overtake(name: str) -> None:
             if name.startswith("write loads"):
