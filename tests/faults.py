@@ -822,6 +822,17 @@ TARGET_FAULTS = [
     *(
         TargetFault(
             target=LOCAL,
+            name=f"no space to flush file {number + 1} of 4",
+            rule=FailingCall(
+                function="os.fsync", error=OSError(errno.ENOSPC, "No space left on device"), calls=[number]
+            ),
+            refused=LATER,
+        )
+        for number in range(4)
+    ),
+    *(
+        TargetFault(
+            target=LOCAL,
             name=f"directories cannot be flushed ({errno.errorcode[code]})",
             rule=FailingCall(function="os.fsync", error=OSError(code, "refused"), of_directories=True),
         )
@@ -849,6 +860,19 @@ TARGET_FAULTS = [
     *(
         gcs_fault(f"no permission ({operation})", Fault(operation, status=403, times=None), NO_PERMISSION)
         for operation in ("objects.list", "objects.get", "objects.download", "objects.insert")
+    ),
+    *(
+        gcs_fault(
+            f"{name} ({status} {reason})", Fault("objects.insert", status=status, reason=reason, times=None), what
+        )
+        for name, status, reason, what in (
+            ("a retention policy", 403, "retentionPolicyNotMet", NO_PERMISSION),
+            ("a hold", 403, "objectUnderActiveHold", NO_PERMISSION),
+            ("no billing", 403, "accountDisabled", NO_PERMISSION),
+            ("requester pays", 400, "userProjectMissing", NO_PERMISSION),
+            ("a disabled key", 400, "cloudKmsDisabledKey", NO_PERMISSION),
+            ("rate limit", 403, "rateLimitExceeded", LATER),
+        )
     ),
     gcs_fault("rate limit (429), once", Fault("objects.insert", status=429)),
     gcs_fault("rate limit (429), for ever", Fault("objects.insert", status=429, times=None), LATER),

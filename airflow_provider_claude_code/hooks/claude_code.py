@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import difflib
+import re
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, date, datetime, timedelta
@@ -16,6 +18,7 @@ from airflow_provider_claude_code.api.client import AsyncClaudeCodeClient, Claud
 from airflow_provider_claude_code.days import parse_day
 from airflow_provider_claude_code.exceptions import ClaudeCodeConfigurationError, ClaudeCodeError
 from airflow_provider_claude_code.get_provider_info import CONNECTION_FIELDS, UI_FIELD_BEHAVIOUR
+from airflow_provider_claude_code.names import quotable
 from airflow_provider_claude_code.tables.contract import DATA_TABLES
 from airflow_provider_claude_code.tables.flatten import Flattener
 from airflow_provider_claude_code.tables.pseudonyms import Pseudonyms
@@ -33,6 +36,11 @@ if TYPE_CHECKING:
     from airflow_provider_claude_code.api.models import Organization, Record
     from airflow_provider_claude_code.api.paging import Page
 
+REPORT_COVERAGE = (
+    "The report covers Claude Code used through the Claude API (Claude Console). Seats of Team and Enterprise plans "
+    "are not in it, nor is usage through Amazon Bedrock, Google Cloud or Microsoft Foundry."
+)
+"""What an organisation may miss in its usage, in a sentence for people."""
 TEST_RETRY_BUDGET = 5.0
 """Seconds for retries in a connection test, where somebody waits for the answer."""
 
@@ -229,8 +237,8 @@ class ClaudeCodeHook(BaseHook):
             self.log.exception("The connection test failed unexpectedly")
             return False, f"The connection could not be tested ({type(error).__name__}); see the log."
         return True, (
-            f"The key belongs to the organisation {organization.name} ({organization.id}) and may read its "
-            "Claude Code usage."
+            f"The key belongs to the organisation {quotable(organization.name)} ({quotable(organization.id)}) and may "
+            f"read its Claude Code usage. {REPORT_COVERAGE}"
         )
 
 
@@ -284,7 +292,8 @@ def _client_settings(connection: Connection, extra: Any) -> ClientSettings:
         # Connections from URIs and environment variables hold text where forms store numbers.
         values[name] = _number(numbers[name], value) if name in numbers else str(value)
         if values[name] is None:
-            raise ClaudeCodeConfigurationError(f"The Connection's {name} is not a number.")
+            kind = "a whole number" if numbers[name] is _whole else "a number"
+            raise ClaudeCodeConfigurationError(f"The Connection's {name} is not {kind}.")
     return ClientSettings(api_key=connection.password or "", **values)
 
 
@@ -316,10 +325,21 @@ def _base_url(connection: Connection) -> str:
 def _checked_extra(extra: Any) -> Mapping[str, Any]:
     if not isinstance(extra, Mapping):
         raise ClaudeCodeConfigurationError("The Connection's extra is not a JSON object.")
+    for name in extra:
+        if name not in CONNECTION_FIELDS:
+            # A name may be a key in the wrong place.
+            named = name if re.fullmatch(r"\w{1,40}", name) else "a field"
+            similar = difflib.get_close_matches(name.lower(), CONNECTION_FIELDS, n=1)
+            hint = f"Did you mean {similar[0]}?" if similar else f"The fields are {', '.join(CONNECTION_FIELDS)}."
+            raise ClaudeCodeConfigurationError(
+                f"The Connection's extra has {named}, which this provider does not know. {hint}"
+            )
     return extra
 
 
 def _number(kind: Callable[[Any], Any], value: Any) -> Any:
+    if isinstance(value, bool):
+        return None
     # What Python raises quotes the value, which may be a key in the wrong field.
     try:
         return kind(value)

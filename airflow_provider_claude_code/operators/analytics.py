@@ -127,6 +127,7 @@ class ClaudeCodeAnalyticsOperator(BigQueryDatasetMixin, BaseOperator):
 
         lineage = get_hook_lineage_collector()
         if self.dataset_id is not None:
+            self.refuse_unusable_names()
             relations = bigquery_relations(
                 self.dataset_project, self.dataset_id, self.table_prefix, roster=roster, mapping=mapping
             )

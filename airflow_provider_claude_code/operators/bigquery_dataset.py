@@ -8,6 +8,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from airflow_provider_claude_code.assets import asset_uri
+from airflow_provider_claude_code.exceptions import ClaudeCodeConfigurationError
 
 if TYPE_CHECKING:
     from airflow.providers.google.cloud.hooks.bigquery import BigQueryHook
@@ -47,6 +48,21 @@ class BigQueryDatasetMixin:
         from google.cloud.bigquery import DatasetReference
 
         return DatasetReference(self.dataset_project, str(self.dataset_id))
+
+    def refuse_unusable_names(self) -> None:
+        """
+        Look at the arguments that become parts of BigQuery's names.
+
+        :raises ClaudeCodeConfigurationError: one of them cannot; it would lead to other tables, or to none.
+        """
+        for argument, value, pattern, expected in (
+            ("project_id", self.project_id, r"([\w.-]+:)?[\w-]+", "a project's id"),
+            ("dataset_id", self.dataset_id, r"[A-Za-z0-9_]+", "a dataset's name of letters, digits and underscores"),
+            ("table_prefix", self.table_prefix, r"[\w -]*", "letters, digits, underscores, hyphens and blanks"),
+        ):
+            if value is not None and not re.fullmatch(pattern, str(value)):
+                hint = " Its project goes into project_id." if argument == "dataset_id" and "." in str(value) else ""
+                raise ClaudeCodeConfigurationError(f"{argument} is {value!r}; {expected} was expected.{hint}")
 
     def table_uri(self, table: str) -> str:
         """Return the URI of a table."""

@@ -121,6 +121,7 @@ class ClaudeCodeBigQueryViewsOperator(BigQueryDatasetMixin, BaseOperator):
                 max_drop=self.max_drop,
                 max_age_hours=self.max_age_hours,
             )
+            self.refuse_unusable_names()
             project = self.dataset_project
             relations = bigquery_relations(
                 project, str(self.dataset_id), self.table_prefix, roster=self.roster, mapping=self.mapping

@@ -10,11 +10,12 @@ from airflow.sdk import Asset
 
 from airflow_provider_claude_code.analytics.models import Settings
 from airflow_provider_claude_code.days import parse_day
-from airflow_provider_claude_code.exceptions import ClaudeCodeConfigurationError, ClaudeCodePublishError
+from airflow_provider_claude_code.exceptions import ClaudeCodeConfigurationError
 from airflow_provider_claude_code.hooks.claude_code import fail_without_retry
 from airflow_provider_claude_code.links import ClaudeCodeReportLink
 from airflow_provider_claude_code.operators.analytics import ClaudeCodeAnalyticsOperator
 from airflow_provider_claude_code.transfers.spool_directory import spool_directory
+from airflow_provider_claude_code.transfers.store_errors import is_of_a_store, store_error
 from airflow_provider_claude_code.transfers.stores import open_store, storage_path
 from airflow_provider_claude_code.version_compat import get_hook_lineage_collector
 
@@ -118,8 +119,8 @@ def _write(place: ObjectStoragePath, html: str) -> str:
             file.write_text(html, encoding="utf-8")
             with store.exclusive([place.name]):
                 store.write(place.name, file)
-    except OSError as error:
-        raise ClaudeCodePublishError(
-            f"The report could not be written to {place} ({error.strerror or type(error).__name__})."
-        ) from error
+    except Exception as error:
+        if not is_of_a_store(error):
+            raise
+        raise store_error(error, store.url(place.name)) from error
     return store.url(place.name)

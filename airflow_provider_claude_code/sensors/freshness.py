@@ -58,7 +58,8 @@ class ClaudeCodeFreshnessSensor(BaseSensorOperator):
     :param freshness_delay: how long after its end a day is waited for, at least the API's own delay of one hour, before
         which the loaders refuse the day.
     :param require_records: also wait until the API has a record of the day. An organisation may well have
-        none on a weekend, so mind ``timeout`` and ``soft_fail``.
+        none on a weekend, so mind ``timeout`` and ``soft_fail``. One whose people use seats of a Team or Enterprise
+        plan has none at all.
     :param claude_code_conn_id: the Connection (templated); asked only with ``require_records``.
     :param deferrable: wait in the triggerer after a first look from the worker.
     :param start_from_trigger: start in the triggerer, without any worker before. Needs Airflow 3.3; before it,
@@ -122,11 +123,12 @@ class ClaudeCodeFreshnessSensor(BaseSensorOperator):
             day = parse_day(self.day)
             moment = complete_from(day, self.freshness_delay)
             if datetime.now(UTC) < moment:
-                self.log.info("%s is complete from %s", day, moment)
+                self.log.info("%s is complete from %s on", day, f"{moment:%Y-%m-%d %H:%M} UTC")
                 return False
             if self.require_records and not self.hook.get_conn().has_records(day):
                 self.log.info("The API has no record of %s yet", day)
                 return False
+            self._log_complete()
             return True
 
     def execute(self, context: Context) -> None:
@@ -205,7 +207,17 @@ class ClaudeCodeFreshnessSensor(BaseSensorOperator):
         if event is None or event["status"] != "success":
             message = event["message"] if event else "The freshness trigger ended without an event."
             raise (ClaudeCodeError(message) if event is None or event["retryable"] else AirflowFailException(message))
-        self.log.info("%s is complete", self.day)
+        self._log_complete()
+
+    def _log_complete(self) -> None:
+        day = parse_day(self.day)
+        moment = complete_from(day, self.freshness_delay)
+        self.log.info(
+            "%s is complete since %s%s",
+            day,
+            f"{moment:%Y-%m-%d %H:%M} UTC",
+            ", and the API has records of it" if self.require_records else "",
+        )
 
     @cached_property
     def hook(self) -> ClaudeCodeHook:

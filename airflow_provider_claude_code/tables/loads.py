@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from airflow_provider_claude_code import __version__
+from airflow_provider_claude_code.names import first_names, quotable
 from airflow_provider_claude_code.tables.contract import SCHEMA_VERSION
 
 if TYPE_CHECKING:
@@ -94,15 +95,19 @@ class Load:
     def summary(self) -> dict[str, Any]:
         """Return what a run tells about the day: counts and sums, never a record, an address or a key."""
         cost: Decimal | None = self.totals.estimated_cost_cents
+        unknown_names = self.totals.unknown_names
+        currencies = [quotable(currency) for currency in self.totals.currencies]
         return {
             "day": self.day.isoformat(),
             "rows": {table: file.row_count for table, file in self.files.items()},
             "num_sessions": self.totals.num_sessions,
             # A string, since XCom would carry a Decimal through a float.
             "estimated_cost_cents": None if cost is None else plain_decimal(cost),
+            "currency": currencies[0] if len(currencies) == 1 else None,
             "complete": self.complete,
             "repeated_keys": self.totals.repeated_keys,
-            "unknown_names": sorted(self.totals.unknown_names),
+            "unknown_names": len(unknown_names),
+            "first_unknown_names": first_names(unknown_names),
             "load_id": self.load_id,
         }
 

@@ -7,9 +7,10 @@ import random
 import shutil
 import time
 from abc import abstractmethod
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime, timedelta
+from decimal import Decimal
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol, get_args
@@ -25,7 +26,8 @@ from airflow_provider_claude_code.exceptions import (
     ClaudeCodeIncompleteDayError,
     ClaudeCodePublishError,
 )
-from airflow_provider_claude_code.hooks.claude_code import ClaudeCodeHook, fail_without_retry
+from airflow_provider_claude_code.hooks.claude_code import REPORT_COVERAGE, ClaudeCodeHook, fail_without_retry
+from airflow_provider_claude_code.names import MOST_NAMES
 from airflow_provider_claude_code.tables.contract import DATA_TABLES, USAGE, FileFormat
 from airflow_provider_claude_code.tables.flatten import Flattener
 from airflow_provider_claude_code.tables.loads import Load, begin_load
@@ -248,7 +250,9 @@ class ClaudeCodeTransferOperator(BaseOperator):
             load = self._read_day(day, directory, target.last_loaded_at(day), context)
             empty = load.totals.row_counts[USAGE.name] == 0
             if empty and self.on_empty == "fail":
-                raise ClaudeCodeEmptyDayError(f"The API has no records of {day}, and on_empty is 'fail'.")
+                raise ClaudeCodeEmptyDayError(
+                    f"The API has no records of {day}, and on_empty is 'fail'. {REPORT_COVERAGE}"
+                )
             if empty and self.on_empty == "skip":
                 self.log.info("The API has no records of %s; leaving the day as it is", day)
                 return load.summary() | {"published": False}
@@ -273,12 +277,12 @@ class ClaudeCodeTransferOperator(BaseOperator):
     def _done(self, progress: Progress, day: dict[str, Any]) -> Progress:
         """Log a day that is done and go on to the next."""
         self.log.info(
-            "%s %s: %s rows; %s sessions; %s cents; %s",
+            "%s %s: %s rows; %s sessions; %s; %s",
             "Loaded" if day["published"] else "Left alone",
             day["day"],
             ", ".join(f"{count} {table}" for table, count in day["rows"].items()),
             day["num_sessions"],
-            day["estimated_cost_cents"],
+            _cost_in_words(day),
             "complete" if day["complete"] else "NOT COMPLETE YET",
         )
         if day["repeated_keys"]:
@@ -288,21 +292,17 @@ class ClaudeCodeTransferOperator(BaseOperator):
                 day["day"],
                 day["repeated_keys"],
             )
-        return Progress(progress.days[1:], [*progress.loaded, day])
+        named = {name for earlier in progress.loaded for name in earlier["first_unknown_names"]}
+        new = [name for name in day["first_unknown_names"] if name not in named]
+        return Progress(progress.days[1:], [*progress.loaded, day | {"first_unknown_names": new}])
 
     def _report(self, loaded: list[dict[str, Any]], assets: list[Asset], context: Context) -> dict[str, Any]:
         """Tell Airflow what was loaded: XCom, assets, lineage."""
+        self._tell_of_coverage(loaded)
         if not any(day["published"] for day in loaded):
-            raise AirflowSkipException(f"The API has no records of {', '.join(day['day'] for day in loaded)}.")
-        unknown_names = {name for day in loaded for name in day["unknown_names"]}
-        if unknown_names:
-            self.log.warning(
-                "The API reports what its reference did not list when this version was made: %s. Nothing is lost of "
-                "tools, actor kinds and values; of fields only the name is kept. A newer version of the provider may "
-                "know them.",
-                ", ".join(sorted(unknown_names)),
-            )
-        loaded = [day | {"unknown_names": len(day["unknown_names"])} for day in loaded]
+            raise AirflowSkipException(f"The API has no records of {_days_in_words(loaded)}.")
+        self._warn_of_unknown_names(loaded)
+        loaded = [{name: value for name, value in day.items() if name != "first_unknown_names"} for day in loaded]
         self.loaded = loaded
         summary: dict[str, Any] = {"days": loaded}
         for outlet in self.outlets:
@@ -316,6 +316,33 @@ class ClaudeCodeTransferOperator(BaseOperator):
         for table in self.tables:
             lineage.add_output_asset(context=self.hook, uri=self.table_uri(table))
         return summary
+
+    def _tell_of_coverage(self, loaded: list[dict[str, Any]]) -> None:
+        """Say what the report covers, and louder where several days are empty: that may be why."""
+        if any(day["rows"].get(USAGE.name) != 0 for day in loaded):
+            self.log.info(REPORT_COVERAGE)
+            return
+        self.log.log(
+            logging.WARNING if len(loaded) > 1 else logging.INFO,
+            "The API has no records of %s. %s If people used Claude Code on such days, this may be why.",
+            _days_in_words(loaded),
+            REPORT_COVERAGE,
+        )
+
+    def _warn_of_unknown_names(self, loaded: list[dict[str, Any]]) -> None:
+        names = {name for day in loaded for name in day["first_unknown_names"]}
+        if not names:
+            return
+        listed = sorted(names)[:MOST_NAMES]
+        # The names of several days may differ, so that there may be more.
+        more = max(len(names), *(day["unknown_names"] for day in loaded)) - len(listed)
+        self.log.warning(
+            "The API reports what its reference did not list when this version was made: %s%s. Nothing is lost of "
+            "tools, actor kinds and values; of fields only the name is kept. unknown_names in loads has all names. A "
+            "newer version of the provider may know them.",
+            ", ".join(listed),
+            f" and {'' if len(loaded) == 1 else 'at least '}{more:,} more" if more else "",
+        )
 
     def get_openlineage_facets_on_complete(self, task_instance: Any) -> OperatorLineage[Any, Any]:
         """Return what was read and written: the API's report, and each table with its columns and row count."""
@@ -398,6 +425,21 @@ class ClaudeCodeTransferOperator(BaseOperator):
                 now,
             )
         return page.answered_at
+
+
+def _days_in_words(loaded: list[dict[str, Any]]) -> str:
+    first, last = loaded[0]["day"], loaded[-1]["day"]
+    return str(first) if first == last else f"{first} to {last}"
+
+
+def _cost_in_words(day: Mapping[str, Any]) -> str:
+    """Write the cost of a day's summary for people."""
+    amount, currency = day["estimated_cost_cents"], day["currency"]
+    if amount is None:
+        return "costs in several currencies"
+    if currency not in (None, "USD"):
+        return f"{amount} minor units of {currency}"
+    return f"{amount} cents (${Decimal(amount) / 100:,.2f})"
 
 
 def _listed(tables: Iterable[str]) -> Iterable[str]:

@@ -14,7 +14,7 @@ from typing import IO, Any, Literal, cast
 
 import msgspec
 import requests
-from google.api_core.exceptions import BadRequest, Conflict, Forbidden, GoogleAPIError, NotFound
+from google.api_core.exceptions import BadRequest, Conflict, GoogleAPIError, NotFound
 from google.auth.exceptions import GoogleAuthError
 from google.cloud import bigquery
 from google.cloud.bigquery import DEFAULT_RETRY, LoadJob, LoadJobConfig, SchemaField, TimePartitioning
@@ -24,9 +24,11 @@ from airflow_provider_claude_code.exceptions import (
     ClaudeCodeEmptyDayError,
     ClaudeCodePublishError,
 )
+from airflow_provider_claude_code.names import quotable
 from airflow_provider_claude_code.tables.contract import DATA_TABLES, LOADS, MODEL_USAGE, TOOL_USAGE, Table
 from airflow_provider_claude_code.tables.loads import Load
 from airflow_provider_claude_code.transfers.base import SupersededError
+from airflow_provider_claude_code.transfers.store_errors import LATER, store_error
 
 log = logging.getLogger(__name__)
 
@@ -42,16 +44,6 @@ _CLUSTERING = {MODEL_USAGE.name: ["actor_id", "model"], TOOL_USAGE.name: ["actor
 _TYPE_NAMES = {"INTEGER": "INT64", "BOOLEAN": "BOOL", "FLOAT": "FLOAT64"}
 # What of a column in the API is its name, type or mode.
 _TYPE_FIELDS = ("name", "type", "mode", "precision", "scale", "maxLength", "rangeElementType", "timestampPrecision")
-# Reasons of a failed job that the same job may not meet again.
-_PASSING_REASONS = {
-    "backendError",
-    "internalError",
-    "rateLimitExceeded",
-    "jobRateLimitExceeded",
-    "quotaExceeded",
-    "stopped",
-    "timeout",
-}
 
 
 def bigquery_schema(table: Table) -> list[SchemaField]:
@@ -93,7 +85,8 @@ class StartedLoad:
     :param table_ids: by table, its name with project and dataset; ``loads`` is among them.
     :param job_ids: by table, its load job; none where an empty day replaces nothing.
     :param row_counts: by table, the rows it is to hold.
-    :param loads_rows: the rows of ``loads``.
+    :param shared_of_loads: what the rows of ``loads`` have in common.
+    :param loads_rows: what they do not.
     """
 
     day: str
@@ -105,6 +98,7 @@ class StartedLoad:
     table_ids: dict[str, str]
     job_ids: dict[str, str]
     row_counts: dict[str, int]
+    shared_of_loads: dict[str, Any]
     loads_rows: list[dict[str, Any]]
 
 
@@ -177,13 +171,15 @@ class BigQueryTarget:
             if newest is not None and newest >= load.loaded_at:
                 raise SupersededError(f"another writer published a newer load of {load.day}")
             # Where there are no rows and none are to come, a job could only erase what another writer loads meanwhile.
-            to_load = {} if keep_rows else load.files
-            job_ids = {table: self._job_id(load.day, number, index) for index, table in enumerate(to_load)}
-            for table, file in to_load.items():
+            job_ids = {} if keep_rows else self._job_ids(load.day, number)
+            for table in job_ids:
+                file = load.files[table]
                 config = self._job_config(tables[table], load.load_id, "PARQUET", "WRITE_TRUNCATE")
                 destination = _partition(self.table_id(table), load.day)
                 with file.path.open("rb") as content:
                     self._start_job(content, file.size, destination, job_ids[table], config)
+        rows = msgspec.to_builtins(load.rows())
+        shared = {name: value for name, value in rows[0].items() if all(row[name] == value for row in rows)}
         return StartedLoad(
             day=load.day.isoformat(),
             load_id=load.load_id,
@@ -194,7 +190,8 @@ class BigQueryTarget:
             table_ids=self._table_ids(),
             job_ids=job_ids,
             row_counts={table: file.row_count for table, file in load.files.items()},
-            loads_rows=msgspec.to_builtins(load.rows()),
+            shared_of_loads=shared,
+            loads_rows=[{name: value for name, value in row.items() if name not in shared} for row in rows],
         )
 
     def refuse_another_target(self, started: StartedLoad) -> None:
@@ -242,10 +239,26 @@ class BigQueryTarget:
             except SupersededError:
                 self._withdraw_loads(started, day)
                 raise
+        return self._place(started.job_ids, started.location)
+
+    def completed(self, day: dict[str, Any], location: str) -> dict[str, Any]:
+        """
+        Return the summary of a day that this target has loaded, with where it is.
+
+        :param day: the summary without that; ``load`` counts the loads of the day by the task, if it had jobs.
+        :param location: where the dataset is.
+        """
+        if not day["published"]:
+            return day
+        number = day["load"]
+        jobs = {} if number is None else self._job_ids(date.fromisoformat(day["day"]), number)
+        return {name: value for name, value in day.items() if name != "load"} | self._place(jobs, location)
+
+    def _place(self, job_ids: dict[str, str], location: str) -> dict[str, Any]:
         return {
-            "tables": {table: self.table_id(table) for table in started.row_counts},
-            "jobs": started.job_ids,
-            "location": started.location,
+            "tables": {table: self.table_id(table) for table in self._tables},
+            "jobs": job_ids,
+            "location": location,
         }
 
     def cancel(self, started: StartedLoad) -> None:
@@ -305,7 +318,7 @@ class BigQueryTarget:
         if owner not in (None, _label_value(organization_id)):
             raise ClaudeCodeConfigurationError(
                 f"{table.project}.{table.dataset_id}.{table.table_id} holds the usage of organisation {owner}, but the "
-                f"key belongs to {organization_id}. Replacing a day would delete the other's: give each "
+                f"key belongs to {quotable(organization_id)}. Replacing a day would delete the other's: give each "
                 "organisation a dataset or a table_prefix of its own."
             )
 
@@ -463,6 +476,9 @@ class BigQueryTarget:
         """Name one of the jobs of a load, whose first has the index 0."""
         return f"{self._job_prefix}_{day:%Y%m%d}_{number}_{index}"
 
+    def _job_ids(self, day: date, number: int) -> dict[str, str]:
+        return {table: self._job_id(day, number, index) for index, table in enumerate(self._tables)}
+
     def _settle_earlier_jobs(self, day: date) -> int:
         """
         See to it that no job of an earlier load by this task of this run lands after those of this load.
@@ -566,11 +582,11 @@ class BigQueryTarget:
             + f". New load: {', '.join(t for t in started.job_ids if t not in errors) or 'no table'}; previous state: "
             f"{', '.join(errors)}. The job's page says more; a retry loads all tables again."
         )
-        failure.retryable = all(job.error_result.get("reason") in _PASSING_REASONS for job in errors.values())
+        failure.retryable = all(job.error_result.get("reason") in LATER for job in errors.values())
         raise failure
 
     def _append_loads(self, started: StartedLoad, day: date) -> None:
-        lines = b"".join(msgspec.json.encode(row) + b"\n" for row in started.loads_rows)
+        lines = b"".join(msgspec.json.encode(started.shared_of_loads | row) + b"\n" for row in started.loads_rows)
         table = self._client.get_table(self.table_id(LOADS.name))
         job = self._start_job(
             io.BytesIO(lines),
@@ -669,20 +685,7 @@ def typed_errors(dataset: bigquery.DatasetReference, role: str = "BigQuery Data 
     """
     try:
         yield
-    except (BadRequest, Forbidden, NotFound) as error:
-        reason = (error.errors or [{}])[0].get("reason")
-        message = (
-            f"BigQuery refused a request on {dataset.project}.{dataset.dataset_id} ({error.code} {reason}): "
-            f"{error.message[:300]}."
-        )
-        if reason in _PASSING_REASONS:
-            raise ClaudeCodePublishError(f"{message} Try again later.") from error
-        if reason == "invalidQuery":
-            raise ClaudeCodeConfigurationError(message) from error
-        raise ClaudeCodeConfigurationError(
-            f"{message} The Connection's account needs {role} on the dataset and BigQuery Job User on the project."
-        ) from error
     except (GoogleAPIError, GoogleAuthError, requests.RequestException) as error:
-        # A RetryError, which ends an outage that lasts, has no code.
-        reason = getattr(error, "code", None) or type(error).__name__
-        raise ClaudeCodePublishError(f"BigQuery failed ({reason}); try again later.") from error
+        place = f"BigQuery, {dataset.project}.{dataset.dataset_id}"
+        rights = f"The Connection's account needs {role} on the dataset and BigQuery Job User on the project."
+        raise store_error(error, place, rights) from error

@@ -23,6 +23,14 @@ if TYPE_CHECKING:
     from airflow_provider_claude_code.tables.loads import Load
     from airflow_provider_claude_code.transfers.bigquery import BigQueryTarget, StartedLoad
 
+LONGEST_RESUME = 24_000
+"""
+Characters that a trigger may have to remember for a task.
+
+The metadata database keeps a trigger's arguments encrypted, which makes them half as long again, in a column that holds
+64 KB on MySQL.
+"""
+
 
 class ClaudeCodeToBigQueryOperator(BigQueryDatasetMixin, ClaudeCodeTransferOperator):
     """
@@ -112,6 +120,7 @@ class ClaudeCodeToBigQueryOperator(BigQueryDatasetMixin, ClaudeCodeTransferOpera
         # Loads google.cloud, so not when a Dag file is parsed.
         from airflow_provider_claude_code.transfers.bigquery import BigQueryTarget, TableOptions
 
+        self.refuse_unusable_names()
         project = self.dataset_project
         ti = context["ti"]
         if self.execution_timeout and self._deadline is None:
@@ -138,7 +147,7 @@ class ClaudeCodeToBigQueryOperator(BigQueryDatasetMixin, ClaudeCodeTransferOpera
         started = target.start(load, keep_rows=keep_rows)
         self._remember_job(target, started)
         summary = load.summary() | {"published": True}
-        if self.deferrable and started.job_ids:
+        if self.deferrable and started.job_ids and (resume := self._resume(started, summary, progress)):
             self.defer(
                 trigger=ClaudeCodeBigQueryJobsTrigger(
                     job_ids=list(started.job_ids.values()),
@@ -150,14 +159,7 @@ class ClaudeCodeToBigQueryOperator(BigQueryDatasetMixin, ClaudeCodeTransferOpera
                     # Airflow's own time-out of a deferral would fail the task and let the jobs go on.
                     deadline=self._deadline,
                     # With the trigger and not as the deferral's kwargs, which dag.test() drops.
-                    resume={
-                        "started": dataclasses.asdict(started),
-                        "summary": summary,
-                        "days": [day.isoformat() for day in progress.days],
-                        "loaded": progress.loaded,
-                        "attempt": progress.attempt,
-                        "deadline": self._deadline,
-                    },
+                    resume=resume,
                 ),
                 method_name="execute_complete",
             )
@@ -166,6 +168,30 @@ class ClaudeCodeToBigQueryOperator(BigQueryDatasetMixin, ClaudeCodeTransferOpera
         except AirflowTaskTimeout:
             self._give_up(target, started)
         return summary | where
+
+    def _resume(self, started: StartedLoad, summary: dict[str, Any], progress: Progress) -> str | None:
+        """Return as JSON what the task has to know after a deferral, or ``None`` when it is too much for a trigger."""
+        resume = json.dumps(
+            {
+                "started": dataclasses.asdict(started),
+                "summary": summary,
+                "days": [day.isoformat() for day in progress.days],
+                "loaded": [_shortened(day) for day in progress.loaded],
+                "attempt": progress.attempt,
+                "deadline": self._deadline,
+            },
+            separators=(",", ":"),
+        )
+        if len(resume) <= LONGEST_RESUME:
+            return resume
+        self.log.info(
+            "Waiting for the jobs of %s here instead of deferring: what there is to remember (%d earlier days, %d "
+            "unknown names) is too much for a trigger",
+            started.day,
+            len(progress.loaded),
+            summary["unknown_names"],
+        )
+        return None
 
     def execute_complete(self, context: Context, event: dict[str, Any]) -> dict[str, Any]:
         """
@@ -176,12 +202,13 @@ class ClaudeCodeToBigQueryOperator(BigQueryDatasetMixin, ClaudeCodeTransferOpera
         """
         from airflow_provider_claude_code.transfers.bigquery import StartedLoad
 
-        resume = event["resume"]
-        progress = Progress(list(map(date.fromisoformat, resume["days"])), resume["loaded"], resume["attempt"])
+        resume = json.loads(event["resume"])
         started = StartedLoad(**resume["started"])
         self._deadline = resume["deadline"]
         with fail_without_retry():
             target = self.open_target(context)
+            loaded = [target.completed(day, started.location) for day in resume["loaded"]]
+            progress = Progress(list(map(date.fromisoformat, resume["days"])), loaded, resume["attempt"])
             target.refuse_another_target(started)
             self._remember_job(target, started)
             if event["status"] == "timeout":
@@ -216,3 +243,12 @@ class ClaudeCodeToBigQueryOperator(BigQueryDatasetMixin, ClaudeCodeTransferOpera
         super().on_kill()
         if self._target is not None:
             self._target.cancel_started()
+
+
+def _shortened(day: dict[str, Any]) -> dict[str, Any]:
+    """Leave out of a day's summary what :meth:`BigQueryTarget.completed` can tell again."""
+    if not day["published"]:
+        return day
+    # A job's id ends with the number of the load and that of the table.
+    number = next((int(job_id.split("_")[-2]) for job_id in day["jobs"].values()), None)
+    return {name: value for name, value in day.items() if name not in ("tables", "jobs", "location")} | {"load": number}

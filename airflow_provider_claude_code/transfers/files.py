@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import io
 import re
 from collections.abc import Iterator, Mapping
@@ -20,17 +19,19 @@ from airflow_provider_claude_code.exceptions import (
     ClaudeCodeEmptyDayError,
     ClaudeCodePublishError,
 )
+from airflow_provider_claude_code.names import quotable
 from airflow_provider_claude_code.tables.arrays import arrow_array
 from airflow_provider_claude_code.tables.contract import EXTENSIONS, FILE_LOADS, LOADS, FileFormat
-from airflow_provider_claude_code.tables.loads import Load
+from airflow_provider_claude_code.tables.loads import LOAD_ID, Load
 from airflow_provider_claude_code.tables.spool import arrow_schema
 from airflow_provider_claude_code.transfers.base import SupersededError
+from airflow_provider_claude_code.transfers.store_errors import is_of_a_store, store_error
 from airflow_provider_claude_code.transfers.stores import Store
 
 ORGANIZATION_KEY = "_organization.json"
 """The marker of whose usage a store holds. Readers of data lakes pass over names with an underscore."""
 
-_LOADS_NAME = re.compile(r"([0-9]{8}T[0-9]{6}\.[0-9]{6}Z-[0-9a-f]{8})\.parquet")
+_LOADS_NAME = re.compile(rf"({LOAD_ID})\.parquet")
 
 
 class FileTarget:
@@ -86,7 +87,7 @@ class FileTarget:
                 self._claim(load)
                 for table, file in stored.items():
                     self._refuse_file_of_another(load.day, table, file)
-            except SupersededError:
+            except (SupersededError, ClaudeCodeConfigurationError):
                 # The newest row of loads is taken for that of the files.
                 self._store.delete(loads_key)
                 raise
@@ -109,9 +110,9 @@ class FileTarget:
             ) from None
         if owner != load.organization_id:
             raise ClaudeCodeConfigurationError(
-                f"{self._store.url('')} holds the usage of organisation {owner}, but the key belongs to "
-                f"{load.organization_id}. Replacing a day would delete the other's: give each organisation a "
-                "path of its own."
+                f"{self._store.url('')} holds the usage of organisation {quotable(owner)}, but the key "
+                f"belongs to {quotable(load.organization_id)}. Replacing a day would delete the other's: give each "
+                "organisation a path of its own."
             )
 
     def _refuse_newer(self, load: Load) -> None:
@@ -185,18 +186,13 @@ class FileTarget:
 
 @contextmanager
 def _typed_errors(store: Store) -> Iterator[None]:
-    """Turn the errors of file systems into ours; fsspec raises them for most object stores, too."""
+    """Turn the errors of file systems and of the libraries of object stores into ours."""
     try:
         yield
-    except OSError as error:
-        place = store.url("")
-        reason = error.strerror or type(error).__name__
-        if isinstance(error, PermissionError) or error.errno == errno.EROFS:
-            raise ClaudeCodeConfigurationError(
-                f"{place} does not let files be read and written ({reason}). Is the path right, and has the worker's "
-                "account, or the Connection's, the right to both?"
-            ) from error
-        raise ClaudeCodePublishError(f"Publishing to {place} failed ({reason}); try again later.") from error
+    except Exception as error:
+        if not is_of_a_store(error):
+            raise
+        raise store_error(error, store.url("")) from error
 
 
 def _folder(table: str, day: date) -> str:

@@ -11,12 +11,13 @@ from typing import TYPE_CHECKING, Any
 
 import google_crc32c
 import requests
-from google.api_core.exceptions import Forbidden, GoogleAPIError, NotFound, PreconditionFailed
+from google.api_core.exceptions import GoogleAPIError, NotFound, PreconditionFailed
 from google.auth.exceptions import GoogleAuthError
 from google.cloud.storage.retry import DEFAULT_RETRY
 
-from airflow_provider_claude_code.exceptions import ClaudeCodeConfigurationError, ClaudeCodePublishError
+from airflow_provider_claude_code.exceptions import ClaudeCodePublishError
 from airflow_provider_claude_code.transfers.base import SupersededError
+from airflow_provider_claude_code.transfers.store_errors import store_error
 
 try:
     from google.cloud.storage.exceptions import DataCorruption, InvalidResponse
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 
 CREATE_ONLY = 0
 """The generation that says: there must be no such object yet."""
+_RIGHTS = "Does the bucket exist, and has the Connection's account the role Storage Object User on it?"
 UPLOAD_CHUNK = 8 * 2**20
 """Bytes of a file that are in memory at a time; the client's own choice is 100 MiB. A multiple of 256 KiB."""
 
@@ -135,17 +137,8 @@ class GCSStore:
             yield
         except PreconditionFailed:
             raise
-        except (Forbidden, NotFound) as error:
-            raise ClaudeCodeConfigurationError(
-                f"Google Cloud Storage does not let {self.url(key)} be read or written ({error.code}). Does the bucket "
-                "exist, and has the Connection's account the role Storage Object User on it?"
-            ) from error
         except (GoogleAPIError, GoogleAuthError, DataCorruption, InvalidResponse, requests.RequestException) as error:
-            # A RetryError, which ends an outage that lasts, is no GoogleAPICallError and has no code.
-            reason = getattr(error, "code", None) or type(error).__name__
-            raise ClaudeCodePublishError(
-                f"Google Cloud Storage failed on {self.url(key)} ({reason}); try again later."
-            ) from error
+            raise store_error(error, self.url(key), _RIGHTS) from error
 
 
 def _crc32c(path: Path) -> str:

@@ -4,22 +4,35 @@ from __future__ import annotations
 
 import errno
 import hashlib
+import logging
 import os
+import re
 import secrets
 import shutil
+import socket
+import stat
+import time
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from pathlib import Path
-from typing import Protocol
+from typing import BinaryIO, Protocol
 
 from airflow.sdk import ObjectStoragePath
 
-from airflow_provider_claude_code.exceptions import ClaudeCodeConfigurationError
-from airflow_provider_claude_code.transfers.locks import lock
+from airflow_provider_claude_code.exceptions import ClaudeCodeConfigurationError, ClaudeCodePublishError
+from airflow_provider_claude_code.names import quotable
+from airflow_provider_claude_code.transfers.locks import try_lock
+
+log = logging.getLogger(__name__)
 
 LOCAL_SCHEMES = ("file", "local")
 """Schemes of paths in this machine's own directories."""
+LOCK_PATIENCE = 300.0
+"""Seconds to wait for another process to release a directory, which it holds while it publishes a single day."""
+LOCK_POLL_INTERVAL = 0.1
+"""Seconds between two tries to lock a directory."""
 
+_URL = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://(.*)", re.DOTALL)
 # Begins the names of files that are being written; readers of data lakes pass over names with a dot.
 _TEMPORARY = ".claude-code-tmp-"
 
@@ -65,11 +78,35 @@ class LocalStore:
 
     @contextmanager
     def exclusive(self, keys: Iterable[str]) -> Iterator[None]:
-        """Hold the lock; it is released when the process ends, however it does."""
+        """
+        Hold the lock; it is released when the process ends, however it does.
+
+        :raises ClaudeCodePublishError: another process did not release it within ``LOCK_PATIENCE``.
+        """
         self._root.mkdir(parents=True, exist_ok=True)
-        with (self._root / ".lock").open("wb") as file:
-            lock(file.fileno(), self._root)
+        # Appending, so that what it says of the present holder stays until this process is the holder.
+        with (self._root / ".lock").open("a+b", buffering=0) as file:
+            self._wait_for_lock(file)
+            with suppress(OSError):  # Without space the lock holds all the same.
+                file.truncate(0)
+                file.write(f"process {os.getpid()} on {socket.gethostname()}".encode())
             yield
+
+    def _wait_for_lock(self, file: BinaryIO) -> None:
+        deadline = time.monotonic() + LOCK_PATIENCE
+        named = None
+        while not try_lock(file.fileno(), self._root):
+            file.seek(0)
+            holder = quotable(file.read(200).decode(errors="replace") or "another process")
+            if time.monotonic() >= deadline:
+                raise ClaudeCodePublishError(
+                    f"{self._root} has been locked by {holder} for {LOCK_PATIENCE:g} seconds, so nothing was written. "
+                    "If that process is stopped or hangs, end it; a retry then goes on."
+                )
+            if holder != named:
+                log.info("Waiting for %s, which is writing to %s", holder, self._root)
+                named = holder
+            time.sleep(LOCK_POLL_INTERVAL)
 
     def names(self, folder: str) -> list[str]:
         """Return the names of the files in a folder."""
@@ -101,7 +138,7 @@ class LocalStore:
         try:
             for place, source in places.items():
                 self._staged[place] = place.with_name(_TEMPORARY + secrets.token_hex(4))
-                with source.open("rb") as reader, self._staged[place].open("xb") as writer:
+                with source.open("rb") as reader, _create_like(self._staged[place], place) as writer:
                     shutil.copyfileobj(reader, writer)
                     writer.flush()
                     os.fsync(writer.fileno())
@@ -201,19 +238,63 @@ def storage_path(argument: str, path: str, conn_id: str | None) -> ObjectStorage
     :raises ClaudeCodeConfigurationError: it is neither.
     """
     path = str(path)
-    url = path if "://" in path else f"file://{path}"
-    scheme, _, place = url.partition("://")
+    match = _URL.fullmatch(path)
+    scheme, place = match.groups() if match else ("file", path)
+    is_local = scheme.lower() in LOCAL_SCHEMES
     # A relative path would depend on where a worker was started.
-    if not place.strip("/") or "\0" in place or (scheme in LOCAL_SCHEMES and not place.startswith("/")):
+    if not place.strip("/") or not path.isprintable() or (is_local and not place.startswith("/")):
         raise ClaudeCodeConfigurationError(
             f"{argument} is {path!r}; an absolute path or a URL was expected, for example file:///data/claude_code."
         )
-    return ObjectStoragePath(url, conn_id=conn_id)
+    if is_local:
+        # What follows two slashes is taken for a host.
+        place = "/" + place.lstrip("/")
+    elif re.search(r"[?#]|(^|/)\.{1,2}(/|$)", place):
+        raise ClaudeCodeConfigurationError(
+            f"{argument} is {path!r}, but object stores read ?, #, . and .. in a URL in different ways. Choose a path "
+            "without them."
+        )
+    try:
+        root = ObjectStoragePath(f"{scheme}://{place}", conn_id=conn_id)
+        taken_for = str((root / "x").path)
+    except ValueError as error:
+        raise ClaudeCodeConfigurationError(f"{argument} is {path!r}, which is not usable: {error}.") from error
+    if is_local and taken_for != f"{place.rstrip('/')}/x":
+        raise ClaudeCodeConfigurationError(
+            f"{argument} is {path!r}, but Airflow takes it for {root.path}. Choose one that does not end with ? or #."
+        )
+    return root
 
 
 def open_store(root: ObjectStoragePath) -> Store:
-    """Return the store whose files lie under a path."""
-    return LocalStore(Path(root.path)) if root.protocol in LOCAL_SCHEMES else ObjectStore(root)
+    """
+    Return the store whose files lie under a path.
+
+    :raises ClaudeCodeConfigurationError: nothing that is installed reaches it.
+    """
+    if root.protocol in LOCAL_SCHEMES:
+        return LocalStore(Path(root.path))
+    try:
+        return ObjectStore(root)
+    except (ImportError, ValueError) as error:
+        raise ClaudeCodeConfigurationError(
+            f"Airflow cannot open {root.protocol}:// ({error}). Is the provider for this store installed?"
+        ) from error
+
+
+def _create_like(path: Path, place: Path) -> BinaryIO:
+    """Create a file that is to replace another: with its mode, and its group where this process may give it away."""
+    try:
+        replaced = place.stat()
+    except FileNotFoundError:
+        return path.open("xb")
+    mode = stat.S_IMODE(replaced.st_mode)
+    # From the beginning nobody may read more than later.
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode & 0o600)
+    with suppress(PermissionError):
+        os.fchown(descriptor, -1, replaced.st_gid)
+    os.fchmod(descriptor, mode)
+    return os.fdopen(descriptor, "wb")
 
 
 def _sync_directory(path: Path) -> None:

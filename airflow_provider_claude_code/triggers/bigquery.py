@@ -25,7 +25,7 @@ class ClaudeCodeBigQueryJobsTrigger(BaseTrigger):
     :param impersonation_chain: service account to impersonate, or a chain of them.
     :param poll_interval: seconds between two looks.
     :param deadline: when jobs that still run are cancelled, in seconds since 1970; default: never.
-    :param resume: what the operator has to know when it goes on; handed back with the event.
+    :param resume: what the operator has to know when it goes on, as JSON; handed back with the event.
     """
 
     def __init__(
@@ -37,7 +37,7 @@ class ClaudeCodeBigQueryJobsTrigger(BaseTrigger):
         impersonation_chain: str | Sequence[str] | None = None,
         poll_interval: float = 4.0,
         deadline: float | None = None,
-        resume: dict[str, Any] | None = None,
+        resume: str | None = None,
     ) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.job_ids = job_ids

@@ -67,6 +67,8 @@ class ClaudeCodeFreshnessTrigger(BaseTrigger):
             # Parsed here and not in __init__: only now has the triggerer rendered a template.
             day = parse_day(self.day)
             moment = complete_from(day, self.freshness_delay)
+            if datetime.now(UTC) < moment:
+                self.log.info("%s is complete from %s on", day, f"{moment:%Y-%m-%d %H:%M} UTC")
             while (left := (moment - datetime.now(UTC)).total_seconds()) > 0:
                 await asyncio.sleep(min(left, LONGEST_NAP))
             if self.require_records:

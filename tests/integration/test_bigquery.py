@@ -29,6 +29,7 @@ bigquery = pytest.importorskip("google.cloud.bigquery", reason="the extra `googl
 pytest.importorskip("sqlglot", reason="the local BigQuery server translates SQL with sqlglot")
 
 from airflow.sdk import Asset, AssetAlias  # noqa: E402
+from cryptography.fernet import Fernet  # noqa: E402
 from google.api_core.exceptions import BadRequest  # noqa: E402
 from google.auth.credentials import AnonymousCredentials  # noqa: E402
 from google.auth.transport.requests import AuthorizedSession  # noqa: E402
@@ -39,10 +40,13 @@ from airflow_provider_claude_code.exceptions import (  # noqa: E402
     ClaudeCodePublishError,
     ClaudeCodeServerError,
 )
+from airflow_provider_claude_code.operators.bigquery_views import ClaudeCodeBigQueryViewsOperator  # noqa: E402
+from airflow_provider_claude_code.operators.data_quality import ClaudeCodeDataQualityOperator  # noqa: E402
 from airflow_provider_claude_code.sandbox import Faults, Organization, Sandbox  # noqa: E402
 from airflow_provider_claude_code.tables.contract import DATA_TABLES, LOADS  # noqa: E402
 from airflow_provider_claude_code.transfers import base  # noqa: E402
 from airflow_provider_claude_code.transfers import bigquery as target_module  # noqa: E402
+from airflow_provider_claude_code.transfers.base import Progress  # noqa: E402
 from airflow_provider_claude_code.transfers.bigquery import BigQueryTarget, StartedLoad, bigquery_schema  # noqa: E402
 from airflow_provider_claude_code.transfers.claude_code_to_bigquery import ClaudeCodeToBigQueryOperator  # noqa: E402
 from airflow_provider_claude_code.triggers.bigquery import ClaudeCodeBigQueryJobsTrigger  # noqa: E402
@@ -68,6 +72,7 @@ PROJECT = "demo-proj"
 TABLES = ("usage", "model_usage", "tool_usage")
 CONTRACTS = [*DATA_TABLES.values(), LOADS]
 KEY = "projects/p/locations/us/keyRings/r/cryptoKeys/k"
+ACTION = {"accepted": 1, "rejected": 0}
 BEFORE = DAY - timedelta(days=1)
 UNKNOWN_TO_THE_API = ("record_id", "key_ordinal", "loaded_at")
 Row = dict[str, Any]
@@ -921,6 +926,34 @@ class TestTables:
         with pytest.raises(AirflowFailException, match=r"(?s)model_count.*accepted"):
             load(dataset)
 
+    @pytest.mark.parametrize(
+        ("changes", "said"),
+        [
+            ({"table_prefix": "raw.claude_"}, r"table_prefix is 'raw\.claude_'"),
+            ({"table_prefix": "claude_`; DROP"}, "table_prefix is"),
+            ({"table_prefix": "claude$"}, "table_prefix is"),
+            ({"dataset_id": f"{PROJECT}.claude"}, "dataset_id is .* Its project goes into project_id"),
+            ({"dataset_id": "claude-code"}, "dataset_id is 'claude-code'"),
+            ({"dataset_id": ""}, "dataset_id is ''"),
+            ({"project_id": "a/b"}, "project_id is 'a/b'"),
+        ],
+    )
+    @pytest.mark.parametrize("kind", ["load", "views", "checks"])
+    def test_a_name_that_bigquery_cannot_have_is_refused_by_its_argument_before_anything_is_asked(
+        self, sandbox: Sandbox, dataset: Dataset, kind: str, changes: dict[str, str], said: str
+    ) -> None:
+        requests = len(dataset.server.requests)
+        operators: dict[str, Any] = {
+            "load": ClaudeCodeToBigQueryOperator,
+            "views": ClaudeCodeBigQueryViewsOperator,
+            "checks": ClaudeCodeDataQualityOperator,
+        }
+        day = {"load": {"day": str(DAY)}, "views": {}, "checks": {"last_day": str(DAY)}}
+        arguments = {"dataset_id": dataset.id} | day[kind] | changes
+        with pytest.raises(AirflowFailException, match=said):
+            operators[kind](task_id="task", **arguments).execute(context(dataset))
+        assert (sandbox.requests, len(dataset.server.requests)) == ([], requests)
+
     def test_a_missing_dataset_is_refused_or_created_as_asked(
         self, bigquery_server: BigQueryServer, sandbox: Sandbox
     ) -> None:
@@ -965,6 +998,39 @@ class TestTables:
         with pytest.raises(AirflowFailException, match="somebody-else"):
             load(dataset)
         assert (dataset.jobs(), dataset.names()) == ([], {"loads"})
+
+    @pytest.mark.parametrize("table", [*DATA_TABLES, LOADS.name])
+    def test_whichever_table_is_another_organisations_nothing_is_created_or_changed(
+        self, sandbox: Sandbox, dataset: Dataset, table: str
+    ) -> None:
+        users_table(dataset, table, labels={"claude_code_organization": "somebody-else"})
+        before = dataset.get(table).to_api_repr()
+        with pytest.raises(AirflowFailException, match="somebody-else"):
+            load(dataset)
+        assert (dataset.jobs(), dataset.names()) == ([], {table})
+        assert dataset.get(table).to_api_repr() == before
+
+    def test_a_load_that_began_in_the_same_microsecond_as_another_is_not_taken_for_it(
+        self, sandbox: Sandbox, dataset: Dataset, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        # Rows are told apart by loaded_at alone.
+        load(dataset)
+        [first] = {row["loaded_at"] for row in dataset.rows("usage", DAY)}
+        begin_load, begun = base.begin_load, []
+
+        def begin_at_once(after: datetime | None) -> tuple[str, datetime]:
+            load_id, loaded_at = begin_load(after)
+            begun.append(loaded_at)
+            return load_id, first if len(begun) == 1 else loaded_at
+
+        monkeypatch.setattr(base, "begin_load", begin_at_once)
+        serve(sandbox, 5)
+        jobs = len(dataset.jobs())
+        load(dataset, run_id="another")
+        assert len(begun) == 2
+        # Three of data and one of loads: the first attempt started none.
+        assert len(dataset.jobs()) == jobs + 4
+        dataset.assert_holds(people(5))
 
 
 class TestJobs:
@@ -1543,13 +1609,20 @@ def airflow_times_out(limit: timedelta) -> Iterator[None]:
         signal.signal(signal.SIGALRM, before)
 
 
+try:
+    from airflow.sdk.serde import deserialize, serialize
+except ImportError:
+    from airflow.serialization.serde import deserialize, serialize
+
+
+def stored_size(trigger: Any) -> int:
+    """Return how many bytes Airflow's database keeps of a trigger's arguments."""
+    arguments = json.dumps(serialize(trigger.serialize()[1]))
+    return len(Fernet(Fernet.generate_key()).encrypt(arguments.encode()))
+
+
 def through_airflow(kwargs: dict[str, Any]) -> dict[str, Any]:
     """Send what belongs to a deferral the way that Airflow sends it."""
-    try:
-        from airflow.sdk.serde import deserialize, serialize
-    except ImportError:
-        from airflow.serialization.serde import deserialize, serialize
-
     again: dict[str, Any] = deserialize(json.loads(json.dumps(serialize(kwargs))))
     assert again == kwargs
     return again
@@ -1619,6 +1692,54 @@ class TestDeferrable:
         assert [day["day"] for day in summary["days"]] == [str(day) for day in days]
         for day in days:
             dataset.assert_holds(people(day.day % 3 + 1, day), day)
+
+    def test_a_trigger_remembers_61_days_in_far_less_than_a_column_holds(
+        self, sandbox: Sandbox, dataset: Dataset
+    ) -> None:
+        tools = {f"tool_{number}_" + "x" * 60: ACTION for number in range(9)}
+        sandbox.records = lambda day, _: people(2, day, tool_actions=tools)
+        deferral = self.begin(dataset, lookback_days=1)
+        with pytest.raises(TaskDeferred) as second:
+            self.resume(dataset, deferral, lookback_days=1)
+        sizes = []
+        for earlier in (1, 60, 365):
+            again = operator(dataset, deferrable=True)
+            task = context(dataset, run_id=f"{dataset.run}-{earlier}")
+            [day] = json.loads(second.value.trigger.resume)["loaded"]
+            day = again.open_target(task).completed(day, "US")
+            # Later days name only what is new.
+            loaded = [day] + [day | {"first_unknown_names": []}] * (earlier - 1)
+            try:
+                again._load_days(Progress([DAY], loaded), task)
+            except TaskDeferred as deferred:
+                sizes.append(stored_size(deferred.trigger))
+        # A year is too much, and was waited for.
+        assert [size < 40_000 for size in sizes] == [True, True]
+        dataset.assert_holds(people(2, tool_actions=tools))
+
+    @pytest.mark.parametrize(("tools", "deferred"), [(500, True), (5_000, False)])
+    def test_unknown_names_do_not_fill_a_trigger_and_are_stored_whole(
+        self, sandbox: Sandbox, dataset: Dataset, tools: int, deferred: bool
+    ) -> None:
+        names = sorted(f"tool_{number}" for number in range(tools))
+        sandbox.records = lambda day, _: people(1, day, tool_actions=dict.fromkeys(names, ACTION))
+        waiting = operator(dataset, deferrable=True, poll_interval=0.01, lookback_days=3)
+        task: Any = context(dataset, run_id=dataset.run)
+        step: Callable[[], Any] = lambda: waiting.execute(task)  # noqa: E731
+        summary, sizes = None, []
+        while summary is None:
+            try:
+                summary = step()
+            except TaskDeferred as deferral:
+                sizes.append(stored_size(deferral.trigger))
+                event = fire(deferral.trigger)
+                step = lambda event=event: waiting.execute_complete(task, event)  # noqa: E731
+        assert len(sizes) == (4 if deferred else 0)
+        assert all(size < 40_000 for size in sizes)
+        assert [day["unknown_names"] for day in summary["days"]] == [tools] * 4
+        assert [sorted(day) for day in summary["days"]] == [sorted(summary["days"][0])] * 4
+        for row in dataset.loads():
+            assert json.loads(row["unknown_names"]) == names
 
     def test_a_skipped_day_needs_no_deferral(self, sandbox: Sandbox, dataset: Dataset) -> None:
         sandbox.records = lambda day, _: people(0 if day == BEFORE else 3, day)
@@ -1810,6 +1931,7 @@ class TestReport:
             "rows": {"usage": 3, "model_usage": 3, "tool_usage": 12},
             "num_sessions": 15,
             "estimated_cost_cents": "3075",
+            "currency": "USD",
             "complete": True,
             "repeated_keys": 0,
             "unknown_names": 0,

@@ -25,6 +25,8 @@ from airflow_provider_claude_code.transfers.claude_code_to_object_storage import
     ClaudeCodeToObjectStorageOperator,
 )
 from airflow_provider_claude_code.version_compat import AirflowFailException
+from tests.loaded import put_day
+from tests.records import ORGANIZATION_ID, people
 
 DAYS = last_complete_days(22)
 CONTEXT: dict[str, Any] = {
@@ -88,6 +90,16 @@ def test_rows_that_are_gone_from_a_table_are_found_with_their_numbers(files: Pat
     assert f"tool_usage says {after[1]} and" in message
     assert message.count(str(DAYS[-3])) == 2
     assert "@" not in message
+
+
+def test_names_in_findings_forge_no_log_line_and_are_cut(tmp_path: Path) -> None:
+    forged = "a\n2026-01-01 ERROR \x1b[31m\u202eforged" + "x" * 10_000
+    put_day(tmp_path, DAYS[-1], people(3, DAYS[-1], organization_id=forged), organization_id=ORGANIZATION_ID)
+    keep_rows(tmp_path / f"tool_usage/dt={DAYS[-1]}/tool_usage.parquet", "false")
+    with pytest.raises(AirflowFailException, match=r"sums: .*a.u000a2026") as failure:
+        check(tmp_path, checks=["sums"])
+    assert str(failure.value).isprintable()
+    assert len(str(failure.value)) < 5_000
 
 
 def test_a_day_that_was_never_loaded_fails_the_weeks_that_it_is_in(files: Path) -> None:

@@ -559,6 +559,59 @@ class TestFailures:
         load(place)
         place.assert_whole()
 
+    # Reasons as in Google's reference of the JSON API, and texts as people report them.
+    @pytest.mark.parametrize(
+        ("status", "reason", "text", "advice"),
+        [
+            (403, "retentionPolicyNotMet", "Object 'b/x' is subject to bucket's retention policy", "retention policy"),
+            (403, "objectUnderActiveHold", "Object 'b/x' is under active Temporary hold", "Release the hold"),
+            (403, "forbidden", "Prohibited by policy. vpcServiceControlsUniqueIdentifier: x", "perimeter of VPC"),
+            (403, "accountDisabled", "The billing account for the owning project is disabled", "Enable billing"),
+            (403, "UserProjectAccountProblem", "The project's billing account is closed", "Enable billing"),
+            (400, "userProjectMissing", "Bucket is a requester pays bucket", "requesters pay"),
+            (400, "CloudKmsDisabledKey", "Cloud KMS key is disabled", "Enable the encryption key"),
+            (400, "invalid", "Invalid bucket name: 'x'", "a retry does not help"),
+            (403, "aReasonOfTomorrow", "Something that nobody knows yet", "role Storage Object User"),
+        ],
+    )
+    @pytest.mark.parametrize("operation", ["objects.list", "objects.insert"])
+    def test_a_refusal_says_what_google_says_and_what_to_do(
+        self,
+        sandbox: Sandbox,
+        place: Bucket,
+        upload: str,
+        operation: str,
+        status: int,
+        reason: str,
+        text: str,
+        advice: str,
+    ) -> None:
+        before = place.generations()
+        place.gcs.faults = [Fault(operation, status=status, reason=reason, message=text, times=None)]
+        with pytest.raises(AirflowFailException) as refusal:
+            load(place)
+        assert text in str(refusal.value)
+        assert advice in str(refusal.value)
+        assert reason[1:] in str(refusal.value)
+        place.gcs.faults = ()
+        assert place.generations() == before
+
+    @pytest.mark.parametrize("reason", ["rateLimitExceeded", "userRateLimitExceeded", "quotaExceeded"])
+    def test_a_rate_limit_with_the_status_of_a_refusal_may_pass(
+        self, sandbox: Sandbox, place: Bucket, reason: str
+    ) -> None:
+        place.gcs.faults = [Fault("objects.insert", status=403, reason=reason, times=None)]
+        with pytest.raises(ClaudeCodePublishError, match=f"{reason}.*Try again later"):
+            load(place)
+
+    def test_what_google_says_forges_no_log_line_and_is_cut(self, sandbox: Sandbox, place: Bucket) -> None:
+        text = "no\n2026-01-01 ERROR \x1b[31m\u202eforged " + "x" * 10_000
+        place.gcs.faults = [Fault("objects.insert", status=403, message=text, times=None)]
+        with pytest.raises(AirflowFailException) as refusal:
+            load(place)
+        assert str(refusal.value).isprintable()
+        assert len(str(refusal.value)) < 1_000
+
     @pytest.mark.parametrize("operation", OPERATIONS[:-1])
     def test_a_bucket_that_vanishes_fails_for_good_with_advice(
         self, sandbox: Sandbox, place: Bucket, operation: str
@@ -858,6 +911,7 @@ class TestReports:
                 "rows": {"usage": 3, "model_usage": 3, "tool_usage": 12},
                 "num_sessions": 15,
                 "estimated_cost_cents": "3075",
+                "currency": "USD",
                 "complete": True,
                 "repeated_keys": 0,
                 "unknown_names": 0,

@@ -329,6 +329,74 @@ class TestLayout:
         assert max(text.count(named) for text in logs) == max(text.count("zap_tool") for text in logs) == 1
         assert not any("canary-value" in text for text in logs)
 
+    def test_names_from_the_api_forge_no_log_line_and_are_bounded_in_length_and_number(
+        self, sandbox: Sandbox, place: Place, log: Log
+    ) -> None:
+        forged = ["a\n2026-01-01 ERROR forged", "b\x1b[31mred", "c\u202egnp.exe", "d" * 100_000]
+        tools = [*forged, *(f"tool_{number}" for number in range(4_996))]
+        sandbox.records = lambda day, _: people(1, day, tool_actions=dict.fromkeys(tools, ACTION))
+
+        [day] = load(place)["days"]
+
+        assert day["unknown_names"] == 5_000
+        assert len(json.dumps(day)) < 2_000
+        lines = [line for line in log().splitlines() if "its reference did not list" in line]
+        assert all("tool_0 and 4,995 more" in line and len(line) < 2_000 for line in lines)
+        assert lines
+        assert all(raw not in log() for raw in ("\n2026-01-01 ERROR forged", "\x1b[31mred", "\u202e", "d" * 100))
+        # The tables hold them whole.
+        assert {row["tool_name"] for row in place.rows("tool_usage")} == set(tools)
+        assert json.loads(place.commit_records()["usage"]["unknown_names"]) == sorted(tools)
+
+    def test_of_several_days_each_ones_new_names_are_told_of(self, sandbox: Sandbox, place: Place, log: Log) -> None:
+        sandbox.records = lambda day, _: people(1, day, tool_actions={f"tool_of_{day}": ACTION})
+        load(place, lookback_days=2)
+        assert "tool_of_2025-08-30, tool_of_2025-08-31, tool_of_2025-09-01. Nothing is lost" in log()
+
+    @pytest.mark.parametrize(
+        ("currencies", "told"),
+        [
+            (["USD", "USD"], "; 3075 cents ($30.75); "),
+            (["EUR", "EUR"], "; 3075 minor units of EUR; "),
+            (["USD", "EUR"], "; costs in several currencies; "),
+            ([], "; 0 cents ($0.00); "),
+        ],
+    )
+    def test_the_log_gives_dollars_beside_cents_where_they_are_dollars(
+        self, sandbox: Sandbox, place: Place, log: Log, currencies: list[str], told: str
+    ) -> None:
+        amounts = [1025, 2050]
+        models = [model(amount, currency=currency) for amount, currency in zip(amounts, currencies, strict=False)]
+        serve(sandbox, 1, model_breakdown=models)
+        load(place)
+        assert told in log()
+
+    def test_the_log_says_what_the_report_covers(self, sandbox: Sandbox, place: Place, log: Log) -> None:
+        load(place, lookback_days=2)
+        assert log().count("Seats of Team and Enterprise plans are not in it") in (1, 2)
+        assert "this may be why" not in log()
+
+    @pytest.mark.parametrize("on_empty", ["write", "replace", "skip", "fail"])
+    def test_a_run_of_empty_days_says_that_the_report_may_not_cover_them(
+        self, sandbox: Sandbox, place: Place, log: Log, on_empty: str
+    ) -> None:
+        serve(sandbox, 0)
+        try:
+            load(place, lookback_days=2, on_empty=on_empty)
+        except ClaudeCodeEmptyDayError as error:
+            told = str(error)
+        except AirflowSkipException:
+            told = log()
+        else:
+            told = log()
+        assert "Seats of Team and Enterprise plans are not in it" in told
+        assert on_empty == "fail" or "no records of 2025-08-30 to 2025-09-01" in told
+
+    def test_one_empty_day_beside_others_is_no_reason_to_warn(self, sandbox: Sandbox, place: Place, log: Log) -> None:
+        sandbox.records = lambda day, _: people(int(day == DAY), day)
+        load(place, lookback_days=2)
+        assert "this may be why" not in log()
+
     def test_what_the_reference_lists_is_no_news(self, sandbox: Sandbox, place: Place, log: Log) -> None:
         [day] = load(place)["days"]
 
@@ -881,6 +949,7 @@ class TestSummary:
                     "rows": {"usage": 3, "model_usage": 3, "tool_usage": 12},
                     "num_sessions": 15,
                     "estimated_cost_cents": "3075",
+                    "currency": "USD",
                     "complete": True,
                     "repeated_keys": 0,
                     "unknown_names": 0,
@@ -1017,6 +1086,23 @@ class TestTwoWriters:
             thread.join(60)
         assert errors == []
         local.assert_whole()
+
+    @pytest.mark.parametrize("moment", ["write usage", "write loads"])
+    def test_one_whose_place_another_organisation_claims_meanwhile_fails_and_is_not_remembered(
+        self, sandbox: Sandbox, remote: Place, tmp_path: Path, moment: str
+    ) -> None:
+        # Both had read that nobody owns it, and the other one wrote its claim last.
+        claim = tmp_path / "claim.json"
+        claim.write_text(json.dumps({"organization_id": "somebody-else"}))
+
+        def claimed(step: str) -> None:
+            if step.startswith(moment):
+                remote.store().write("_organization.json", claim)
+
+        with pytest.raises(AirflowFailException, match=r"organisation somebody-else, but the key\s+belongs to"):
+            load_in_steps(remote, claimed)
+        assert remote.loads() == []
+        assert json.loads(remote.tree()["_organization.json"]) == {"organization_id": "somebody-else"}
 
     def test_one_that_is_always_overtaken_gives_up_with_advice(self, sandbox: Sandbox, remote: Place) -> None:
         def overtake(name: str) -> None:

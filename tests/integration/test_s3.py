@@ -3,41 +3,70 @@
 from __future__ import annotations
 
 import json
+import socket
+import uuid
 from collections.abc import Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import httpx
 import pytest
 
 pytest.importorskip("s3fs", reason="the extra `s3` is not installed")
 server = pytest.importorskip("moto.server", reason="moto is the S3 server of these tests")
 
 import s3fs  # noqa: E402
+from airflow.sdk import ObjectStoragePath  # noqa: E402
+from airflow.sdk.io import attach  # noqa: E402
 from pyarrow import parquet  # noqa: E402
 
+from airflow_provider_claude_code.exceptions import ClaudeCodeConfigurationError, ClaudeCodePublishError  # noqa: E402
 from airflow_provider_claude_code.sandbox import Sandbox  # noqa: E402
 from airflow_provider_claude_code.transfers.claude_code_to_object_storage import (  # noqa: E402
     ClaudeCodeToObjectStorageOperator,
 )
+from airflow_provider_claude_code.transfers.files import FileTarget  # noqa: E402
+from airflow_provider_claude_code.transfers.stores import ObjectStore  # noqa: E402
+from airflow_provider_claude_code.version_compat import AirflowFailException  # noqa: E402
 from tests.records import DAY, people  # noqa: E402
+from tests.servers.wire import Wire  # noqa: E402
 
 PREFIX = "bucket/claude_code"
 
 
+@dataclass
+class S3:
+    """A server, seen as a user of S3 does, and the Connection that leads Airflow to it."""
+
+    url: str
+    system: s3fs.S3FileSystem
+    conn_id: str
+
+
+def connect(monkeypatch: pytest.MonkeyPatch, url: str) -> str:
+    """Make a Connection, and return its id. Airflow keeps the file system that it has opened for one."""
+    conn_id = f"s3_{uuid.uuid4().hex}"
+    access = {"region_name": "us-east-1", "endpoint_url": url, "config_kwargs": {"retries": {"max_attempts": 0}}}
+    connection = {"conn_type": "aws", "login": "testing", "password": "testing", "extra": access}
+    monkeypatch.setenv(f"AIRFLOW_CONN_{conn_id.upper()}", json.dumps(connection))
+    return conn_id
+
+
 @pytest.fixture
-def s3(monkeypatch: pytest.MonkeyPatch) -> Iterator[s3fs.S3FileSystem]:
-    """A bucket, seen as a user of S3 does; the Connection leads Airflow to it."""
+def s3(monkeypatch: pytest.MonkeyPatch) -> Iterator[S3]:
+    """A server with a bucket."""
     running = server.ThreadedMotoServer(ip_address="127.0.0.1", port=0)
     running.start()
     host, port = running.get_host_and_port()
-    access = {"region_name": "us-east-1", "endpoint_url": f"http://{host}:{port}"}
-    connection = {"conn_type": "aws", "login": "testing", "password": "testing", "extra": access}
-    monkeypatch.setenv("AIRFLOW_CONN_AWS_DEFAULT", json.dumps(connection))
-    system = s3fs.S3FileSystem(
-        key="testing", secret="testing", endpoint_url=access["endpoint_url"], skip_instance_cache=True
-    )
+    url = f"http://{host}:{port}"
+    # All its servers share what they hold.
+    httpx.post(f"{url}/moto-api/reset")
+    system = s3fs.S3FileSystem(key="testing", secret="testing", endpoint_url=url, skip_instance_cache=True)
     system.mkdir("bucket")
-    yield system
+    yield S3(url, system, connect(monkeypatch, url))
     running.stop()
 
 
@@ -49,24 +78,94 @@ def sandbox(monkeypatch: pytest.MonkeyPatch) -> Iterator[Sandbox]:
         yield sandbox
 
 
-def test_a_day_is_loaded_and_replaced_whole(s3: s3fs.S3FileSystem, sandbox: Sandbox) -> None:
+def load(path: str, conn_id: str) -> None:
     context: Any = {
         "ti": SimpleNamespace(dag_id="usage", run_id="manual__1"),
         "dag_run": SimpleNamespace(run_type="manual"),
         "outlet_events": {},
     }
+    ClaudeCodeToObjectStorageOperator(task_id="load", path=path, conn_id=conn_id, day=str(DAY)).execute(context)
+
+
+def test_a_day_is_loaded_and_replaced_whole(s3: S3, sandbox: Sandbox) -> None:
     for count in (5, 3):
         records = people(count, DAY)
         sandbox.records = lambda day, _, records=records: records
-        ClaudeCodeToObjectStorageOperator(
-            task_id="load", path=f"s3://{PREFIX}", conn_id="aws_default", day=str(DAY)
-        ).execute(context)
+        load(f"s3://{PREFIX}", s3.conn_id)
 
-        s3.invalidate_cache()
-        assert s3.find(f"{PREFIX}/usage") == [f"{PREFIX}/usage/dt={DAY}/usage.parquet"]
-        with s3.open(f"{PREFIX}/usage/dt={DAY}/usage.parquet") as file:
+        s3.system.invalidate_cache()
+        assert s3.system.find(f"{PREFIX}/usage") == [f"{PREFIX}/usage/dt={DAY}/usage.parquet"]
+        with s3.system.open(f"{PREFIX}/usage/dt={DAY}/usage.parquet") as file:
             rows = parquet.read_table(file).to_pylist()
         assert sorted((row["actor_id"], row["num_sessions"]) for row in rows) == sorted(
             (record["actor"]["email_address"], record["core_metrics"]["num_sessions"]) for record in records
         )
-    assert len(s3.find(f"{PREFIX}/loads")) == 2
+    assert len(s3.system.find(f"{PREFIX}/loads")) == 2
+
+
+def test_a_missing_bucket_fails_for_good(s3: S3, sandbox: Sandbox) -> None:
+    with pytest.raises(AirflowFailException, match=r"s3://no-such-bucket/x.*NoSuchBucket.*Does the bucket exist"):
+        load("s3://no-such-bucket/x", s3.conn_id)
+    s3.system.mkdir("no-such-bucket")
+    load("s3://no-such-bucket/x", s3.conn_id)
+
+
+def test_missing_credentials_fail_for_good(
+    s3: S3, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_PROFILE"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "none"))
+    monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "none"))
+    attach("s3", conn_id="nobody", fs=s3fs.S3FileSystem(endpoint_url=s3.url, skip_instance_cache=True))
+    store = ObjectStore(ObjectStoragePath("s3://bucket/x", conn_id="nobody"))
+    with pytest.raises(ClaudeCodeConfigurationError, match=r"Unable to locate credentials.*Correct the credentials"):
+        FileTarget(store, "parquet").last_loaded_at(DAY)
+
+
+def test_an_endpoint_that_cannot_be_reached_is_tried_again_later(
+    sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        conn_id = connect(monkeypatch, f"http://127.0.0.1:{taken.getsockname()[1]}")
+        with pytest.raises(ClaudeCodePublishError, match=r"Could not connect.*Try again later.*endpoint_url"):
+            load(f"s3://{PREFIX}", conn_id)
+    assert sandbox.requests == []
+
+
+# Codes and statuses as in the reference of S3.
+@pytest.mark.parametrize(
+    ("status", "code", "error", "advice"),
+    [
+        (403, "AccessDenied", AirflowFailException, "may the account"),
+        (403, "InvalidAccessKeyId", AirflowFailException, "Correct the credentials"),
+        (403, "SignatureDoesNotMatch", AirflowFailException, "Correct the credentials"),
+        (403, "RequestTimeTooSkewed", AirflowFailException, "clock"),
+        (400, "InvalidBucketName", AirflowFailException, "bucket's name"),
+        (400, "KMS.DisabledException", AirflowFailException, "encryption key"),
+        (400, "SomethingNew", AirflowFailException, "a retry does not help"),
+        (400, "ExpiredToken", ClaudeCodePublishError, "new credentials"),
+        (400, "IncompleteBody", ClaudeCodePublishError, "Try again later"),
+        (503, "SlowDown", ClaudeCodePublishError, "Try again later"),
+        (500, "InternalError", ClaudeCodePublishError, "Try again later"),
+    ],
+)
+def test_what_s3_refuses_says_what_to_do_and_whether_a_retry_helps(
+    sandbox: Sandbox,
+    monkeypatch: pytest.MonkeyPatch,
+    status: int,
+    code: str,
+    error: type[Exception],
+    advice: str,
+) -> None:
+    body = f"<?xml version='1.0'?><Error><Code>{code}</Code><Message>said\nso</Message></Error>"
+    with ExitStack() as stack:
+        wire = Wire(stack)
+        wire.answers = [Wire.answer(status, body.encode())]
+        conn_id = connect(monkeypatch, wire.base_url)
+        with pytest.raises(error, match=f"said.*so.*{code}.*{advice}") as refusal:
+            load(f"s3://{PREFIX}", conn_id)
+    assert str(refusal.value).isprintable()
+    assert sandbox.requests == []

@@ -99,6 +99,8 @@ class Fault:
     :param nth: the first matching operation that is hit, counted from 1 since the faults were set
     :param times: how many are hit from there on; None for all
     :param status: answer this HTTP error status and do nothing
+    :param reason: with ``status``, the service's word for it
+    :param message: with ``status``, its text
     :param drop: do what was asked, and drop the connection without an answer
     :param corrupt: store other content than what has arrived; with ``store`` only
     :param bucket_gone: the bucket vanishes with all that it holds before the operation
@@ -111,6 +113,8 @@ class Fault:
     nth: int = 1
     times: int | None = 1
     status: int | None = None
+    reason: str | None = None
+    message: str = "The server was told to fail"
     drop: bool = False
     corrupt: bool = False
     bucket_gone: bool = False
@@ -291,9 +295,10 @@ class _Session:
 class _Error(Exception):
     """An answer in the API's error envelope."""
 
-    def __init__(self, status: int, message: str) -> None:
+    def __init__(self, status: int, message: str, reason: str | None = None) -> None:
         super().__init__(message)
         self.status = status
+        self.reason = reason
 
     def response(self, operation: str) -> Response:
         if self.status == 304:
@@ -301,7 +306,7 @@ class _Error(Exception):
         # A download does not answer in JSON, whatever happens.
         if operation == "objects.download":
             return Response(str(self), self.status, media_type="text/html")
-        reason = _REASONS.get(self.status, "backendError")
+        reason = self.reason or _REASONS.get(self.status, "backendError")
         error = {"message": str(self), "domain": "global", "reason": reason}
         return JSONResponse({"error": {"code": self.status, "message": str(self), "errors": [error]}}, self.status)
 
@@ -480,7 +485,7 @@ class GCSServer:
             if hit and hit.bucket_gone:
                 self._buckets.pop(call.bucket, None)
         if hit and hit.status:
-            raise _Error(hit.status, "The server was told to fail")
+            raise _Error(hit.status, hit.message, hit.reason)
         call.drop |= bool(hit and hit.drop)
         return hit
 

@@ -1,6 +1,7 @@
 """The hook reads its Connection as people write it, and explains in a sentence what is wrong with one."""
 
 import asyncio
+import dataclasses
 import json
 import logging
 import socket
@@ -30,6 +31,7 @@ from tests.records import official_example
 DAY = date(2025, 9, 1)
 NOW = datetime(2026, 1, 20, 12, tzinfo=UTC)
 KEY = "sk-ant-admin01-CANARYcanary0123456789"
+SECRET = "correct horse battery staple"
 
 # The guide's example, an API key's record without any detail, and one of a kind that may come.
 RECORDS: list[dict[str, Any]] = [
@@ -115,7 +117,7 @@ class TestSettings:
                     "pseudonym_secret": "",
                 },
             },
-            {"extra": {"a_field_of_another_version": 1}},
+            {"extra": {"page_limit": None, "user_agent_suffix": ""}},
         ],
         ids=str,
     )
@@ -258,6 +260,10 @@ class TestSettings:
             {"password": KEY, "extra": {"page_limit": "many"}},
             {"password": KEY, "extra": {"page_limit": 12.5}},
             {"password": KEY, "extra": {"page_limit": "10.5"}},
+            {"password": KEY, "extra": {"page_limit": 50.0}},
+            {"password": KEY, "extra": {"page_limit": True}},
+            {"password": KEY, "extra": {"retry_budget": True}},
+            {"password": KEY, "extra": {KEY: "page_limit"}},
             {"password": KEY, "extra": {"page_limit": [10]}},
             {"password": KEY, "extra": {"page_limit": float("inf")}},
             {"password": KEY, "extra": {"request_timeout": "0"}},
@@ -554,3 +560,54 @@ class TestFailWithoutRetry:
         with pytest.raises(type(error)) as caught, fail_without_retry():
             raise error
         assert caught.value is error
+
+
+@pytest.mark.parametrize(
+    ("extra", "said"),
+    [
+        ({"page_limit": 50.0}, "page_limit is not a whole number"),
+        ({"page_limit": "50.0"}, "page_limit is not a whole number"),
+        ({"request_timeout": "a minute"}, "request_timeout is not a number"),
+        ({"pagelimit": 50}, "extra has pagelimit, .* Did you mean page_limit?"),
+        ({"Page_Limit": 50}, "extra has Page_Limit, .* Did you mean page_limit?"),
+        ({"retry_budgets": 50}, "extra has retry_budgets, .* Did you mean retry_budget?"),
+        ({"pseudonym-secret": SECRET}, "extra has a field, .* Did you mean pseudonym_secret?"),
+        ({"proxy": "x"}, "extra has proxy, .* The fields are authentication, page_limit, "),
+        ({KEY: ""}, "extra has a field, "),
+        ({"a\nb": ""}, "extra has a field, "),
+    ],
+)
+def test_a_field_of_extra_that_cannot_be_used_is_named_at_the_first_use(
+    connection: Any, extra: dict[str, Any], said: str
+) -> None:
+    connection(password=KEY, extra=extra)
+    for use in (lambda: ClaudeCodeHook().settings, lambda: ClaudeCodeHook().get_conn()):
+        with pytest.raises(ClaudeCodeConfigurationError, match=said) as refusal:
+            use()
+        assert KEY not in str(refusal.value)
+        assert SECRET not in str(refusal.value)
+    assert ClaudeCodeHook().test_connection() == (False, str(refusal.value))
+
+
+def test_a_field_that_is_not_known_stops_pseudonyms_as_well(connection: Any) -> None:
+    connection(password=KEY, extra={"pseudonymsecret": SECRET})
+    with pytest.raises(ClaudeCodeConfigurationError, match=r"Did you mean pseudonym_secret\?"):
+        _ = ClaudeCodeHook().pseudonyms
+
+
+def test_the_connection_test_says_what_the_report_covers(connection: Any, sandbox: Sandbox) -> None:
+    connection(host=sandbox.base_url, password=sandbox.api_key)
+    usable, message = ClaudeCodeHook().test_connection()
+    assert usable
+    assert "Seats of Team and Enterprise plans are not in it" in message
+
+
+def test_the_name_of_an_organisation_forges_no_message(
+    connection: Any, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    connection(host=sandbox.base_url, password=sandbox.api_key)
+    name = "Acme\n\x1b[31m\u202e" + "x" * 10_000
+    monkeypatch.setattr(sandbox, "organization", dataclasses.replace(sandbox.organization, name=name))
+    _, message = ClaudeCodeHook().test_connection()
+    assert message.isprintable()
+    assert len(message) < 1_000

@@ -69,6 +69,39 @@ def run(trigger: ClaudeCodeFreshnessTrigger, timeout: float = 30) -> dict[str, A
     return payload
 
 
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        ({}, "2025-09-02 is complete since 2025-09-03 01:00 UTC"),
+        ({"freshness_delay": timedelta(hours=30)}, "2025-09-02 is complete since 2025-09-04 06:00 UTC"),
+        ({"require_records": True}, "2025-09-02 is complete since 2025-09-03 01:00 UTC, and the API has records of it"),
+    ],
+)
+@pytest.mark.parametrize("deferred", [False, True])
+def test_the_log_says_that_a_day_is_complete_and_since_when(
+    sandbox: Sandbox,
+    caplog: pytest.LogCaptureFixture,
+    capsys: pytest.CaptureFixture[str],
+    arguments: dict[str, Any],
+    told: str,
+    deferred: bool,
+) -> None:
+    waiting = sensor(day=PAST_DAY, **arguments)
+    if deferred:
+        waiting.execute_complete(CONTEXT, {"status": "success"})
+    else:
+        waiting.execute(CONTEXT)
+    lines = (caplog.text + capsys.readouterr().out).splitlines()
+    assert [line for line in lines if f"{told} [" in line or line.endswith(told)]
+
+
+def test_the_log_says_from_when_on_a_day_will_be_complete(
+    caplog: pytest.LogCaptureFixture, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert not sensor(day=FUTURE_DAY).poke(CONTEXT)
+    assert "2099-01-01 is complete from 2099-01-02 01:00 UTC on" in caplog.text + capsys.readouterr().out
+
+
 @pytest.mark.parametrize("arguments", [{"mode": "poke"}, {"mode": "reschedule"}, {"deferrable": True}])
 def test_a_past_day_succeeds_at_once_without_asking_the_api(arguments: dict[str, Any]) -> None:
     # There is no Connection at all.

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import errno
+import fcntl
 import os
 import pkgutil
 import signal
 import stat
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from airflow_provider_claude_code.transfers.spool_directory import spool_directory
+from airflow_provider_claude_code.transfers.spool_directory import PREFIX, spool_directory
 
 HOLD = """
 import sys
@@ -79,6 +82,103 @@ def test_directories_of_others_stay(temporary: Path) -> None:
         other.mkdir()
     with spool_directory():
         assert all(other.exists() for other in others)
+
+
+def abandoned(temporary: Path) -> Path:
+    path = temporary / f"{PREFIX}abandoned"
+    path.mkdir(mode=0o700)
+    (path / "usage.parquet").write_text("someone@example.com")
+    return path
+
+
+@pytest.fixture
+def opened(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """What is opened from then on."""
+    paths, open_ = [], os.open
+
+    def noted(path: Any, *arguments: Any, **more: Any) -> int:
+        paths.append(os.fspath(path))
+        return open_(path, *arguments, **more)
+
+    monkeypatch.setattr("os.open", noted)
+    return paths
+
+
+def test_what_belongs_to_another_user_is_not_even_opened(
+    temporary: Path, opened: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, user = abandoned(temporary), os.geteuid()
+    with monkeypatch.context() as patch:
+        patch.setattr("os.geteuid", lambda: user + 1)
+        with spool_directory():
+            assert (path / "usage.parquet").exists()
+    assert str(path) not in opened
+    with spool_directory():
+        assert not path.exists()
+
+
+def test_a_symbolic_link_is_not_followed(
+    temporary: Path, opened: list[str], tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    target = tmp_path_factory.mktemp("elsewhere")
+    (target / "precious").touch()
+    links = [temporary / f"{PREFIX}link", temporary / f"{PREFIX}dangling"]
+    links[0].symlink_to(target)
+    links[1].symlink_to(target / "nothing")
+    with spool_directory():
+        assert (target / "precious").exists()
+    assert not {str(link) for link in links} & set(opened)
+
+
+def test_nothing_that_lies_there_stops_a_load(temporary: Path) -> None:
+    """Nested more deeply than Python recurses; not readable; no directory; gone before it is opened."""
+    place = temporary / f"{PREFIX}nested"
+    place.mkdir()
+    descriptor = os.open(place, os.O_RDONLY)
+    for _ in range(1_500):
+        os.mkdir("x", dir_fd=descriptor)
+        inner = os.open("x", os.O_RDONLY, dir_fd=descriptor)
+        os.close(descriptor)
+        descriptor = inner
+    os.close(descriptor)
+    (temporary / f"{PREFIX}closed").mkdir(mode=0o000)
+    (temporary / f"{PREFIX}file").touch()
+    os.mkfifo(temporary / f"{PREFIX}pipe")
+    left = abandoned(temporary)
+    with spool_directory() as path:
+        assert path.exists()
+        assert not left.exists()
+    subprocess.run(["rm", "-rf", place], check=True)
+
+
+def test_a_directory_for_temporary_files_that_cannot_be_listed_will_do(
+    temporary: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(_: object) -> None:
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    monkeypatch.setattr("os.scandir", refuse)
+    with spool_directory() as path:
+        assert path.exists()
+
+
+def test_one_that_a_stopped_process_is_about_to_remove_is_not_waited_for(
+    temporary: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    descriptors: list[int] = []
+    mkdtemp = tempfile.mkdtemp
+
+    def taken_for_abandoned(**arguments: Any) -> str:
+        path = mkdtemp(**arguments)
+        if not descriptors:
+            descriptors.append(os.open(path, os.O_RDONLY))
+            fcntl.flock(descriptors[0], fcntl.LOCK_EX | fcntl.LOCK_NB)
+        return path
+
+    monkeypatch.setattr("tempfile.mkdtemp", taken_for_abandoned)
+    with spool_directory() as path:
+        assert list(temporary.iterdir()) == [path]
+    os.close(descriptors[0])
 
 
 @pytest.mark.parametrize("step", ["os.open", "fcntl.flock"])

@@ -4,12 +4,13 @@ import errno
 import hashlib
 import os
 import signal
+import socket
 import stat
 import subprocess
 import sys
 import threading
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +19,9 @@ import pytest
 from airflow.sdk import ObjectStoragePath
 from airflow.sdk.io import attach
 
-from airflow_provider_claude_code.exceptions import ClaudeCodeConfigurationError
+from airflow_provider_claude_code.exceptions import ClaudeCodeConfigurationError, ClaudeCodePublishError
 from airflow_provider_claude_code.transfers import locks, stores
-from airflow_provider_claude_code.transfers.stores import LocalStore, ObjectStore, Store
+from airflow_provider_claude_code.transfers.stores import LocalStore, ObjectStore, Store, open_store, storage_path
 
 
 class CachingFileSystem(fsspec.implementations.memory.MemoryFileSystem):
@@ -56,6 +57,21 @@ def put(tmp_path: Path) -> Put:
         return path
 
     return make
+
+
+@pytest.fixture
+def writer(tmp_path: Path) -> Iterator[subprocess.Popen[str]]:
+    """Another process, which is writing to the directory."""
+    script = (
+        "import pathlib, sys; from airflow_provider_claude_code.transfers.stores import LocalStore\n"
+        "with LocalStore(pathlib.Path(sys.argv[1])).exclusive([]): print('locked', flush=True); sys.stdin.read()"
+    )
+    with subprocess.Popen([sys.executable, "-c", script, str(tmp_path)], stdin=-1, stdout=-1, text=True) as process:
+        assert process.stdout is not None
+        # Airflow may print warnings before.
+        assert "locked\n" in iter(process.stdout.readline, "")
+        yield process
+        process.kill()
 
 
 def no_space(*_: Any) -> None:
@@ -228,17 +244,126 @@ class TestLocalStore:
         thread.join(10)
         assert order == ["first", "second"]
 
-    def test_the_lock_of_a_killed_writer_is_free(self, tmp_path: Path) -> None:
-        script = (
-            "import fcntl, sys; lock = open(sys.argv[1], 'wb'); fcntl.flock(lock, fcntl.LOCK_EX);"
-            "print('locked', flush=True); sys.stdin.read()"
-        )
-        process = subprocess.Popen(
-            [sys.executable, "-c", script, str(tmp_path / ".lock")], stdin=subprocess.PIPE, stdout=subprocess.PIPE
-        )
-        assert process.stdout is not None
-        assert process.stdout.readline() == b"locked\n"
-        process.send_signal(signal.SIGKILL)
-        process.communicate()
+    def test_the_lock_of_a_killed_writer_is_free(self, tmp_path: Path, writer: subprocess.Popen[str]) -> None:
+        writer.kill()
+        writer.wait()
         with LocalStore(tmp_path).exclusive(["a/x"]):
             pass
+
+    def test_a_stopped_writer_is_named_and_waited_for_no_longer_than_has_sense(
+        self,
+        tmp_path: Path,
+        writer: subprocess.Popen[str],
+        monkeypatch: pytest.MonkeyPatch,
+        caplog: pytest.LogCaptureFixture,
+    ) -> None:
+        monkeypatch.setattr(stores, "LOCK_PATIENCE", 0.25)
+        caplog.set_level("INFO")
+        writer.send_signal(signal.SIGSTOP)
+        holder = f"process {writer.pid} on {socket.gethostname()}"
+        with (
+            pytest.raises(ClaudeCodePublishError, match=f"has been locked by {holder} for 0.25 seconds") as refusal,
+            LocalStore(tmp_path).exclusive(["a/x"]),
+        ):
+            raise AssertionError
+        assert refusal.value.retryable
+        # Once, and not with each look.
+        assert caplog.messages == [f"Waiting for {holder}, which is writing to {tmp_path}"]
+
+    def test_the_writer_that_is_named_is_the_one_that_has_the_lock(
+        self, tmp_path: Path, writer: subprocess.Popen[str], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        # One that waits, and one that was before, are not.
+        monkeypatch.setattr(stores, "LOCK_PATIENCE", 0)
+        for _ in range(2):
+            with pytest.raises(ClaudeCodePublishError, match=f"locked by process {writer.pid} on "):
+                LocalStore(tmp_path).exclusive(["a/x"]).__enter__()
+        writer.kill()
+        writer.wait()
+        with LocalStore(tmp_path).exclusive(["a/x"]):
+            other = LocalStore(tmp_path).exclusive(["a/x"])
+            with pytest.raises(ClaudeCodePublishError, match=f"locked by process {os.getpid()} on "):
+                other.__enter__()
+
+    @pytest.mark.parametrize("umask", [0o022, 0o077, 0o000])
+    def test_a_file_that_is_replaced_keeps_its_mode_and_group_and_a_new_one_follows_the_umask(
+        self, tmp_path: Path, put: Put, umask: int
+    ) -> None:
+        store, place = LocalStore(tmp_path / "root"), tmp_path / "root/a/x"
+        previous = os.umask(umask)
+        try:
+            store.write("a/x", put(b"1"))
+            assert stat.S_IMODE(place.stat().st_mode) == 0o666 & ~umask
+            group = max(os.getgroups(), default=os.getgid())
+            for mode in (0o600, 0o640, 0o444, 0o664, 0o644, 0o606):
+                os.chown(place, -1, group)
+                place.chmod(mode)
+                with store.staged({"a/x": put(b"2")}):
+                    staged = next(path for path in place.parent.iterdir() if path != place)
+                    assert stat.S_IMODE(staged.stat().st_mode) == mode
+                    store.write("a/x", put(b"2"))
+                assert (stat.S_IMODE(place.stat().st_mode), place.stat().st_gid) == (mode, group)
+        finally:
+            os.umask(previous)
+
+    def test_a_file_is_never_open_to_more_than_the_one_that_it_replaces(
+        self, tmp_path: Path, put: Put, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        store, place, modes = LocalStore(tmp_path / "root"), tmp_path / "root/a/x", set()
+        store.write("a/x", put(b"1"))
+        place.chmod(0o640)
+
+        open_ = os.open
+
+        def noted(path: Any, flags: int, *mode: int, **more: Any) -> int:
+            descriptor = open_(path, flags, *mode, **more)
+            if str(path).startswith(str(place.parent)) and flags & os.O_CREAT:
+                modes.add(stat.S_IMODE(os.fstat(descriptor).st_mode))
+            return descriptor
+
+        monkeypatch.setattr(stores.os, "open", noted)
+        store.write("a/x", put(b"2"))
+        assert modes == {0o600}
+
+
+class TestStoragePath:
+    @pytest.mark.parametrize("name", ["x", "q?/x", "x?/", "a?b#c", "a b", "50%20", "a://b", "x/", "~", "a@b", "*"])
+    @pytest.mark.parametrize("prefix", ["", "/", "//", "file://", "file:///", "file:////", "FILE://", "local:///"])
+    def test_a_local_path_that_is_accepted_goes_where_it_says(
+        self, tmp_path: Path, put: Put, monkeypatch: pytest.MonkeyPatch, prefix: str, name: str
+    ) -> None:
+        (tmp_path / "elsewhere").mkdir()
+        monkeypatch.chdir(tmp_path / "elsewhere")
+        open_store(storage_path("path", f"{prefix}{tmp_path}/{name}", None)).write("a/b", put(b"content"))
+        assert (tmp_path / name / "a/b").read_bytes() == b"content"
+        assert list((tmp_path / "elsewhere").iterdir()) == []
+
+    @pytest.mark.parametrize("end", ["?", "#", "?#", "/?"])
+    def test_a_query_or_fragment_without_content_is_refused(self, tmp_path: Path, end: str) -> None:
+        with pytest.raises(ClaudeCodeConfigurationError, match=r"path is '.*', but Airflow takes it for .*/q\."):
+            storage_path("path", f"{tmp_path}/q{end}", None)
+
+    @pytest.mark.parametrize(
+        "url",
+        [
+            "s3://bucket/q?",
+            "s3://bucket/q?versionId=3/x",
+            "gs://bucket/q#12",
+            "s3://bucket/a/../b",
+            "s3://bucket/./b",
+            "s3://bucket/..",
+            "s3:///bucket/x",
+            "s3://bucket/a\nb",
+            "memory://..",
+            "nothing-of-this-kind://bucket/x",
+            "relative://../x",
+            "a b://bucket/x",
+        ],
+    )
+    def test_a_url_that_could_lead_elsewhere_or_nowhere_is_refused(self, url: str) -> None:
+        with pytest.raises(ClaudeCodeConfigurationError, match="path is"):
+            storage_path("path", url, None)
+
+    def test_a_store_that_nothing_installed_reaches_is_refused(self) -> None:
+        with pytest.raises(ClaudeCodeConfigurationError, match=r"cannot open memory://.*provider for this store"):
+            open_store(storage_path("path", "memory://bucket/x", None))

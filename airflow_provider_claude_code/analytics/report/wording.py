@@ -8,26 +8,13 @@ from datetime import date, timedelta
 from decimal import Decimal
 from typing import Any
 
+from airflow_provider_claude_code.names import visible
+
 MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 UNKNOWN = "unknown"
 NOTHING = "\u2013"
 _SPACE = "\u00a0"
 _MINUS = "\u2212"
-
-
-def visible(name: object) -> str:
-    """
-    Return a name with what cannot be seen spelled out, as in ``\\u202e``.
-
-    Such characters are illegal in SVG, or let one name pass for another.
-
-    :param name: any text; an empty one is called ``(empty)``.
-    """
-    text = "".join(
-        character if character.isprintable() else f"\\u{ord(character):04x}"  # a newline, a zero-width space
-        for character in str(name)
-    )
-    return text if text.strip() else "(empty)"
 
 
 def shortened(name: str, columns: int) -> str:

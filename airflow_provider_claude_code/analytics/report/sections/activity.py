@@ -10,7 +10,8 @@ from airflow_provider_claude_code.analytics.report.data import Organization, Row
 from airflow_provider_claude_code.analytics.report.elements import Figure, Name, Note, Section
 from airflow_provider_claude_code.analytics.report.sections.by_day import day_table, shaded, shading_note
 from airflow_provider_claude_code.analytics.report.sections.common import MOST_BARS, small_groups_note, table_of
-from airflow_provider_claude_code.analytics.report.wording import day, number, percent, spoken, visible
+from airflow_provider_claude_code.analytics.report.wording import day, number, percent, spoken
+from airflow_provider_claude_code.names import visible
 
 
 def acceptance(key: str, organization: Organization, settings: Settings) -> Section:

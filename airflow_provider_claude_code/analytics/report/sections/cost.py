@@ -27,8 +27,8 @@ from airflow_provider_claude_code.analytics.report.wording import (
     or_nothing,
     percent,
     spoken,
-    visible,
 )
+from airflow_provider_claude_code.names import visible
 
 
 def cost_by_model(key: str, organization: Organization, settings: Settings) -> Section:

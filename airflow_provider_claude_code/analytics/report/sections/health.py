@@ -16,8 +16,8 @@ from airflow_provider_claude_code.analytics.report.wording import (
     count,
     day_ranges,
     listed,
-    visible,
 )
+from airflow_provider_claude_code.names import visible
 
 
 def data_health(organization: Organization) -> Section:
