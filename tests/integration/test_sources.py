@@ -75,7 +75,7 @@ def test_threads_are_as_many_as_the_memory_is_enough_for(
 
 @pytest.mark.usefixtures("many_cores")
 def test_all_models_of_many_people_run_in_little_memory_on_many_cores(crowd: ObjectStoragePath) -> None:
-    with open_files(crowd, Settings(), memory_mb=128) as source:
+    with open_files(crowd, Settings(), memory_mb=36) as source:
         rows = {name: source.read(name).num_rows for name in models()}
     assert rows["people_monthly"] == 5_000
     assert rows["ai_tool_comparison"] == 3 * 5_000
@@ -124,24 +124,26 @@ class CountingFileSystem(MemoryFileSystem):  # type: ignore[misc]
         return super().find(*arguments, **options)
 
 
-def in_a_store(root: Path) -> tuple[CountingFileSystem, str]:
+def in_a_store(root: Path) -> tuple[CountingFileSystem, ObjectStoragePath]:
     """Copy files into an object store of their own, and return it and where they are."""
     store = CountingFileSystem()
     bucket = f"memory://{uuid.uuid4().hex}"
-    attach("memory", conn_id="counted", fs=store)
+    # Airflow keeps the first store of an id.
+    connection = uuid.uuid4().hex
+    attach("memory", conn_id=connection, fs=store)
     for file in root.rglob("*.parquet"):
         store.pipe_file(f"{bucket}/{file.relative_to(root)}", file.read_bytes())
     store.opened.clear()
-    return store, bucket
+    return store, ObjectStoragePath(bucket, conn_id=connection)
 
 
 def test_a_report_opens_each_object_once(tmp_path: Path) -> None:
-    store, bucket = in_a_store(days_of(tmp_path, 14, 2, loads=3))
+    store, root = in_a_store(days_of(tmp_path, 14, 2, loads=3))
     report = tmp_path / "report.html"
     ClaudeCodeReportOperator(
         task_id="report",
-        path=bucket,
-        conn_id="counted",
+        path=root.as_uri(),
+        conn_id=root.conn_id,
         report_path=str(report),
         last_day=str(DAY + timedelta(days=13)),
         people=True,
@@ -153,11 +155,11 @@ def test_a_report_opens_each_object_once(tmp_path: Path) -> None:
 
 
 def test_objects_of_days_before_since_and_of_others_are_not_opened(tmp_path: Path) -> None:
-    store, bucket = in_a_store(days_of(tmp_path, 3, 2))
+    store, root = in_a_store(days_of(tmp_path, 3, 2))
     since = DAY + timedelta(days=2)
-    store.pipe_file(f"{bucket}/usage/dt={since}/copy.parquet", b"not ours")
+    store.pipe_file(f"{root.path}/usage/dt={since}/copy.parquet", b"not ours")
     store.opened.clear()
-    with open_files(ObjectStoragePath(bucket, conn_id="counted"), Settings(since=since)) as source:
+    with open_files(root, Settings(since=since)) as source:
         assert min(source.read("daily_activity")["date"].to_pylist()) == since
     assert len(store.opened) == 4
     assert all(f"dt={since}" in name for name in store.opened)
@@ -166,16 +168,16 @@ def test_objects_of_days_before_since_and_of_others_are_not_opened(tmp_path: Pat
 def test_an_object_that_is_gone_before_it_is_read_can_be_tried_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    store, bucket = in_a_store(days_of(tmp_path, 1, 2))
+    store, root = in_a_store(days_of(tmp_path, 1, 2))
 
     def delete_after_listing(*arguments: Any, **options: Any) -> Any:
         found = MemoryFileSystem.find(store, *arguments, **options)
-        store.rm_file(f"{bucket}/usage/dt={DAY}/usage.parquet")
+        store.rm_file(f"{root.path}/usage/dt={DAY}/usage.parquet")
         return found
 
     monkeypatch.setattr(store, "find", delete_after_listing)
     with (
         pytest.raises(ClaudeCodeSourceError, match=r"cannot be read \(.*FileNotFoundError\); try again"),
-        open_files(ObjectStoragePath(bucket, conn_id="counted"), Settings()),
+        open_files(root, Settings()),
     ):
         pass
