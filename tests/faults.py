@@ -627,7 +627,8 @@ REQUIRED = (
     *("model_breakdown.0.tokens", "model_breakdown.0.estimated_cost", "model_breakdown.0.estimated_cost.currency"),
     *(AMOUNT, *COUNTS),
 )
-LARGEST = 2**63 - 1
+# What a load accepts at most, see "Limits" in the README.
+LARGEST = {path: 10**14 if ".tokens." in path else 10**12 for path in COUNTS}
 
 VALUES = [
     *(spoiled("null where a value is required", path, (path, None)) for path in REQUIRED),
@@ -637,8 +638,12 @@ VALUES = [
     ),
     *(spoiled("a required field is missing", path, (path, ...)) for path in (*REQUIRED, "actor.email_address")),
     *(
-        spoiled(f"a count is {name}", path, (path, value))
-        for name, value in (("negative", -1), ("above 64 bits with a sign", LARGEST + 1))
+        spoiled(f"a count is {name}", path, (path, value_of(path)))
+        for name, value_of in (
+            ("negative", lambda _: -1),
+            ("above its limit", lambda path: LARGEST[path] + 1),
+            ("the largest of 64 bits", lambda _: 2**63 - 1),
+        )
         for path in COUNTS
     ),
     *(
@@ -659,6 +664,8 @@ VALUES = [
             ("NaN", float("nan")),
             ("Infinity", float("inf")),
             ("text that says NaN", "NaN"),
+            ("above its limit", "100000000000000.000000001"),
+            ("below its limit", -(10**14) - 1),
             ("of 30 digits", 10**29),
             ("text with an underscore", "1_000"),
             ("text with foreign digits", "١٢"),
@@ -668,18 +675,22 @@ VALUES = [
             ("a list", [1]),
         )
     ),
-    spoiled("counts add up to more than 64 bits", "sessions of a day", ("core_metrics.num_sessions", LARGEST)),
     spoiled(
-        "counts add up to more than 64 bits",
-        "tokens of a record",
-        ("model_breakdown", [model(tokens=(LARGEST, 0, 0, 0)), model(tokens=(1, 0, 0, 0))]),
+        "numbers add up to more than 1,000,000,000,000,000",
+        "tokens of a day",
+        ("model_breakdown", [model(tokens=(0, 0, 10**14, 0))] * 11),
+    ),
+    spoiled(
+        "numbers add up to more than 1,000,000,000,000,000",
+        "amounts of a day, whatever their signs",
+        ("model_breakdown", [model(10**14), model(-(10**14))] * 6),
     ),
     *(
         kept("values at the edge", name, with_fields(*changes), asked=3)
         for name, changes in (
-            ("the largest count", [("model_breakdown.0.tokens.input", LARGEST)]),
+            ("the largest counts", list(LARGEST.items())),
+            ("the largest amount, as text", [(AMOUNT, "99999999999999.999999999")]),
             ("a count written 5.0", [(COUNTS[1], 5.0)]),
-            ("an amount of 28 digits and 9 places, as text", [(AMOUNT, "9" * 28 + ".999999999")]),
             ("a negative amount", [(AMOUNT, -1.25)]),
             ("no models and no tools", [("model_breakdown", []), ("tool_actions", {})]),
             ("null where it is allowed", [("subscription_type", None), ("is_remote", None)]),

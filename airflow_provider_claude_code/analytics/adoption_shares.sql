@@ -25,17 +25,23 @@ WITH usage AS (
   FROM `claude_code.usage`
   WHERE date >= DATE '2025-01-01' /* since */
     AND actor_type = 'user_actor'
-    AND num_sessions + lines_of_code_added + lines_of_code_removed + commits_by_claude_code
-      + pull_requests_by_claude_code + tool_actions_accepted + tool_actions_rejected
-      + COALESCE(input_tokens + output_tokens + cache_read_tokens + cache_creation_tokens, 0) > 0
+    AND GREATEST(
+      num_sessions, lines_of_code_added, lines_of_code_removed, commits_by_claude_code, pull_requests_by_claude_code,
+      tool_actions_accepted, tool_actions_rejected, COALESCE(input_tokens, 0), COALESCE(output_tokens, 0),
+      COALESCE(cache_read_tokens, 0), COALESCE(cache_creation_tokens, 0)
+    ) > 0
 ),
 members AS (
-  SELECT 'terminal_type' AS dimension, date AS period, organization_id, terminal_type AS name, person, num_sessions
+  SELECT
+    'terminal_type' AS dimension, date AS period, organization_id, terminal_type AS name, person,
+    SUM(num_sessions) AS num_sessions
   FROM usage
+  GROUP BY 1, 2, 3, 4, 5
   UNION ALL
-  SELECT 'location', date, organization_id, location, person, num_sessions FROM usage
+  SELECT 'location', date, organization_id, location, person, SUM(num_sessions) FROM usage GROUP BY 1, 2, 3, 4, 5
   UNION ALL
-  SELECT 'customer_type', date, organization_id, customer_type, person, num_sessions FROM usage
+  SELECT 'customer_type', date, organization_id, customer_type, person, SUM(num_sessions) FROM usage
+  GROUP BY 1, 2, 3, 4, 5
 ),
 totals AS (
   SELECT date, organization_id, COUNT(DISTINCT person) AS people, SUM(num_sessions) AS sessions
@@ -48,7 +54,8 @@ shares AS (
     members.organization_id,
     members.dimension,
     IF(folding.is_small, '(small groups)', members.name) AS value,
-    COUNT(DISTINCT members.person) AS people,
+    -- Only where values are folded together has a person several rows; to compare all of them takes much memory.
+    COUNTIF(NOT folding.is_small) + COUNT(DISTINCT IF(folding.is_small, members.person, NULL)) AS people,
     SUM(members.num_sessions) AS sessions
   FROM members
   JOIN `claude_code.small_groups` AS folding

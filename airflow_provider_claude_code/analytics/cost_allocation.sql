@@ -62,7 +62,8 @@ usage AS (
   )
 ),
 members AS (
-  SELECT 'group' AS dimension, month AS period, organization_id, name, IF(is_active, actor, NULL) AS person
+  SELECT DISTINCT
+    'group' AS dimension, month AS period, organization_id, name, IF(is_active, actor, NULL) AS person
   FROM usage
   WHERE actor_type = 'user_actor'
 )

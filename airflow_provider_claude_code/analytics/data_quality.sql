@@ -6,7 +6,8 @@
 --   ago, or there is none), repeated_keys (the newest load of a day has records with the same key, as overlapping pages
 --   would make them), lost_records (it has fewer records than an earlier load of the day), mapping (rows of the mapping
 --   of actors to groups overlap, are never valid, have an actor_type that there is not, or all match nobody), roster (its
---   rows are never valid, or all match nobody).
+--   rows are never valid, or all match nobody), out_of_range (a table's
+--   numbers of a day add up to more than a load accepts; as their sums may fit no column, its tables are not compared).
 -- date: The UTC day; the newest complete one for freshness, null for mapping and roster.
 -- organization_id: The organisation; null for mapping and roster, and where rows of a day are counted for all together.
 -- table_name: The table.
@@ -26,33 +27,68 @@ held AS (
   SELECT date, 'tool_usage', COUNT(*)
   FROM `claude_code.tool_usage` WHERE date >= DATE '2025-01-01' /* since */ GROUP BY date
 ),
+-- What each row counts, as numbers whose sums fit whatever the rows hold.
+numbers AS (
+  SELECT
+    date, organization_id, 'usage' AS table_name,
+    GREATEST(
+      num_sessions, lines_of_code_added, lines_of_code_removed, commits_by_claude_code, pull_requests_by_claude_code,
+      tool_actions_accepted, tool_actions_rejected, COALESCE(input_tokens, 0), COALESCE(output_tokens, 0),
+      COALESCE(cache_read_tokens, 0), COALESCE(cache_creation_tokens, 0)
+    ) AS largest,
+    CAST(num_sessions AS BIGNUMERIC) + lines_of_code_added + lines_of_code_removed + commits_by_claude_code
+      + pull_requests_by_claude_code + tool_actions_accepted + tool_actions_rejected + COALESCE(input_tokens, 0)
+      + COALESCE(output_tokens, 0) + COALESCE(cache_read_tokens, 0) + COALESCE(cache_creation_tokens, 0) AS counted,
+    ABS(COALESCE(estimated_cost_cents, 0)) AS cost_cents
+  FROM `claude_code.usage`
+  WHERE date >= DATE '2025-01-01' /* since */
+  UNION ALL
+  SELECT
+    date, organization_id, 'model_usage', GREATEST(input_tokens, output_tokens, cache_read_tokens, cache_creation_tokens),
+    CAST(input_tokens AS BIGNUMERIC) + output_tokens + cache_read_tokens + cache_creation_tokens,
+    ABS(estimated_cost_cents)
+  FROM `claude_code.model_usage`
+  WHERE date >= DATE '2025-01-01' /* since */
+  UNION ALL
+  SELECT
+    date, organization_id, 'tool_usage', GREATEST(accepted, rejected), CAST(accepted AS BIGNUMERIC) + rejected, NULL
+  FROM `claude_code.tool_usage`
+  WHERE date >= DATE '2025-01-01' /* since */
+),
+out_of_range AS (
+  SELECT date, organization_id, table_name, MAX(largest) AS largest, MAX(cost_cents) AS largest_cost
+  FROM numbers
+  GROUP BY date, organization_id, table_name
+  HAVING SUM(counted) > 1000000000000000 /* largest_sum_of_a_day */
+    OR SUM(LEAST(cost_cents, 1000000000000000 /* largest_sum_of_a_day */ + 1)) > 1000000000000000 /* largest_sum_of_a_day */
+),
 parent_sums AS (
   SELECT
     date, organization_id,
     SUM(model_count) AS model_count,
-    SUM(input_tokens + output_tokens + cache_read_tokens + cache_creation_tokens) AS tokens,
+    SUM(input_tokens) + SUM(output_tokens) + SUM(cache_read_tokens) + SUM(cache_creation_tokens) AS tokens,
     SUM(estimated_cost_cents) AS cost_cents,
     LOGICAL_OR(model_count > 0 AND currency IS NULL) AS has_mixed_currencies,
     SUM(tool_actions_accepted) AS accepted,
     SUM(tool_actions_rejected) AS rejected
   FROM `claude_code.usage`
-  WHERE date >= DATE '2025-01-01' /* since */
+  WHERE date >= DATE '2025-01-01' /* since */ AND date NOT IN (SELECT date FROM out_of_range)
   GROUP BY date, organization_id
 ),
 model_sums AS (
   SELECT
     date, organization_id,
     COUNT(*) AS model_count,
-    SUM(input_tokens + output_tokens + cache_read_tokens + cache_creation_tokens) AS tokens,
+    SUM(input_tokens) + SUM(output_tokens) + SUM(cache_read_tokens) + SUM(cache_creation_tokens) AS tokens,
     SUM(estimated_cost_cents) AS cost_cents
   FROM `claude_code.model_usage`
-  WHERE date >= DATE '2025-01-01' /* since */
+  WHERE date >= DATE '2025-01-01' /* since */ AND date NOT IN (SELECT date FROM out_of_range)
   GROUP BY date, organization_id
 ),
 tool_sums AS (
   SELECT date, organization_id, SUM(accepted) AS accepted, SUM(rejected) AS rejected
   FROM `claude_code.tool_usage`
-  WHERE date >= DATE '2025-01-01' /* since */
+  WHERE date >= DATE '2025-01-01' /* since */ AND date NOT IN (SELECT date FROM out_of_range)
   GROUP BY date, organization_id
 ),
 health AS (
@@ -74,7 +110,11 @@ usage_loads AS (
 ),
 -- Actors that a mapping or a roster could name.
 actors AS (
-  SELECT DISTINCT actor_type, actor, date FROM `claude_code.actor_days` WHERE actor <> ''
+  SELECT DISTINCT
+    actor_type, IF(actor_type = 'user_actor', actor_id /* address */, actor_id) AS actor, date
+  FROM `claude_code.usage`
+  JOIN `claude_code.days` AS days USING (organization_id, date)
+  WHERE date >= DATE '2025-01-01' /* since */ AND days.is_loaded AND actor_id <> ''
 ),
 rows_of_users AS (
   SELECT
@@ -164,6 +204,15 @@ LEFT JOIN tool_sums
   ON tool_sums.date = parent_sums.date AND tool_sums.organization_id = parent_sums.organization_id
 WHERE parent_sums.accepted <> COALESCE(tool_sums.accepted, 0)
   OR parent_sums.rejected <> COALESCE(tool_sums.rejected, 0)
+UNION ALL
+SELECT
+  'out_of_range', date, organization_id, table_name,
+  CONCAT(
+    'The numbers of the day add up to more than ', CAST(1000000000000000 /* largest_sum_of_a_day */ AS STRING),
+    ', which no day has: the largest count is ', CAST(largest AS STRING), ', and the largest cost ',
+    CAST(COALESCE(largest_cost, 0) AS STRING), ' cents. Load the day again.'
+  )
+FROM out_of_range
 UNION ALL
 SELECT
   'missing_days', date, organization_id, table_name,

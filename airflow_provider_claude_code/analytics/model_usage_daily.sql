@@ -28,12 +28,27 @@
 --   cost of the others is unknown.
 WITH entries AS (
   SELECT
-    date, organization_id, actor_type, customer_type, model,
+    date, organization_id, actor_type, model,
     COALESCE(IF(actor_type = 'user_actor', actor_id /* address */, actor_id), '') AS actor,
-    input_tokens, output_tokens, cache_read_tokens, cache_creation_tokens, estimated_cost_cents, currency,
-    input_tokens + output_tokens + cache_read_tokens + cache_creation_tokens > 0 AS is_used
-  FROM `claude_code.model_usage`
-  WHERE date >= DATE '2025-01-01' /* since */
+    COUNT(*) AS entries,
+    COUNTIF(estimated_cost_cents = 0 AND is_used) AS entries_rounded_to_zero,
+    SUM(input_tokens) AS input_tokens,
+    SUM(output_tokens) AS output_tokens,
+    SUM(cache_read_tokens) AS cache_read_tokens,
+    SUM(cache_creation_tokens) AS cache_creation_tokens,
+    SUM(IF(customer_type = 'api' AND currency = 'USD', estimated_cost_cents, NULL)) AS api_cost_cents,
+    SUM(IF(customer_type = 'subscription' AND currency = 'USD', estimated_cost_cents, NULL)) AS subscription_cents,
+    COUNTIF(
+      estimated_cost_cents <> 0 AND (currency <> 'USD' OR customer_type NOT IN ('api', 'subscription'))
+    ) AS other_cost_entries,
+    LOGICAL_OR(is_used) AS is_used
+  FROM (
+    SELECT
+      *, GREATEST(input_tokens, output_tokens, cache_read_tokens, cache_creation_tokens) > 0 AS is_used
+    FROM `claude_code.model_usage`
+    WHERE date >= DATE '2025-01-01' /* since */
+  )
+  GROUP BY 1, 2, 3, 4, 5
 ),
 members AS (
   SELECT
@@ -46,20 +61,20 @@ models AS (
     entries.date,
     entries.organization_id,
     IF(folding.is_small, '(small groups)', entries.model) AS model,
-    COUNT(DISTINCT IF(is_used AND actor_type = 'user_actor', actor, NULL)) AS people,
-    COUNT(DISTINCT IF(is_used AND actor_type = 'api_actor', actor, NULL)) AS keys,
-    COUNT(*) AS entries,
-    COUNTIF(estimated_cost_cents = 0 AND is_used) AS entries_rounded_to_zero,
+    -- Only where models are folded together has an actor several rows; to compare all of them takes much memory.
+    COUNTIF(is_used AND actor_type = 'user_actor' AND NOT COALESCE(is_small, FALSE))
+      + COUNT(DISTINCT IF(is_used AND actor_type = 'user_actor' AND is_small, actor, NULL)) AS people,
+    COUNTIF(is_used AND actor_type = 'api_actor' AND NOT COALESCE(is_small, FALSE))
+      + COUNT(DISTINCT IF(is_used AND actor_type = 'api_actor' AND is_small, actor, NULL)) AS keys,
+    SUM(entries.entries) AS entries,
+    SUM(entries_rounded_to_zero) AS entries_rounded_to_zero,
     SUM(input_tokens) AS input_tokens,
     SUM(output_tokens) AS output_tokens,
     SUM(cache_read_tokens) AS cache_read_tokens,
     SUM(cache_creation_tokens) AS cache_creation_tokens,
-    SUM(IF(customer_type = 'api' AND currency = 'USD', estimated_cost_cents, NULL)) * NUMERIC '0.01' AS api_cost_usd,
-    SUM(IF(customer_type = 'subscription' AND currency = 'USD', estimated_cost_cents, NULL)) * NUMERIC '0.01'
-      AS subscription_value_usd,
-    COUNTIF(
-      estimated_cost_cents <> 0 AND (currency <> 'USD' OR customer_type NOT IN ('api', 'subscription'))
-    ) AS other_cost_entries
+    SUM(api_cost_cents) * NUMERIC '0.01' AS api_cost_usd,
+    SUM(subscription_cents) * NUMERIC '0.01' AS subscription_value_usd,
+    SUM(other_cost_entries) AS other_cost_entries
   FROM entries
   LEFT JOIN `claude_code.small_groups` AS folding
     ON folding.period = entries.date AND folding.organization_id = entries.organization_id

@@ -21,6 +21,7 @@ from importlib import resources
 from importlib.resources.abc import Traversable
 from typing import ClassVar
 
+from airflow_provider_claude_code.api.models import MAX_OF_A_DAY
 from airflow_provider_claude_code.days import FRESHNESS_DELAY
 from airflow_provider_claude_code.exceptions import ClaudeCodeConfigurationError
 from airflow_provider_claude_code.tables.actors import ADDRESS_BLANKS
@@ -59,6 +60,8 @@ class Settings:
     last_day: date = date(2025, 9, 28)
     minutes_until_complete: ClassVar[int] = (timedelta(days=1) + FRESHNESS_DELAY) // timedelta(minutes=1)
     """Minutes from the start of a UTC day to the moment from which it is complete; not to be chosen."""
+    largest_sum_of_a_day: ClassVar[int] = MAX_OF_A_DAY
+    """What a load accepts as the sum of all numbers of a day; not to be chosen."""
 
     def __post_init__(self) -> None:
         """Check the values."""

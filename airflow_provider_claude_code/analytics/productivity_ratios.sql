@@ -38,7 +38,7 @@ WITH people AS (
   WHERE days.actor_type = 'user_actor'
 ),
 members AS (
-  SELECT
+  SELECT DISTINCT
     'customer_type' AS dimension, month AS period, organization_id, customer_type AS name,
     IF(is_active, actor, NULL) AS person
   FROM people

@@ -6,6 +6,8 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import date
+from itertools import chain
+from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from airflow_provider_claude_code.analytics.models import Settings, parts, render
@@ -29,15 +31,19 @@ TABLES = (*DATA_TABLES, LOADS.name)
 
 _MAPPING_ERROR = "Rows of the mapping overlap"
 _DAY_FILE = re.compile(r"(\w+)/dt=([0-9]{4}-[0-9]{2}-[0-9]{2})/([^/]+)\.parquet")
+_OUT_OF_RANGE = "out of range|overflow"
+
+_MEMORY_MB_PER_THREAD = 128
+# https://duckdb.org/docs/stable/guides/performance/environment asks for at least 125 MB per thread: with less, what the
+# threads hold leaves no room for the data, and queries swap or fail.
+
 _CONFIG: dict[str, str | bool | int | float | list[str]] = {
-    # A worker has other tasks as well; the rest goes to disk.
-    "memory_limit": "512MB",
     "preserve_insertion_order": False,
     # DuckDB would fetch extensions that it takes for useful.
     "autoinstall_known_extensions": False,
     "autoload_known_extensions": False,
 }
-# Read by many queries of a session, so they are computed once.
+# Read by many queries of a session, so they are computed once, when the first needs them.
 _COMPUTED_ONCE = ("days", "actor_days")
 
 
@@ -67,22 +73,29 @@ class FileSource:
     def __init__(self, database: duckdb.DuckDBPyConnection, tables: Iterable[str], settings: Settings) -> None:
         self._database = database
         self._settings = settings
-        self._relations = {name: f"`claude_code.{name}`" for name in tables}
-        for name in _COMPUTED_ONCE:
-            with _typed_errors():
-                self._database.execute(f"CREATE TABLE claude_code.{name} AS {self._translated(name)}")
-            self._relations[name] = f"`claude_code.{name}`"
+        self._relations = {name: f"`claude_code.{name}`" for name in (*tables, *_COMPUTED_ONCE)}
+        self._to_compute = list(_COMPUTED_ONCE)
 
     def read(self, name: str, *, by_period: bool = False) -> pa.Table:
         """Run a query."""
-        with _typed_errors():
-            return _typed_as_in_bigquery(self._database.sql(self._translated(name, by_period)).to_arrow_table())
-
-    def _translated(self, name: str, by_period: bool = False) -> str:
-        import sqlglot
-
         query = render(name, self._relations, self._settings, by_period=by_period)
-        return sqlglot.transpile(query, read="bigquery", write="duckdb")[0]
+        with _typed_errors(self._database):
+            self._compute_parts(query)
+            return _typed_as_in_bigquery(self._database.sql(_translated(query)).to_arrow_table())
+
+    def _compute_parts(self, query: str) -> None:
+        for name in [name for name in self._to_compute if self._relations[name] in query]:
+            others = {other: relation for other, relation in self._relations.items() if other != name}
+            part = render(name, others, self._settings)
+            self._compute_parts(part)
+            self._database.execute(f"CREATE TABLE claude_code.{name} AS {_translated(part)}")
+            self._to_compute.remove(name)
+
+
+def _translated(query: str) -> str:
+    import sqlglot
+
+    return sqlglot.transpile(query, read="bigquery", write="duckdb")[0]
 
 
 @contextmanager
@@ -92,6 +105,8 @@ def open_files(
     *,
     roster: ObjectStoragePath | None = None,
     mapping: ObjectStoragePath | None = None,
+    memory_mb: int = 512,
+    threads: int | None = None,
 ) -> Iterator[FileSource]:
     """
     Give the usage that was loaded into Parquet files.
@@ -101,7 +116,10 @@ def open_files(
     :param roster: a CSV or Parquet file of eligible people: ``actor_id``, ``valid_from``, ``valid_to``.
     :param mapping: a CSV or Parquet file of groups: ``actor_type``, ``actor_id``, ``team``, ``cost_centre``,
         ``valid_from``, ``valid_to``.
-    :raises ClaudeCodeConfigurationError: there are no such files, or DuckDB or sqlglot is not installed.
+    :param memory_mb: MiB of memory that DuckDB may use.
+    :param threads: its threads; by default as many as there are cores, and no more than one for each 128 MiB.
+    :raises ClaudeCodeConfigurationError: there are no such files, or DuckDB or sqlglot is not installed, or its memory
+        does not suffice.
     :raises ClaudeCodeSourceError: the files cannot be read at the moment.
     """
     try:
@@ -113,10 +131,11 @@ def open_files(
         ) from None
     # In a file, so that what is computed once need not stay in memory. It names people, and goes when the task ends.
     with spool_directory() as directory, duckdb.connect(directory / "usage.duckdb", config=_CONFIG) as database:
+        _set_limits(database, memory_mb, threads)
         database.execute("SET TimeZone = 'UTC'")
         database.execute("CREATE SCHEMA claude_code")
-        with _typed_errors():
-            _create_tables(database, root, settings)
+        with _typed_errors(database):
+            _create_tables(database, root, settings, directory)
         given = {name: file for name, file in (("roster", roster), ("mapping", mapping)) if file is not None}
         for name, file in given.items():
             _create_table_of_user(database, name, file)
@@ -194,7 +213,18 @@ def quoted(argument: str, table: str) -> str:
     return f"`{table}`"
 
 
-def _create_tables(database: duckdb.DuckDBPyConnection, root: ObjectStoragePath, settings: Settings) -> None:
+def _set_limits(database: duckdb.DuckDBPyConnection, memory_mb: int, threads: int | None) -> None:
+    database.execute(f"SET memory_limit = '{memory_mb}MiB'")
+    if threads is None:
+        # DuckDB knows how many cores it may use, in a container as well.
+        ((cores,),) = database.execute("SELECT current_setting('threads')").fetchall()
+        threads = max(1, min(cores, memory_mb // _MEMORY_MB_PER_THREAD))
+    database.execute(f"SET threads = {threads}")
+
+
+def _create_tables(
+    database: duckdb.DuckDBPyConnection, root: ObjectStoragePath, settings: Settings, directory: Path
+) -> None:
     from airflow_provider_claude_code.tables.spool import arrow_schema
 
     files: dict[str, list[str]] = {name: [] for name in TABLES}
@@ -202,7 +232,7 @@ def _create_tables(database: duckdb.DuckDBPyConnection, root: ObjectStoragePath,
     for key in keys:
         match = _DAY_FILE.fullmatch(key)
         if match and _is_written_by_loads(match[1], match[3]) and match[2] >= settings.since.isoformat():
-            files[match[1]].append(_url(database, root / key))
+            files[match[1]].append(key)
     if not files[LOADS.name]:
         raise ClaudeCodeConfigurationError(
             f"{root} holds no loaded days since {settings.since}. Is it the path that the days are loaded to?"
@@ -212,17 +242,20 @@ def _create_tables(database: duckdb.DuckDBPyConnection, root: ObjectStoragePath,
         raise ClaudeCodeConfigurationError(
             f"{root} holds no Parquet files of usage; load the days with file_format='parquet'."
         )
+    folder = _local_copy(root, list(chain.from_iterable(files.values())), directory)
     for table in (*DATA_TABLES.values(), FILE_LOADS):
         empty = database.from_arrow(arrow_schema(table).empty_table())
         if files[table.name]:
-            names = ", ".join(map(_literal, files[table.name]))
+            names = ", ".join(_literal(_pattern(folder / key)) for key in files[table.name])
             # A file of an older schema lacks columns, and is read as if they were null.
             schema = ", ".join(
                 f"'{column}': {{name: '{column}', type: '{type_}', default_value: NULL}}"
                 for column, type_ in zip(empty.columns, empty.types, strict=True)
             )
             query = f"SELECT * FROM read_parquet([{names}], hive_partitioning = false, schema = MAP {{{schema}}})"
-            database.execute(f"CREATE VIEW claude_code.{table.name} AS {query}")
+            # Of the many small files of loads, each query would open each again.
+            kind = "TABLE" if table is FILE_LOADS else "VIEW"
+            database.execute(f"CREATE {kind} claude_code.{table.name} AS {query}")
         else:
             empty.create(f"claude_code.{table.name}")
 
@@ -255,7 +288,7 @@ def _create_table_of_user(database: duckdb.DuckDBPyConnection, name: str, file: 
             "YYYY-MM-DD, and an empty one means always."
         ) from None
     typed = [f"CAST({column} AS {'DATE' if column in _DAYS else 'VARCHAR'}) AS {column}" for column in columns]
-    with _typed_errors():
+    with _typed_errors(database):
         database.register("given", rows)
         try:
             database.execute(f"CREATE TABLE claude_code.{name} AS SELECT {', '.join(typed)} FROM given")
@@ -344,18 +377,30 @@ def _keys(root: ObjectStoragePath) -> list[str]:
     return sorted(name.lstrip("/").removeprefix(prefix) for name in names)
 
 
-def _url(database: duckdb.DuckDBPyConnection, path: ObjectStoragePath) -> str:
-    """Return what DuckDB opens a file by: a local path, or a URL of the file system that Airflow's path uses."""
-    name = str(path.path)
-    # DuckDB takes every name for a pattern.
-    literal = re.sub(r"[\[*?]", r"[\g<0>]", name)
-    if path.protocol in LOCAL_SCHEMES:
-        if literal != name and "\\" in name:
-            raise ClaudeCodeConfigurationError(f"{path} holds a backslash and one of [, * and ?; rename its folders.")
-        return literal
-    if not database.filesystem_is_registered(path.protocol):
-        database.register_filesystem(path.fs)
-    return f"{path.protocol}://{literal}"
+def _local_copy(root: ObjectStoragePath, keys: list[str], directory: Path) -> Path:
+    """Return a local folder with these files: the root itself, or one into which each object is fetched once."""
+    if root.protocol in LOCAL_SCHEMES:
+        return Path(root.path)
+    copy = directory / "objects"
+    for folder in {(copy / key).parent for key in keys}:
+        folder.mkdir(parents=True)
+    bucket = str(root.path).rstrip("/")
+    try:
+        root.fs.get([f"{bucket}/{key}" for key in keys], [str(copy / key) for key in keys])
+    except OSError as error:
+        # A load may have replaced one of them meanwhile, or the store be out of reach.
+        raise ClaudeCodeSourceError(
+            f"The files in {root} cannot be read ({error.strerror or type(error).__name__}); try again."
+        ) from error
+    return copy
+
+
+def _pattern(file: Path) -> str:
+    """Return what DuckDB, which takes every name for a pattern, opens a file by."""
+    pattern = re.sub(r"[\[*?]", r"[\g<0>]", str(file))
+    if pattern != str(file) and "\\" in pattern:
+        raise ClaudeCodeConfigurationError(f"{file} holds a backslash and one of [, * and ?; rename its folders.")
+    return pattern
 
 
 def _literal(text: str) -> str:
@@ -363,19 +408,35 @@ def _literal(text: str) -> str:
 
 
 @contextmanager
-def _typed_errors() -> Iterator[None]:
+def _typed_errors(database: duckdb.DuckDBPyConnection) -> Iterator[None]:
     """Turn DuckDB's errors into ours, without what they say of a value: it may be somebody's address."""
     import duckdb
+    import pyarrow as pa
 
     try:
         yield
-    except duckdb.Error as error:
+    except (duckdb.Error, pa.ArrowInvalid) as error:
         if _MAPPING_ERROR in str(error):
             raise ClaudeCodeConfigurationError(
                 f"{_MAPPING_ERROR}: the same actor has two rows for a day, so its cost would count twice. Give each "
                 "row a valid_from and a valid_to (inclusive), so that no two rows of an actor share a day."
             ) from None
-        # A file may have been replaced by a load while it was read, or a store have been out of reach.
+        if isinstance(error, duckdb.OutOfMemoryException):
+            if "temp_directory" in str(error):
+                raise ClaudeCodeSourceError(
+                    "The worker's directory for temporary files has no room for what DuckDB cannot keep in memory."
+                ) from None
+            limits = database.execute("SELECT current_setting('memory_limit'), current_setting('threads')").fetchall()
+            raise ClaudeCodeConfigurationError(
+                "DuckDB ran out of memory: {} for {} threads do not suffice. Give the task a larger memory_mb, fewer "
+                "threads or a later since, or keep the usage in BigQuery.".format(*limits[0])
+            ) from None
+        if re.search(_OUT_OF_RANGE, str(error), re.IGNORECASE) or isinstance(error, pa.ArrowInvalid):
+            raise ClaudeCodeConfigurationError(
+                "Sums of the loaded usage do not fit 64 bits, so a day holds numbers that cannot be true. The check "
+                "out_of_range of ClaudeCodeDataQualityOperator names the day; load it again."
+            ) from None
+        # A file may have been replaced by a load while it was read.
         raise ClaudeCodeSourceError(
             f"The files could not be queried ({type(error).__name__}); try again. If that does not help: were they all "
             "written by this provider?"

@@ -16,10 +16,13 @@
 -- acceptance_rate: Accepted of offered, 0 to 1; null when nothing was offered.
 WITH actions AS (
   SELECT
-    date, organization_id, actor_type, tool_name, accepted, rejected,
-    COALESCE(IF(actor_type = 'user_actor', actor_id /* address */, actor_id), '') AS actor
+    date, organization_id, actor_type, tool_name,
+    COALESCE(IF(actor_type = 'user_actor', actor_id /* address */, actor_id), '') AS actor,
+    SUM(accepted) AS accepted,
+    SUM(rejected) AS rejected
   FROM `claude_code.tool_usage`
   WHERE date >= DATE '2025-01-01' /* since */
+  GROUP BY 1, 2, 3, 4, 5
 ),
 members AS (
   SELECT
@@ -33,9 +36,12 @@ tools AS (
     actions.date,
     actions.organization_id,
     IF(folding.is_small, '(small groups)', actions.tool_name) AS tool_name,
-    COUNT(DISTINCT IF(actor_type = 'user_actor' AND accepted + rejected > 0, actor, NULL)) AS people,
-    COUNT(DISTINCT IF(actor_type = 'api_actor' AND accepted + rejected > 0, actor, NULL)) AS keys,
-    SUM(actions.accepted + actions.rejected) AS offered,
+    -- Only where tools are folded together has an actor several rows; to compare all of them takes much memory.
+    COUNTIF(actor_type = 'user_actor' AND accepted + rejected > 0 AND NOT COALESCE(is_small, FALSE))
+      + COUNT(DISTINCT IF(actor_type = 'user_actor' AND accepted + rejected > 0 AND is_small, actor, NULL)) AS people,
+    COUNTIF(actor_type = 'api_actor' AND accepted + rejected > 0 AND NOT COALESCE(is_small, FALSE))
+      + COUNT(DISTINCT IF(actor_type = 'api_actor' AND accepted + rejected > 0 AND is_small, actor, NULL)) AS keys,
+    SUM(actions.accepted) + SUM(actions.rejected) AS offered,
     SUM(actions.accepted) AS accepted,
     SUM(actions.rejected) AS rejected
   FROM actions

@@ -15,13 +15,21 @@ from typing import Annotated, Any, get_args, get_origin
 
 import msgspec
 
-INT64_MAX = 2**63 - 1
-MAX_INTEGER_DIGITS = 29
-"""Digits before the decimal point that BigQuery's NUMERIC and ``decimal128(38, 9)`` hold."""
+MAX_COUNT = 10**12
+"""The most sessions, lines, commits, pull requests or tool actions that a record may have, each by itself."""
+MAX_TOKENS = 10**14
+"""The most tokens of a kind that a model entry may have: tens of millions of dollars for one actor's day."""
+MAX_AMOUNT = 10**14
+"""The largest cost of a model entry, in minor units of its currency, on either side of zero."""
+MAX_OF_A_DAY = 10**15
+"""
+What all counts and tokens of a day may add up to, and all its costs without their signs. 25 years of such days still
+fit the 64 bits of an INT64, so no sum of a query can overflow.
+"""
 
-Count = Annotated[int, msgspec.Meta(ge=0, le=INT64_MAX)]
+Count = Annotated[int, msgspec.Meta(ge=0, le=MAX_COUNT)]
+TokenCount = Annotated[int, msgspec.Meta(ge=0, le=MAX_TOKENS)]
 
-_AMOUNT_LIMIT = 10**MAX_INTEGER_DIGITS
 _PLAIN_NUMBER = re.compile(r"-?[0-9]{1,40}(\.[0-9]{1,80})?([eE][+-]?[0-9]{1,2})?", re.ASCII)
 
 
@@ -55,10 +63,10 @@ class ToolAction(_Documented, frozen=True):
 class Tokens(_Documented, frozen=True):
     """Tokens of one model."""
 
-    input: Count
-    output: Count
-    cache_read: Count
-    cache_creation: Count
+    input: TokenCount
+    output: TokenCount
+    cache_read: TokenCount
+    cache_creation: TokenCount
 
 
 class EstimatedCost(_Documented, frozen=True):
@@ -77,8 +85,8 @@ class EstimatedCost(_Documented, frozen=True):
         if type(self.amount) is not int:
             msgspec.structs.force_setattr(self, "amount", _to_decimal(self.amount))
         # Not abs(), which would round a decimal to the context's digits.
-        if not -_AMOUNT_LIMIT < self.amount < _AMOUNT_LIMIT:
-            raise ValueError(f"`amount` must have at most {MAX_INTEGER_DIGITS} integer digits")
+        if not -MAX_AMOUNT <= self.amount <= MAX_AMOUNT:
+            raise ValueError(f"`amount` must be from {-MAX_AMOUNT} to {MAX_AMOUNT}")
 
 
 class ModelUsage(_Documented, frozen=True):

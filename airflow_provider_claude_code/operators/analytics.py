@@ -43,6 +43,10 @@ class ClaudeCodeAnalyticsOperator(BigQueryDatasetMixin, BaseOperator):
     :param period_days: how many days the period has.
     :param first_day: its first UTC day instead (templated), for a calendar month for example.
     :param since: the first UTC day that is read at all, ``YYYY-MM-DD`` (templated). Who is new is told from then on.
+    :param memory_mb: MiB of memory that DuckDB may use for files; the task's process needs some 400 more. What does not
+        fit goes to the directory for temporary files, which needs room for it and for a copy of what is read from an
+        object store.
+    :param threads: DuckDB's threads; by default as many as there are cores, and no more than one for each 128 MiB.
     :raises AirflowFailException: something that no retry mends.
     """
 
@@ -76,6 +80,8 @@ class ClaudeCodeAnalyticsOperator(BigQueryDatasetMixin, BaseOperator):
         period_days: int = 28,
         first_day: str | None = None,
         since: str = "2025-01-01",
+        memory_mb: int = 512,
+        threads: int | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -83,10 +89,10 @@ class ClaudeCodeAnalyticsOperator(BigQueryDatasetMixin, BaseOperator):
             raise ClaudeCodeConfigurationError(
                 "Either path (of Parquet files) or dataset_id (of BigQuery tables) says where the usage is."
             )
-        if isinstance(period_days, bool) or not isinstance(period_days, int) or period_days < 1:
-            raise ClaudeCodeConfigurationError(
-                f"period_days is {period_days!r}; a whole number of 1 or more was expected."
-            )
+        _check_at_least("period_days", period_days, 1)
+        _check_at_least("memory_mb", memory_mb, 128)
+        if threads is not None:
+            _check_at_least("threads", threads, 1)
         self.path = path
         self.conn_id = conn_id
         self.dataset_id = dataset_id
@@ -99,6 +105,8 @@ class ClaudeCodeAnalyticsOperator(BigQueryDatasetMixin, BaseOperator):
         self.period_days = period_days
         self.first_day = first_day
         self.since = since
+        self.memory_mb = memory_mb
+        self.threads = threads
 
     def period(self) -> tuple[date, date]:
         """
@@ -143,9 +151,14 @@ class ClaudeCodeAnalyticsOperator(BigQueryDatasetMixin, BaseOperator):
             name: self._storage_path(name, file, root) if file else None
             for name, file in (("roster", roster), ("mapping", mapping))
         }
-        with open_files(root, settings, **files) as source:
+        with open_files(root, settings, **files, memory_mb=self.memory_mb, threads=self.threads) as source:
             yield source
 
     def _storage_path(self, argument: str, path: str, root: ObjectStoragePath) -> ObjectStoragePath:
         place = storage_path(argument, path, None)
         return storage_path(argument, path, self.conn_id) if place.protocol == root.protocol else place
+
+
+def _check_at_least(argument: str, value: object, least: int) -> None:
+    if isinstance(value, bool) or not isinstance(value, int) or value < least:
+        raise ClaudeCodeConfigurationError(f"{argument} is {value!r}; a whole number of {least} or more was expected.")

@@ -23,6 +23,7 @@ CHECKS = (
     "freshness",
     "repeated_keys",
     "lost_records",
+    "out_of_range",
     "mapping",
     "roster",
 )
@@ -43,7 +44,8 @@ class ClaudeCodeDataQualityOperator(ClaudeCodeAnalyticsOperator):
     from the first loaded one on, was loaded after it was complete. ``volume_drop``: no day has far fewer records than
     the median of the same weekdays in the 28 days before. ``freshness``: there is a complete day, and it did not end
     too long ago. ``repeated_keys``: no two records of a day's newest load have the same key. ``lost_records``: that
-    load has no fewer records than an earlier one. ``mapping``: no two rows of the mapping share an actor's day, and
+    load has no fewer records than an earlier one. ``out_of_range``: the numbers of a day do not add up to more than a
+    load accepts, which may fit no sum. ``mapping``: no two rows of the mapping share an actor's day, and
     they match some actor. ``roster``: it names somebody who has usage.
 
     The other arguments are those of

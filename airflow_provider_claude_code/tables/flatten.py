@@ -15,11 +15,10 @@ import msgspec
 
 from airflow_provider_claude_code.api.models import (
     ACTOR_ID_FIELDS,
-    INT64_MAX,
     KNOWN_CURRENCIES,
     KNOWN_CUSTOMER_TYPES,
     KNOWN_SUBSCRIPTION_TYPES,
-    MAX_INTEGER_DIGITS,
+    MAX_OF_A_DAY,
     Record,
 )
 from airflow_provider_claude_code.exceptions import ClaudeCodeResponseError
@@ -37,9 +36,8 @@ from airflow_provider_claude_code.tables.contract import (
 Values = list[Any]
 """A column: text, integers, truth values, days; money as whole billionths of a cent; ``None`` where it is null."""
 
-_SUMMED = slice([column.name for column in USAGE.own_columns].index("tool_actions_accepted"), None)
-_MONEY_LIMIT = 10 ** (MAX_INTEGER_DIGITS + MONEY_PLACES)
-_TOO_LARGE = f"numbers whose sum fits no column (64-bit counts, {MAX_INTEGER_DIGITS} digits of money)"
+_NUMBER_OF_METRICS = [column.name for column in USAGE.own_columns].index(f"{KNOWN_TOOLS[0]}_accepted")
+_TOO_LARGE = f"numbers that add up to more than {MAX_OF_A_DAY:,}, which no day has"
 # The default context rounds at 28 digits; this one holds any amount that a response may have, with all its places.
 _EXACT = Context(prec=150)
 
@@ -69,6 +67,8 @@ class DayTotals:
 
     :param row_counts: rows by table.
     :param digests: by table, the sum of its rows' hashes.
+    :param counted: sum over everything that is counted: sessions, lines, commits, pull requests, tool actions, tokens.
+    :param billionths_without_signs: sum over the absolute costs of all model entries in billionths of a cent.
     :param billionths_of_all_currencies: sum over all model entries in billionths of a cent, whatever their
         currency.
     """
@@ -76,6 +76,8 @@ class DayTotals:
     row_counts: dict[str, int] = field(default_factory=lambda: dict.fromkeys(DATA_TABLES, 0))
     digests: dict[str, int] = field(default_factory=lambda: dict.fromkeys(DATA_TABLES, 0))
     num_sessions: int = 0
+    counted: int = 0
+    billionths_without_signs: int = 0
     billionths_of_all_currencies: int = 0
     currencies: set[str] = field(default_factory=set)
     repeated_keys: int = 0
@@ -119,7 +121,8 @@ class Flattener:
         """
         Return the rows of the next page and add them to the totals.
 
-        :raises ClaudeCodeResponseError: a sum does not fit its column, or an actor of a new kind is nested too deeply.
+        :raises ClaudeCodeResponseError: the day adds up to more than a day can have, or an actor of a new kind is
+            nested too deeply.
         """
         try:
             page, key_hashes = self._rows(records)
@@ -193,20 +196,15 @@ class Flattener:
             totals.row_counts[name] += len(keys)
             totals.digests[name] += _sum_of_hashes(keys, columns)
         usage, models, tools = (page.own[table.name] for table in (USAGE, MODEL_USAGE, TOOL_USAGE))
-        *_, cents, currencies = models
+        _, *tokens, cents, currencies = models
         totals.num_sessions += sum(usage[0])
+        totals.counted += sum(map(sum, [*usage[:_NUMBER_OF_METRICS], *tools[1:], *tokens]))
         totals.billionths_of_all_currencies += sum(cents)
+        totals.billionths_without_signs += sum(map(abs, cents))
         totals.currencies.update(currencies)
         totals.unknown_names.update(set(tools[0]).difference(KNOWN_TOOLS))
         totals.unknown_names.update(_unlisted_values(page, currencies))
-
-        *sums, record_cents, _ = usage[_SUMMED]
-        largest = max(max(filter(None, column), default=0) for column in sums)
-        if max(largest, totals.num_sessions) > INT64_MAX:
-            raise self._refusal(_TOO_LARGE)
-        amounts = [*cents, *filter(None, record_cents), totals.billionths_of_all_currencies]
-        # Rounding may have given an amount one digit more than the response was allowed to have.
-        if max(amounts) >= _MONEY_LIMIT or min(amounts) <= -_MONEY_LIMIT:
+        if max(totals.counted, totals.billionths_without_signs // 10**MONEY_PLACES) > MAX_OF_A_DAY:
             raise self._refusal(_TOO_LARGE)
 
     def _refusal(self, problem: str) -> ClaudeCodeResponseError:

@@ -31,7 +31,7 @@ from airflow_provider_claude_code.analytics.sources import (
     bigquery_relations,
     open_files,
 )
-from airflow_provider_claude_code.exceptions import ClaudeCodeError
+from airflow_provider_claude_code.exceptions import ClaudeCodeConfigurationError, ClaudeCodeError
 from airflow_provider_claude_code.tables.actors import comparable_id
 from airflow_provider_claude_code.tables.contract import DATA_TABLES, LOADS
 from airflow_provider_claude_code.tables.pseudonyms import Pseudonyms
@@ -894,6 +894,49 @@ def test_days_whose_tables_contradict_each_other_or_loads_are_found(ask: Ask, en
         (ago(1), "acme", "tool_usage", "usage says 6 accepted and 2 rejected actions; tool_usage says 6 and 3."),
         (ago(0), "acme", "model_usage", f"{usage} 4, 41 and 601."),
     }
+
+
+LARGEST = 2**63 - 1
+
+
+def absurd_days() -> dict[str, pa.Table]:
+    """Load days as an early version did that took any number, and repeat each such row, so that no sum holds them."""
+    history = History()
+    for number in range(5):
+        history.load("absurd", ago(number), [record(sessions=1, models=[model(1)], tools={"edit_tool": (1, 0)})] * 2)
+    tables = history.tables()
+    changes: dict[str, tuple[date, dict[str, Any]]] = {
+        "usage": (ago(1), {"lines_of_code_added": LARGEST, "input_tokens": LARGEST, "output_tokens": LARGEST}),
+        "model_usage": (ago(2), {"estimated_cost_cents": Decimal("9" * 29)}),
+        "tool_usage": (ago(3), {"accepted": LARGEST, "rejected": LARGEST}),
+    }
+    for name, (day, change) in changes.items():
+        rows = [row | change if row["date"] == day else row for row in tables[name].to_pylist()]
+        tables[name] = pa.Table.from_pylist(rows, tables[name].schema)
+    return tables
+
+
+@ENGINES
+def test_numbers_that_no_sum_holds_are_found_by_their_day(ask: Ask, engine: str) -> None:
+    found = ask(absurd_days).rows(engine, "data_quality", check_name="out_of_range")
+    assert {(row["date"], row["table_name"]) for row in found} == {
+        (ago(1), "usage"),
+        (ago(2), "model_usage"),
+        (ago(3), "tool_usage"),
+    }
+    findings = {row["table_name"]: row["finding"] for row in found}
+    assert f"largest count is {LARGEST}," in findings["usage"]
+    assert f"largest count is {LARGEST}," in findings["tool_usage"]
+    assert f"largest cost {'9' * 29}" in findings["model_usage"]
+
+
+@pytest.mark.parametrize("name", ["daily_activity", "tool_acceptance", "model_usage_daily", "period_totals"])
+def test_sums_that_do_not_fit_say_which_check_names_the_day(name: str) -> None:
+    source = over_memory(absurd_days(), DEFAULT)
+    with pytest.raises(
+        ClaudeCodeConfigurationError, match=r"do not fit 64 bits.*out_of_range of ClaudeCodeDataQuality"
+    ):
+        source.read(name)
 
 
 def hours_since(day: date) -> float:

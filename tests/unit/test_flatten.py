@@ -320,9 +320,9 @@ class TestMoney:
             (Decimal("2.6666666665"), "2.666666666"),
             (Decimal("2.6666666675"), "2.666666668"),
             # More digits than a float, or a default decimal context, holds.
-            (Decimal("12345678901234567890.123456789"), "12345678901234567890.123456789"),
-            ("99999999999999999999999999999.999999999", "99999999999999999999999999999.999999999"),
-            (12345678901234567890123456789, "12345678901234567890123456789"),
+            (Decimal("12345678901234.123456789"), "12345678901234.123456789"),
+            ("99999999999999.999999999", "99999999999999.999999999"),
+            (12345678901234, "12345678901234"),
             (Decimal("1.5e-7"), "0.00000015"),
             (Decimal("1E+3"), "1000"),
             ("-3.5", "-3.5"),
@@ -352,22 +352,46 @@ class TestMoney:
             [official_example(model_breakdown=[model(1025)])]
         )
 
-    @pytest.mark.parametrize("amount", ["1E29", "99999999999999999999999999999.9999999996"])
-    def test_an_amount_that_fits_no_column_is_refused(self, amount: str) -> None:
-        with pytest.raises((ClaudeCodeResponseError, ValueError)):
-            flatten([official_example(model_breakdown=[model(amount)])])
+    @pytest.mark.parametrize(
+        "entries",
+        [
+            [model(10**14)] * 11,
+            # They would add up to nothing.
+            [model(10**14), model(-(10**14))] * 6,
+            [model(1, tokens=(0, 10**14, 0, 0))] * 11,
+            [model(1, tokens=[10**14] * 4)] * 3,
+        ],
+    )
+    def test_more_than_a_day_can_add_up_to_is_refused_by_the_day_on_whatever_page(self, entries: list[Json]) -> None:
+        pages = [decode_report(body([official_example(model_breakdown=[entry])]))[0].data for entry in entries]
+        flattener = Flattener(DAY)
+        with pytest.raises(ClaudeCodeResponseError, match=rf"{DAY} holds numbers that add up to more than 1,000,000"):
+            list(map(flattener.flatten, pages))
 
-    def test_a_sum_of_amounts_that_fits_no_column_is_refused(self) -> None:
-        with pytest.raises(ClaudeCodeResponseError):
-            flatten([official_example(model_breakdown=[model(9 * 10**28)] * 2)])
+    @pytest.mark.parametrize(
+        "changes",
+        [
+            {"core_metrics": {**official_example()["core_metrics"], name: 10**12}}
+            for name in ("num_sessions", "commits_by_claude_code", "pull_requests_by_claude_code")
+        ]
+        + [
+            {"core_metrics": {**official_example()["core_metrics"], "lines_of_code": lines}}
+            for lines in ({"added": 10**12, "removed": 0}, {"added": 0, "removed": 10**12})
+        ]
+        + [
+            {"tool_actions": {"new_tool": {"accepted": 10**12, "rejected": 0}}},
+            {"tool_actions": {"edit_tool": {"accepted": 0, "rejected": 10**12}}},
+        ],
+    )
+    def test_every_count_is_part_of_what_a_day_adds_up_to(self, changes: Json) -> None:
+        records = [official_example(**changes)] * 999
+        flatten(records)
+        with pytest.raises(ClaudeCodeResponseError, match="add up to more than"):
+            flatten([*records, official_example(**changes)])
 
-    def test_a_sum_of_counts_that_fits_no_column_is_refused(self) -> None:
-        entries = [model(1, tokens=(2**62, 0, 0, 0))] * 2
-        with pytest.raises(ClaudeCodeResponseError):
-            flatten([official_example(model_breakdown=entries)])
-
-    def test_the_largest_counts_fit(self) -> None:
-        assert usage_of(model_breakdown=[model(1, tokens=(2**63 - 1, 0, 0, 0))])["input_tokens"] == 2**63 - 1
+    def test_25_years_of_the_largest_days_fit_64_bits(self) -> None:
+        assert usage_of(model_breakdown=[model(1, tokens=(10**14, 0, 0, 0))] * 9)["input_tokens"] == 9 * 10**14
+        assert 25 * 366 * 10**15 < 2**63
 
 
 class TestIdentity:

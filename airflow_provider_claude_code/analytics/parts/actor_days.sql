@@ -11,7 +11,7 @@ SELECT
   actor_type,
   COALESCE(IF(actor_type = 'user_actor', actor_id /* address */, actor_id), '') AS actor,
   customer_type,
-  SUM(activity) > 0 AS is_active,
+  MAX(activity) > 0 AS is_active,
   SUM(num_sessions) AS sessions,
   SUM(IF(model_count > 0, num_sessions, 0)) AS sessions_with_model_detail,
   SUM(lines_of_code_added) AS lines_added,
@@ -19,7 +19,7 @@ SELECT
   SUM(commits_by_claude_code) AS commits,
   SUM(pull_requests_by_claude_code) AS pull_requests,
   SUM(tool_actions_accepted) AS tool_actions_accepted,
-  SUM(tool_actions_accepted + tool_actions_rejected) AS tool_actions_offered,
+  SUM(tool_actions_accepted) + SUM(tool_actions_rejected) AS tool_actions_offered,
   SUM(input_tokens) AS input_tokens,
   SUM(output_tokens) AS output_tokens,
   SUM(cache_read_tokens) AS cache_read_tokens,
@@ -34,9 +34,11 @@ FROM (
     num_sessions, lines_of_code_added, lines_of_code_removed, commits_by_claude_code, pull_requests_by_claude_code,
     tool_actions_accepted, tool_actions_rejected, model_count,
     input_tokens, output_tokens, cache_read_tokens, cache_creation_tokens,
-    num_sessions + lines_of_code_added + lines_of_code_removed + commits_by_claude_code + pull_requests_by_claude_code
-      + tool_actions_accepted + tool_actions_rejected
-      + COALESCE(input_tokens + output_tokens + cache_read_tokens + cache_creation_tokens, 0) AS activity,
+    GREATEST(
+      num_sessions, lines_of_code_added, lines_of_code_removed, commits_by_claude_code, pull_requests_by_claude_code,
+      tool_actions_accepted, tool_actions_rejected, COALESCE(input_tokens, 0), COALESCE(output_tokens, 0),
+      COALESCE(cache_read_tokens, 0), COALESCE(cache_creation_tokens, 0)
+    ) AS activity,
     NULL AS estimated_cost_cents, NULL AS currency
   FROM `claude_code.usage`
   WHERE date >= DATE '2025-01-01' /* since */

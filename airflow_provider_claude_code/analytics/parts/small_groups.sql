@@ -1,11 +1,11 @@
 -- Of the groups in `members`, whether each is to be folded together with others, so that no row shows what fewer
--- than min_group_size people do. `members` is a query of the model that reads this: one row or more per dimension,
--- period, organization_id, name (of the group) and person, whose name is null when it adds nothing to what is shown.
+-- than min_group_size people do. `members` is a query of the model that reads this: one row per dimension, period,
+-- organization_id, name (of the group) and person. A person is null who adds nothing to what is shown.
 --
 -- is_small: the group has fewer people; or it is the smallest of the others, and the smaller ones are together still
 --   fewer people.
 WITH sizes AS (
-  SELECT dimension, period, organization_id, name, COUNT(DISTINCT person) AS people
+  SELECT dimension, period, organization_id, name, COUNT(person) AS people
   FROM members
   GROUP BY dimension, period, organization_id, name
 ),

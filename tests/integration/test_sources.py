@@ -1,0 +1,183 @@
+"""Files are read within the memory that is given, and each object of a store once."""
+
+from __future__ import annotations
+
+import uuid
+from collections import Counter
+from datetime import timedelta
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+pytest.importorskip("duckdb", reason="the extra `report` is not installed")
+pytest.importorskip("sqlglot", reason="the extra `report` is not installed")
+
+from airflow.sdk import ObjectStoragePath
+from airflow.sdk.io import attach
+from fsspec.implementations.memory import MemoryFileSystem
+
+from airflow_provider_claude_code.analytics import sources
+from airflow_provider_claude_code.analytics.models import Settings, models
+from airflow_provider_claude_code.analytics.sources import open_files
+from airflow_provider_claude_code.exceptions import ClaudeCodeConfigurationError, ClaudeCodeSourceError
+from airflow_provider_claude_code.operators.report import ClaudeCodeReportOperator
+from tests.loaded import put_day
+from tests.records import DAY, model, people
+
+MANY_CORES = 64
+CONTEXT: Any = {"ti": SimpleNamespace(dag_id="dag", task_id="report"), "outlet_events": {}}
+
+
+def days_of(root: Path, count: int, number_of_people: int, loads: int = 1) -> Path:
+    """Write days of people who all use three models and four tools."""
+    entries = [model(100, name=f"model-{number}") for number in range(3)]
+    for number in range(count):
+        day = DAY + timedelta(days=number)
+        for load in range(loads):
+            put_day(root, day, people(number_of_people, day, model_breakdown=entries), hours_after=3 + load)
+    return root
+
+
+@pytest.fixture(scope="module")
+def crowd(tmp_path_factory: pytest.TempPathFactory) -> ObjectStoragePath:
+    """Days of many people for the little memory that the tests give."""
+    return ObjectStoragePath(f"file://{days_of(tmp_path_factory.mktemp('crowd'), 3, 5_000)}")
+
+
+@pytest.fixture
+def many_cores(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let DuckDB find more cores than the machine may have."""
+    monkeypatch.setitem(sources._CONFIG, "threads", MANY_CORES)
+
+
+@pytest.mark.usefixtures("many_cores")
+@pytest.mark.parametrize(
+    ("arguments", "threads", "memory"),
+    [
+        ({}, 4, "512.0 MiB"),
+        ({"memory_mb": 128}, 1, "128.0 MiB"),
+        ({"memory_mb": 1_000}, 7, "1000.0 MiB"),
+        ({"memory_mb": 102_400}, MANY_CORES, "100.0 GiB"),
+        ({"threads": 9}, 9, "512.0 MiB"),
+        ({"memory_mb": 2_048, "threads": 1}, 1, "2.0 GiB"),
+    ],
+)
+def test_threads_are_as_many_as_the_memory_is_enough_for(
+    tmp_path: Path, arguments: dict[str, int], threads: int, memory: str
+) -> None:
+    root = ObjectStoragePath(f"file://{days_of(tmp_path, 1, 1)}")
+    with open_files(root, Settings(), **arguments) as source:
+        limits = source._database.execute("SELECT current_setting('threads'), current_setting('memory_limit')")
+        assert limits.fetchall() == [(threads, memory)]
+
+
+@pytest.mark.usefixtures("many_cores")
+def test_all_models_of_many_people_run_in_little_memory_on_many_cores(crowd: ObjectStoragePath) -> None:
+    with open_files(crowd, Settings(), memory_mb=36) as source:
+        rows = {name: source.read(name).num_rows for name in models()}
+    assert rows["people_monthly"] == 5_000
+    assert rows["ai_tool_comparison"] == 3 * 5_000
+
+
+@pytest.mark.parametrize("threads", [1, MANY_CORES])
+def test_too_little_memory_is_said_with_what_to_do(crowd: ObjectStoragePath, threads: int) -> None:
+    def read_all() -> None:
+        with open_files(crowd, Settings(), memory_mb=12, threads=threads) as source:
+            for name in models():
+                source.read(name)
+
+    with pytest.raises(
+        ClaudeCodeConfigurationError,
+        match=rf"ran out of memory: 12\.0 MiB for {threads} threads do not suffice.*memory_mb, fewer threads",
+    ) as failure:
+        read_all()
+    assert "@" not in str(failure.value)
+
+
+@pytest.mark.parametrize(
+    "arguments", [{"memory_mb": 127}, {"memory_mb": "1GB"}, {"memory_mb": True}, {"threads": 0}, {"threads": 1.5}]
+)
+def test_limits_that_cannot_be_used_are_refused_when_the_dag_is_parsed(arguments: dict[str, Any]) -> None:
+    (name,) = arguments
+    with pytest.raises(ClaudeCodeConfigurationError, match=f"{name} is .*; a whole number of"):
+        ClaudeCodeReportOperator(task_id="report", path="/data", report_path="/report.html", **arguments)
+
+
+class CountingFileSystem(MemoryFileSystem):  # type: ignore[misc]
+    """Files in memory whose openings are counted."""
+
+    cachable = False
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.opened: Counter[str] = Counter()
+        self.listed = 0
+
+    def _open(self, path: str, mode: str = "rb", **options: Any) -> Any:
+        self.opened[path] += 1
+        return super()._open(path, mode, **options)
+
+    def find(self, *arguments: Any, **options: Any) -> Any:
+        self.listed += 1
+        return super().find(*arguments, **options)
+
+
+def in_a_store(root: Path) -> tuple[CountingFileSystem, ObjectStoragePath]:
+    """Copy files into an object store of their own, and return it and where they are."""
+    store = CountingFileSystem()
+    bucket = f"memory://{uuid.uuid4().hex}"
+    # Airflow keeps the first store of an id.
+    connection = uuid.uuid4().hex
+    attach("memory", conn_id=connection, fs=store)
+    for file in root.rglob("*.parquet"):
+        store.pipe_file(f"{bucket}/{file.relative_to(root)}", file.read_bytes())
+    store.opened.clear()
+    return store, ObjectStoragePath(bucket, conn_id=connection)
+
+
+def test_a_report_opens_each_object_once(tmp_path: Path) -> None:
+    store, root = in_a_store(days_of(tmp_path, 14, 2, loads=3))
+    report = tmp_path / "report.html"
+    ClaudeCodeReportOperator(
+        task_id="report",
+        path=root.as_uri(),
+        conn_id=root.conn_id,
+        report_path=str(report),
+        last_day=str(DAY + timedelta(days=13)),
+        people=True,
+    ).execute(CONTEXT)
+    assert report.exists()
+    assert store.listed == 1
+    assert set(store.opened.values()) == {1}
+    assert len(store.opened) == 14 * (3 + 3)
+
+
+def test_objects_of_days_before_since_and_of_others_are_not_opened(tmp_path: Path) -> None:
+    store, root = in_a_store(days_of(tmp_path, 3, 2))
+    since = DAY + timedelta(days=2)
+    store.pipe_file(f"{root.path}/usage/dt={since}/copy.parquet", b"not ours")
+    store.opened.clear()
+    with open_files(root, Settings(since=since)) as source:
+        assert min(source.read("daily_activity")["date"].to_pylist()) == since
+    assert len(store.opened) == 4
+    assert all(f"dt={since}" in name for name in store.opened)
+
+
+def test_an_object_that_is_gone_before_it_is_read_can_be_tried_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store, root = in_a_store(days_of(tmp_path, 1, 2))
+
+    def delete_after_listing(*arguments: Any, **options: Any) -> Any:
+        found = MemoryFileSystem.find(store, *arguments, **options)
+        store.rm_file(f"{root.path}/usage/dt={DAY}/usage.parquet")
+        return found
+
+    monkeypatch.setattr(store, "find", delete_after_listing)
+    with (
+        pytest.raises(ClaudeCodeSourceError, match=r"cannot be read \(.*FileNotFoundError\); try again"),
+        open_files(root, Settings()),
+    ):
+        pass
