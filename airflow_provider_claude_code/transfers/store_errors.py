@@ -119,7 +119,7 @@ def store_error(error: Exception, place: str, rights: str | None = None) -> Clau
     :return: a :class:`ClaudeCodeConfigurationError` where no retry helps, else a :class:`ClaudeCodePublishError`.
     """
     codes = list(dict.fromkeys(_codes(error, local=place.startswith("file:"))))
-    said = f"{place}: {_words(error)} ({', '.join(codes[:2])})."
+    said = f"{place} could not be read or written: {_words(error)} ({', '.join(codes[:2])})."
     for code in codes:
         if code in LATER:
             break

@@ -147,7 +147,7 @@ def test_without_the_extra_it_says_what_to_install(
 
 def test_a_place_that_cannot_be_written_to_can_be_tried_again(loaded: Path, tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    with pytest.raises(ClaudeCodePublishError, match="could not be written"):
+    with pytest.raises(ClaudeCodePublishError, match="could not be read or written"):
         make(str(loaded), str(tmp_path / "file" / "week.html"))
 
 

@@ -145,10 +145,13 @@ def test_nothing_that_lies_there_stops_a_load(temporary: Path) -> None:
     (temporary / f"{PREFIX}file").touch()
     os.mkfifo(temporary / f"{PREFIX}pipe")
     left = abandoned(temporary)
-    with spool_directory() as path:
-        assert path.exists()
-        assert not left.exists()
-    subprocess.run(["rm", "-rf", place], check=True)
+    try:
+        with spool_directory() as path:
+            assert path.exists()
+            assert not left.exists()
+    finally:
+        # pytest could not remove it either.
+        subprocess.run(["rm", "-rf", place], check=True)
 
 
 def test_a_directory_for_temporary_files_that_cannot_be_listed_will_do(
