@@ -502,7 +502,6 @@ WALKS = [
             ("no has_more", {"has_more": ...}),
             ("has_more is null", {"has_more": None}),
             ("has_more is a word", {"has_more": "true"}),
-            ("no next_page where none is needed", {"next_page": ...}),
         )
     ),
     # Behind the loops the day ends, so that a client that follows them is through, and does not walk for ever.

@@ -34,7 +34,6 @@ pytest.importorskip("airflow.providers.google", reason="the extra `google` is no
 import pyarrow as pa
 import pyarrow.csv
 import pyarrow.parquet
-import stamina
 from google.cloud.bigquery import TableReference
 
 from airflow_provider_claude_code.api import client
@@ -66,6 +65,7 @@ from tests.integration.test_bigquery import Dataset, canonical, flat
 from tests.integration.test_gcs import Bucket, give_up_soon, lead_clients_to
 from tests.integration.test_object_storage import TABLES, Place
 from tests.records import DAY, Json
+from tests.retries import few_attempts
 from tests.servers.bigquery import BigQueryServer
 from tests.servers.gcs import GCSServer
 from tests.servers.wire import Wire, self_signed_certificate
@@ -183,7 +183,7 @@ def rows_of_csv(content: bytes, table: str) -> list[Row]:
 
 @pytest.fixture(scope="module", autouse=True)
 def few_attempts_without_waiting() -> Iterator[None]:
-    with stamina.set_testing(True, attempts=ATTEMPTS, cap=True):
+    with few_attempts(ATTEMPTS):
         yield
 
 

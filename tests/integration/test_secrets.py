@@ -23,7 +23,6 @@ from types import FrameType, SimpleNamespace, TracebackType
 from typing import Any, Protocol
 
 import pytest
-import stamina
 import structlog
 
 pytest.importorskip("airflow.providers.google", reason="the extra `google` is not installed")
@@ -49,6 +48,7 @@ from airflow_provider_claude_code.transfers.claude_code_to_object_storage import
 from tests.airflow_version import HookLineageCollector, TaskDeferred
 from tests.integration.test_bigquery import PROJECT, Dataset
 from tests.records import DAY, Json, body, model, official_example
+from tests.retries import few_attempts
 from tests.servers.bigquery import BigQueryServer, FailingJob, HttpError
 from tests.servers.gcs import Fault, GCSServer
 
@@ -306,7 +306,7 @@ def sandbox(api: Sandbox, connect: Connect, spool: Path, monkeypatch: pytest.Mon
     api.requests.clear()
     api.records = lambda day, _: records(date=f"{day}T00:00:00Z")
     monkeypatch.setattr(base, "LONGEST_CONFLICT_PAUSE", 0)
-    with stamina.set_testing(True, attempts=2, cap=True):
+    with few_attempts():
         yield api
     api.faults = Faults()
 

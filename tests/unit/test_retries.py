@@ -14,13 +14,14 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from airflow_provider_claude_code.api.client import AsyncClaudeCodeClient, ClaudeCodeClient, ClientSettings
+from airflow_provider_claude_code.api.client import AsyncClaudeCodeClient, ClaudeCodeClient
 from airflow_provider_claude_code.api.retries import (
     RATE_LIMIT_PAUSE,
     is_certificate_failure,
     read_error_envelope,
     retry_delay,
 )
+from airflow_provider_claude_code.api.settings import ClientSettings
 from airflow_provider_claude_code.exceptions import (
     ClaudeCodeConnectionError,
     ClaudeCodeRateLimitError,
@@ -320,8 +321,7 @@ class TestBudget:
         with pytest.raises(ClaudeCodeServerError):
             read(lambda _: httpx.Response(503), 600)
 
-        # The last backoff may begin just before the end.
-        assert 540 <= clock.slept <= 660
+        assert 540 <= clock.slept <= 600
         assert len(clock.waits) > 10
 
     def test_a_rate_limit_that_stays_ends_with_the_budget(self, read: Read, clock: Clock) -> None:
@@ -391,7 +391,7 @@ class TestBudget:
         with pytest.raises(ClaudeCodeConnectionError, match="ReadTimeout: the read operation timed out"):
             read(answer, 5)
 
-        assert 5 <= clock.slept <= 12
+        assert 1 <= clock.slept <= 5
 
 
 def test_the_budget_is_measured_in_real_seconds() -> None:
