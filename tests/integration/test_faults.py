@@ -36,7 +36,7 @@ import pyarrow.csv
 import pyarrow.parquet
 from google.cloud.bigquery import TableReference
 
-from airflow_provider_claude_code.api import client
+from airflow_provider_claude_code.api import client, paging
 from airflow_provider_claude_code.tables.contract import DATA_TABLES, EXTENSIONS, LOADS
 from airflow_provider_claude_code.tables.spool import arrow_schema
 from airflow_provider_claude_code.transfers import base
@@ -51,6 +51,7 @@ from tests.faults import (
     LOCAL,
     MATRIX,
     OBJECT_STORE,
+    PAGE_LIMIT,
     TARGET_FAULTS,
     TARGETS,
     ApiFault,
@@ -391,6 +392,8 @@ def test_a_fault_of_the_api_is_survived_or_refused_and_changes_nothing(
     connect(monkeypatch, base_url_of(fault, wire, certificate, stack), **fault.extra)
     if fault.limited:
         monkeypatch.setattr(client, "MAX_BODY_SIZE", BODY_LIMIT)
+        monkeypatch.setattr(paging, "MAX_PAGES", PAGE_LIMIT)
+        monkeypatch.setattr(paging, "MAX_EMPTY_PAGES", PAGE_LIMIT)
     if fault.refused:
         refuse(fault.refused, lambda: target.load(file_format=fault.file_format))
         assert target.state() == before

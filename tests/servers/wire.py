@@ -26,11 +26,12 @@ class Broken:
     An answer that does not end as it should.
 
     :param content: what is sent of it
-    :param then: what happens to the connection: it is closed, reset, or stays open in silence
+    :param then: what happens to the connection: it is closed, reset, stays open in silence, or some hundred blanks
+        come before it is closed, now and then one
     """
 
     content: bytes
-    then: Literal["close", "reset", "silence"]
+    then: Literal["close", "reset", "silence", "drip"]
 
 
 class Wire:
@@ -64,6 +65,11 @@ class Wire:
                 self.close_connection = True
                 if answer.then == "silence":
                     closing.wait()
+                elif answer.then == "drip":
+                    for _ in range(300):
+                        if closing.wait(0.02):
+                            break
+                        self.wfile.write(b" ")
                 elif answer.then == "reset":
                     # Without lingering, the kernel says RST in the place of FIN.
                     self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
