@@ -218,6 +218,7 @@ class _Watch:
                 raise
         finally:
             timer.cancel()
+            timer.join()
         if self._over:
             # Also for an answer that ends with its connection, and so seems to be whole.
             raise _too_slow(self._seconds)
@@ -292,10 +293,11 @@ class _Body:
             request=self._response.request,
         )
 
-    def _headers(self) -> dict[str, str]:
+    def _headers(self) -> httpx.Headers:
         """Return the headers that are looked at, fit to be quoted."""
         headers = self._response.headers
-        return {name: self._inquiry.quoted(headers[name], MAX_HEADER_LENGTH) for name in _HEADERS if name in headers}
+        shown = {name: self._inquiry.quoted(headers[name], MAX_HEADER_LENGTH) for name in _HEADERS if name in headers}
+        return httpx.Headers([(name.encode(), value.encode()) for name, value in shown.items()])
 
 
 def _inquiry(settings: ClientSettings, walk: DayWalk) -> Inquiry:

@@ -24,7 +24,7 @@ Authentication = Literal["api_key", "bearer"]
 
 DEFAULT_PORTS = {"https": 443, "http": 80}
 
-_PLAIN_HTTP_HOSTS = {"localhost", "127.0.0.1", "::1"}
+_PLAIN_HTTP_HOSTS = {b"localhost", b"127.0.0.1", b"::1"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -170,7 +170,7 @@ def parse_base_url(text: str) -> httpx.URL:
     checks = [
         (not re.search(r"\s", text), "The API base URL holds blanks or line breaks; paste it again"),
         (
-            url.scheme in DEFAULT_PORTS and url.host,
+            url.scheme in DEFAULT_PORTS and url.raw_host,
             "The API base URL needs a scheme and a host, for example https://api.anthropic.com",
         ),
         (_can_connect(url), "The API base URL names a host or a port that cannot exist; paste it again"),
@@ -179,7 +179,7 @@ def parse_base_url(text: str) -> httpx.URL:
             "The API base URL must not hold a query, a fragment or credentials",
         ),
         (
-            url.scheme != "http" or url.host in _PLAIN_HTTP_HOSTS,
+            url.scheme != "http" or url.raw_host in _PLAIN_HTTP_HOSTS,
             "The API base URL must use https: over plain http anybody on the way could read the key "
             "(http is allowed for 127.0.0.1, ::1 and localhost only)",
         ),
@@ -204,6 +204,7 @@ def _can_connect(url: httpx.URL) -> bool:
         return False
     try:
         host.encode("idna")
+        _ = url.host
     except UnicodeError:
         return False
     return url.port is None or 0 < url.port <= 65535

@@ -75,6 +75,9 @@ class Wire:
                     self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
                     os.close(self.connection.detach())
 
+            # To a proxy.
+            do_CONNECT = do_GET
+
             def log_message(self, *_: Any) -> None:
                 pass
 
