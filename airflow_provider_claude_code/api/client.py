@@ -277,8 +277,8 @@ class _Body:
             request_id = self._headers().get("request-id")
             raise ClaudeCodeResponseError(
                 f"Asking for {self._inquiry.subject} was answered {self._response.status_code} with more than "
-                f"{MAX_BODY_SIZE} bytes, which no page has, so nothing of it is used. Check the base URL and that no "
-                f"proxy answers in the API's place (request-id {request_id}).",
+                f"{MAX_BODY_SIZE} bytes, so nothing of it is used. Check the base URL and that no proxy answers in the "
+                f"API's place; if a page can be that large, lower page_limit (request-id {request_id}).",
                 status=self._response.status_code,
                 request_id=request_id,
             )

@@ -226,7 +226,7 @@ def decode_continuation(body: bytes) -> Continuation:
     """
     # Each value but the first in its place has a comma before it. Commas within names do not matter at this size.
     if sum(map(body.count, (b",", b"[", b"{"))) > MAX_PAGE_VALUES:
-        raise ValueError(f"it has more than {MAX_PAGE_VALUES} values")
+        raise ValueError(f"it has more than {MAX_PAGE_VALUES} values; if a page can have them, lower page_limit")
     with _explained():
         return _continuation_decoder.decode(body)
 

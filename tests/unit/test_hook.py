@@ -14,6 +14,7 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 
+from airflow_provider_claude_code.api import paging
 from airflow_provider_claude_code.api.settings import ClientSettings
 from airflow_provider_claude_code.exceptions import (
     ClaudeCodeAuthenticationError,
@@ -21,6 +22,7 @@ from airflow_provider_claude_code.exceptions import (
     ClaudeCodeResponseError,
     ClaudeCodeServerError,
 )
+from airflow_provider_claude_code.hooks import claude_code as hook_module
 from airflow_provider_claude_code.hooks.claude_code import ClaudeCodeHook, fail_without_retry
 from airflow_provider_claude_code.sandbox import OAUTH_TOKEN, Faults, Sandbox
 from airflow_provider_claude_code.version_compat import AirflowFailException
@@ -500,6 +502,16 @@ class TestConnectionTest:
         assert not good
         assert "proxy" in message
 
+    def test_a_refused_cursor_starts_a_dataframe_again_once(self, hook: ClaudeCodeHook, sandbox: Sandbox) -> None:
+        expected = hook.get_df(DAY)
+        sandbox.requests.clear()
+        sandbox.faults = Faults(status=410, page=2, times=1)
+
+        frame = hook.get_df(DAY)
+
+        assert [request.status for request in sandbox.requests] == [200, 410, 200, 200]
+        assert frame.drop(columns="loaded_at").equals(expected.drop(columns="loaded_at"))
+
     def test_nobody_waits_for_the_retries_of_a_load(self, hook: ClaudeCodeHook, sandbox: Sandbox) -> None:
         """A server that asks for ten seconds is not waited for; without the limit this would take them."""
         sandbox.faults = Faults(status=529, retry_after="10")
@@ -508,6 +520,31 @@ class TestConnectionTest:
         assert not good
         assert "answered 529" in message
         assert len(sandbox.requests) == 2
+
+    def test_it_ends_whatever_the_server_does(
+        self, hook: ClaudeCodeHook, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(hook_module, "TEST_REQUEST_TIMEOUT", 0.1)
+        monkeypatch.setattr(paging, "MAX_EMPTY_PAGES", 3)
+        for faults, says in ((Faults(drip=0.02), "not complete after 0.5 s"), (Faults(endless=True), "hold no record")):
+            sandbox.faults = faults
+            good, message = hook.test_connection()
+            assert not good
+            assert says in message
+
+    def test_nobody_waits_as_long_as_a_load_does(self, hook: ClaudeCodeHook, monkeypatch: pytest.MonkeyPatch) -> None:
+        seen: list[ClientSettings] = []
+        really = hook_module.ClaudeCodeClient
+
+        def client(settings: ClientSettings) -> Any:
+            seen.append(settings)
+            return really(settings)
+
+        monkeypatch.setattr(hook_module, "ClaudeCodeClient", client)
+
+        assert hook.test_connection()[0]
+        [settings] = seen
+        assert settings.retry_budget + settings.response_timeout <= 60
 
     def test_a_connection_that_is_not_there(self) -> None:
         good, message = ClaudeCodeHook("no_such_connection").test_connection()
