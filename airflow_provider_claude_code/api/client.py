@@ -314,7 +314,8 @@ def _open(client_class: type[HttpxClient], settings: ClientSettings, transport: 
     try:
         return client_class(**settings.httpx_arguments, **network)
     except (ValueError, OSError, ImportError) as error:
-        raise unusable_environment(error) from None
+        failure = unusable_environment(error)
+    raise failure
 
 
 def _read_organization(response: httpx.Response, inquiry: Inquiry) -> Organization:

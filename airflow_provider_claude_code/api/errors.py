@@ -192,7 +192,7 @@ class Inquiry:
         except httpx.RequestError as error:
             raise self._connection_error(error, attempts["attempt_number"]) from None
         except (httpx.InvalidURL, UnicodeError) as error:
-            # What the settings and the walk have not foreseen; its text may hold a part of a proxy's password.
+            # What the settings and the walk have not foreseen.
             raise unusable_environment(error) from None
 
     def _status_error(self, response: httpx.Response, attempts: int) -> ClaudeCodeAPIError:

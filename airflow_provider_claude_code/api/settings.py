@@ -144,13 +144,17 @@ class ClientSettings:
                 "proxy": _proxy(httpx.URL(self.base_url)),
                 "verify": httpx.create_ssl_context(),
             }
-        except (httpx.InvalidURL, ValueError, OSError, ImportError) as error:
-            # Without its text: a proxy's URL may hold a password.
-            raise unusable_environment(error) from None
+        except (httpx.InvalidURL, ValueError, OSError) as error:
+            failure = unusable_environment(error)
+        raise failure
 
 
 def unusable_environment(error: Exception) -> ClaudeCodeConfigurationError:
-    """Return the error that says that the environment's network settings cannot be used."""
+    """
+    Return the error that says that the environment's network settings cannot be used.
+
+    It is without the text of what was raised, and to be raised apart from it: a proxy's URL may hold a password.
+    """
     return ClaudeCodeConfigurationError(
         f"The HTTP client cannot be set up ({type(error).__name__}): check HTTPS_PROXY, ALL_PROXY, SSL_CERT_FILE and "
         "SSL_CERT_DIR in the environment. A user or password in a proxy's URL must be percent-encoded."

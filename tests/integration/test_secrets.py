@@ -594,9 +594,14 @@ def test_a_connection_that_cannot_be_used_shows_nothing_of_it(
     search.assert_clean("errors and what they followed from", "variables of our frames", "representations")
 
 
-def test_a_proxy_that_cannot_be_used_shows_nothing(search: Search, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("proxy", ["socks9://user:{}@127.0.0.1", "http://user:1?{}@127.0.0.1", "http://user:{}/@proxy"])
+def test_a_proxy_that_cannot_be_used_shows_nothing(
+    search: Search, connect: Connect, monkeypatch: pytest.MonkeyPatch, proxy: str
+) -> None:
+    # None is used for this machine.
+    connect(host="https://192.0.2.1")
     for name in ("HTTPS_PROXY", "HTTP_PROXY", "ALL_PROXY"):
-        monkeypatch.setenv(name, f"socks9://user:{SECRET.replace(' ', '')}@127.0.0.1")
+        monkeypatch.setenv(name, proxy.format(SECRET.replace(" ", "")))
     hook = ClaudeCodeHook()
     fails(search, hook.get_conn)
     fails(search, lambda: asyncio.run(hook.get_async_conn()))

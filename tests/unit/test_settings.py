@@ -209,7 +209,7 @@ class TestProxies:
         shown = f"{caught.value}{caught.value!r}{caplog.text}"
         assert "CANARY" not in shown
         assert "12x" not in shown
-        assert caught.value.__suppress_context__
+        assert caught.value.__context__ is None
 
     def test_a_proxy_without_a_scheme_is_one_of_http(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv("HTTPS_PROXY", "proxy.example.com:3128")
