@@ -47,6 +47,7 @@ class Wire:
     def __init__(self, stack: ExitStack, tls: ssl.SSLContext | None = None) -> None:
         self.answers: list[bytes | Broken] = [self.page()]
         self.connections = 0
+        self.blanks = 0
         self.requests: list[str] = []
         closing = threading.Event()
         wire = self
@@ -70,6 +71,7 @@ class Wire:
                         if closing.wait(0.02):
                             break
                         self.wfile.write(b" ")
+                        wire.blanks += 1
                 elif answer.then == "reset":
                     # Without lingering, the kernel says RST in the place of FIN.
                     self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))

@@ -352,6 +352,8 @@ class TestBounds:
             read(settings_for(wire, request_timeout=0.2))
 
         assert len(wire.requests) == 2
+        # Each would have had 300, and 50 fit into the time: the connections were ended, and not only given up.
+        assert wire.blanks < 200
 
     def test_over_tls_too(self, tls_wire: Wire, read: Read, self_signed: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv("SSL_CERT_FILE", str(self_signed))
@@ -359,6 +361,8 @@ class TestBounds:
 
         with pytest.raises(ClaudeCodeConnectionError, match="not complete after 1 s"):
             read(settings_for(tls_wire, request_timeout=0.2))
+
+        assert tls_wire.blanks < 200
 
     def test_on_a_connection_that_is_used_again_too(self, wire: Wire, read: Read) -> None:
         wire.answers = [wire.page("1"), Broken(b"HTTP/1.1 200 OK\r\ncontent-length: 1000\r\n\r\n", "drip")]
@@ -584,6 +588,15 @@ class TestErrors:
         assert len(str(error)) < 2000
         assert len(error.request_id or "") <= 200
         assert len(error.error_type or "") <= 100
+
+    def test_a_request_id_of_the_body_is_masked_too(self, read: Read) -> None:
+        body = {"error": {"type": "api_error"}, "request_id": f"{CANARY}\n"}
+
+        with pytest.raises(ClaudeCodeServerError) as caught:
+            read(ClientSettings(api_key=CANARY), lambda _: httpx.Response(503, json=body))
+
+        assert caught.value.request_id == r"***\n"
+        assert "CANARY" not in str(caught.value)
 
     @pytest.mark.parametrize(
         "line",
