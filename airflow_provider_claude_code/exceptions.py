@@ -52,15 +52,19 @@ class ClaudeCodeAuthenticationError(ClaudeCodeAPIError):
 
 
 class ClaudeCodePermissionError(ClaudeCodeAPIError):
-    """The key is known and may not read the report (403), or billing forbids it (402)."""
+    """The key or its organisation may not read the report (400, 403), or billing forbids it (402, 429)."""
 
     retryable = False
 
 
 class ClaudeCodeBadRequestError(ClaudeCodeAPIError):
-    """The API refuses the request itself (any other 3xx or 4xx)."""
+    """The API, or a proxy on the way to it, refuses the request itself (any other 3xx or 4xx)."""
 
     retryable = False
+
+
+class ClaudeCodeCursorError(ClaudeCodeAPIError):
+    """The API refuses to go on in the middle of a day (4xx after the first page): the day must be read anew."""
 
 
 class ClaudeCodeRateLimitError(ClaudeCodeAPIError):
@@ -68,11 +72,11 @@ class ClaudeCodeRateLimitError(ClaudeCodeAPIError):
 
 
 class ClaudeCodeServerError(ClaudeCodeAPIError):
-    """The API still answered 408, 409 or 5xx when the time budget for retries ended."""
+    """The API still answered 408, 409, 425 or 5xx when it was not asked again."""
 
 
 class ClaudeCodeConnectionError(ClaudeCodeAPIError):
-    """No complete response arrived: connection refused or reset, TLS failure, time-out."""
+    """No complete response arrived in time: connection refused or reset, TLS failure, time-out."""
 
 
 class ClaudeCodeResponseError(ClaudeCodeAPIError):

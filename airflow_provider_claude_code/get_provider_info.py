@@ -34,7 +34,7 @@ CONNECTION_FIELDS = {
     ),
     "request_timeout": _field(
         "Request timeout (seconds)",
-        "How long to wait for each part of a response.",
+        "How long to wait for each part of a response. A whole response may take five times as long.",
         type="integer",
         minimum=1,
         maximum=3600,

@@ -25,6 +25,7 @@ from airflow_provider_claude_code.exceptions import (
     ClaudeCodeBadRequestError,
     ClaudeCodeConfigurationError,
     ClaudeCodeConnectionError,
+    ClaudeCodeCursorError,
     ClaudeCodeEmptyDayError,
     ClaudeCodePermissionError,
     ClaudeCodePublishError,
@@ -46,6 +47,8 @@ ATTEMPTS = 2
 """How often a request is sent before a test gives up."""
 BODY_LIMIT = 64 * 1024
 """Bytes that a body may have where the limit itself is tested."""
+PAGE_LIMIT = 4
+"""Pages, empty or not, that a day may have where the limit itself is tested."""
 REQUEST_TIMEOUT = 0.5
 """Seconds, where time-outs are tested."""
 
@@ -131,7 +134,7 @@ class ApiFault:
     :param extra: of the Connection
     :param file_format: of targets that are files
     :param targets: the targets it is about
-    :param limited: whether bodies may have only ``BODY_LIMIT`` bytes
+    :param limited: whether bodies may have only ``BODY_LIMIT`` bytes, and days only ``PAGE_LIMIT`` pages
     """
 
     group: str
@@ -236,16 +239,67 @@ def with_fields(*changes: tuple[str, Any]) -> Change:
     return change
 
 
+def refused_cursor(status: int) -> list[ApiFault]:
+    """Make the faults of a second page that the API refuses to give, though it gave the first."""
+    name = f"{status} for a page after the first"
+    return [
+        ApiFault(
+            group="status",
+            name=f"{name}: the day is read again",
+            often="once",
+            answers=lambda scene: [scene.pages[0], fail(status, "invalid_request_error"), *scene.pages],
+            asked=5,
+        ),
+        ApiFault(
+            group="status",
+            name=name,
+            often="for ever",
+            answers=lambda scene: [scene.pages[0], fail(status, "invalid_request_error")] * 2,
+            refused=Refused(ClaudeCodeCursorError),
+            asked=4,
+        ),
+    ]
+
+
 STATUSES = [
+    *(
+        ApiFault(
+            group="status",
+            name=f"{status} for the first page",
+            answers=lambda _, status=status: [fail(status, "invalid_request_error")],
+            refused=Refused(ClaudeCodeBadRequestError, retry=False),
+            asked=1,
+        )
+        for status in (400, 404, 410, 413, 422)
+    ),
+    *(fault for status in (400, 404, 410, 413, 422) for fault in refused_cursor(status)),
+    *(
+        fault
+        for status, code in (
+            (400, "organization_type_not_supported"),
+            (400, "organization_on_hold"),
+            (400, "parent_organization_required"),
+            (402, "linked_organization_spend_limit_reached"),
+            (402, "linked_organization_billing_unavailable"),
+            (403, "organization_level_scoped_api_key_required"),
+            (403, "api_key_scope_missing"),
+            (429, "enforced_spend_limit_reached"),
+            (429, "contract_spend_limit_reached"),
+        )
+        for fault in lasting(
+            "status",
+            f"{status} {code}",
+            lambda _, status=status, code=code: fail(status, "some_error", {"error_code": code}),
+            Refused(ClaudeCodePermissionError, retry=False),
+        )
+    ),
     *(
         fault
         for status, kind, error in (
-            (400, "invalid_request_error", ClaudeCodeBadRequestError),
             (401, "authentication_error", ClaudeCodeAuthenticationError),
             (402, "billing_error", ClaudeCodePermissionError),
             (403, "permission_error", ClaudeCodePermissionError),
-            (404, "not_found_error", ClaudeCodeBadRequestError),
-            (413, "request_too_large", ClaudeCodeBadRequestError),
+            (407, "authentication_error", ClaudeCodeBadRequestError),
         )
         for fault in lasting(
             "status", f"{status}", lambda _, status=status, kind=kind: fail(status, kind), Refused(error, retry=False)
@@ -256,12 +310,17 @@ STATUSES = [
         for status, kind, error in (
             (408, "timeout_error", ClaudeCodeServerError),
             (409, "conflict_error", ClaudeCodeServerError),
+            (425, "api_error", ClaudeCodeServerError),
             (429, "rate_limit_error", ClaudeCodeRateLimitError),
             (500, "api_error", ClaudeCodeServerError),
             (502, "api_error", ClaudeCodeServerError),
             (503, "api_error", ClaudeCodeServerError),
             (504, "timeout_error", ClaudeCodeServerError),
+            (520, "api_error", ClaudeCodeServerError),
+            (524, "api_error", ClaudeCodeServerError),
             (529, "overloaded_error", ClaudeCodeServerError),
+            (530, "api_error", ClaudeCodeServerError),
+            (598, "api_error", ClaudeCodeServerError),
         )
         for fault in passing("status", f"{status}", lambda _, status=status, kind=kind: fail(status, kind), error)
     ),
@@ -328,12 +387,6 @@ RATE_LIMITS = [
             Refused(ClaudeCodeRateLimitError),
         )
     ),
-    *lasting(
-        "retry-after of a 429",
-        "absent, as the spend limit is reached",
-        lambda _: fail(429, "rate_limit_error", {"error_code": "enforced_spend_limit_reached"}),
-        Refused(ClaudeCodeRateLimitError),
-    ),
 ]
 
 
@@ -364,6 +417,21 @@ CONNECTIONS = [
         )
         for fault in passing(
             "connection", name, answer, ClaudeCodeConnectionError, extra={"request_timeout": REQUEST_TIMEOUT}
+        )
+    ),
+    *(
+        fault
+        for name, answer in (
+            ("a byte now and then in the head", lambda s: Broken(b"HTTP/1.1 200 OK\r\nx-a: ", "drip")),
+            ("a byte now and then in the body", lambda s: Broken(cut(s.pages[1]), "drip")),
+        )
+        for fault in passing(
+            "connection",
+            name,
+            answer,
+            ClaudeCodeConnectionError,
+            extra={"request_timeout": REQUEST_TIMEOUT / 2},
+            targets=(LOCAL,),
         )
     ),
     *(
@@ -419,6 +487,7 @@ BODIES = [
             ("UTF-8 that is not valid, in a name", lambda s: s.bodies[2].replace(b"person", b"pers\xffn")),
             ("a lone surrogate in a name", lambda s: s.bodies[2].replace(b"person", rb"pers\ud800n")),
             ("UTF-16", lambda s: s.bodies[2].decode().encode("utf-16")),
+            ("a key twice", lambda s: s.bodies[2].replace(b'"num_sessions":', b'"num_sessions": 1, "num_sessions":')),
             ("without data", lambda _: page([], data=...)),
             ("data is null", lambda _: page([], data=None)),
         )
@@ -502,7 +571,6 @@ WALKS = [
             ("no has_more", {"has_more": ...}),
             ("has_more is null", {"has_more": None}),
             ("has_more is a word", {"has_more": "true"}),
-            ("no next_page where none is needed", {"next_page": ...}),
         )
     ),
     # Behind the loops the day ends, so that a client that follows them is through, and does not walk for ever.
@@ -518,6 +586,40 @@ WALKS = [
         name="a cursor leads to the one before",
         answers=lambda s: [s.pages[0], again(s, 2, "c3="), again(s, 1, "c2="), again(s, 2, "c3="), s.pages[2]],
         refused=Refused(ClaudeCodeResponseError),
+        asked=3,
+    ),
+    ApiFault(
+        group="walk",
+        name="more records than were asked for",
+        answers=lambda s: [respond(page(s.records))],
+        extra={"page_limit": 4},
+        refused=Refused(ClaudeCodeResponseError),
+        asked=1,
+    ),
+    *(
+        ApiFault(
+            group="walk",
+            name=name,
+            answers=lambda s, records=records: [
+                respond(page(s.records[:records], f"e{number}=")) for number in range(2 * PAGE_LIMIT)
+            ],
+            refused=Refused(ClaudeCodeResponseError),
+            asked=PAGE_LIMIT,
+            limited=True,
+        )
+        for name, records in (("empty pages without end", 0), ("pages without end", 1))
+    ),
+    ApiFault(
+        group="walk",
+        name="a cursor of 5,000 letters",
+        answers=lambda s: [respond(page(s.records[:2], "x" * 5000)), *s.pages[1:]],
+        refused=Refused(ClaudeCodeResponseError),
+        asked=1,
+    ),
+    ApiFault(
+        group="walk",
+        name="no next_page where none is needed",
+        answers=lambda s: [*s.pages[:2], respond(page(s.records[4:], next_page=..., has_more=False))],
         asked=3,
     ),
     ApiFault(

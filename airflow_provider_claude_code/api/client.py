@@ -2,189 +2,54 @@
 
 from __future__ import annotations
 
-import re
-import time
-from collections.abc import AsyncIterator, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+import asyncio
+import socket
+import threading
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager, suppress
 from datetime import date
-from typing import Any, Literal, TypeVar, get_args
-from urllib.parse import SplitResult, urlsplit
+from typing import Any, TypeVar
 
 import httpx
 import msgspec
-import stamina
+import tenacity
 
-from airflow_provider_claude_code import __version__
+from airflow_provider_claude_code.api.errors import Inquiry
 from airflow_provider_claude_code.api.models import Organization
-from airflow_provider_claude_code.api.paging import MAX_PAGE_LIMIT, REPORT_PATH, DayWalk, Page
-from airflow_provider_claude_code.api.retries import is_certificate_failure, read_error_envelope, retry_delay
-from airflow_provider_claude_code.exceptions import (
-    ClaudeCodeAPIError,
-    ClaudeCodeAuthenticationError,
-    ClaudeCodeBadRequestError,
-    ClaudeCodeConfigurationError,
-    ClaudeCodeConnectionError,
-    ClaudeCodePermissionError,
-    ClaudeCodeRateLimitError,
-    ClaudeCodeResponseError,
-    ClaudeCodeServerError,
+from airflow_provider_claude_code.api.paging import (
+    REPORT_PATH,
+    DayWalk,
+    Page,
+    is_organization_id,
+    log_new_start,
+    start_again_once,
 )
+from airflow_provider_claude_code.api.retries import retry_arguments
+from airflow_provider_claude_code.api.settings import ClientSettings, unusable_environment
+from airflow_provider_claude_code.exceptions import ClaudeCodeCursorError, ClaudeCodeResponseError
 
-DEFAULT_BASE_URL = "https://api.anthropic.com"
-DEFAULT_ANTHROPIC_VERSION = "2023-06-01"
-"""The version whose report is documented field by field."""
 ORGANIZATION_PATH = "/v1/organizations/me"
-PROJECT_URL = "https://github.com/airflow-provider-claude-code/airflow-provider-claude-code"
-MAX_BODY_SIZE = 256 * 1024 * 1024
+MAX_BODY_SIZE = 32 * 1024 * 1024
 """
 Bytes of a decompressed response body that are read at most.
 
 A page has at most 1,000 records, which take some hundred bytes to a few kilobytes each, so real pages stay below some
 megabytes. Whatever is larger is no page, and would cost a worker its memory before anybody could tell.
 """
-
-Authentication = Literal["api_key", "bearer"]
+MAX_HEADER_LENGTH = MAX_NAME_LENGTH = 200
+"""Characters of a header, and of an organisation's name, that are kept."""
+_HEADERS = (
+    "anthropic-organization-id",
+    "content-type",
+    "date",
+    "request-id",
+    "retry-after",
+    "retry-after-ms",
+    "x-should-retry",
+)
+"""The headers of a response that are looked at."""
 
 HttpxClient = TypeVar("HttpxClient", httpx.Client, httpx.AsyncClient)
-
-_LOOPBACK_HOSTS = {"localhost", "127.0.0.1", "::1"}
-
-
-@dataclass(frozen=True, kw_only=True)
-class ClientSettings:
-    """
-    How to reach the API. Checked on creation.
-
-    :param api_key: an admin API key, or an OAuth token with the ``org:admin`` scope.
-    :param authentication: ``"api_key"`` sends it as ``x-api-key``, ``"bearer"`` as ``Authorization: Bearer``.
-    :param base_url: scheme and host; ``https``, or ``http`` on this machine only.
-    :param page_limit: records per page, 1 to 1000.
-    :param request_timeout: seconds to wait for each part of a response.
-    :param retry_budget: seconds after which a failed request is not repeated any more.
-    :param anthropic_version: ``anthropic-version`` header.
-    :param user_agent_suffix: added to the ``User-Agent``, to tell deployments apart.
-    :raises ClaudeCodeConfigurationError: a value cannot be used; the message says which and why.
-    """
-
-    api_key: str = field(repr=False)
-    authentication: Authentication = "api_key"
-    base_url: str = DEFAULT_BASE_URL
-    page_limit: int = MAX_PAGE_LIMIT
-    request_timeout: float = 60.0
-    retry_budget: float = 600.0
-    anthropic_version: str = DEFAULT_ANTHROPIC_VERSION
-    user_agent_suffix: str = ""
-
-    def __post_init__(self) -> None:
-        """Refuse what would fail later in a less clear way, or send the key where it must not go."""
-        url = _split_url(self.base_url)
-        if url is None:
-            raise ClaudeCodeConfigurationError("The API base URL is not a URL: its host or port cannot be read.")
-        checks = [
-            # No check holds the key itself, since some tools show the variables of what raised.
-            (bool(self.api_key), "The admin API key is missing"),
-            (
-                self.api_key == self.api_key.strip(),
-                "The admin API key starts or ends with blanks or a line break; paste it again",
-            ),
-            (
-                self.api_key.isascii() and self.api_key.isprintable() and " " not in self.api_key,
-                "The admin API key holds blanks, line breaks or characters that no key has; paste it again",
-            ),
-            (
-                self.authentication in get_args(Authentication),
-                f"authentication must be one of {', '.join(get_args(Authentication))}",
-            ),
-            (
-                url.scheme in ("http", "https") and url.hostname,
-                "The API base URL needs a scheme and a host, for example https://api.anthropic.com",
-            ),
-            (
-                url.scheme != "http" or url.hostname in _LOOPBACK_HOSTS,
-                "The API base URL must use https: over plain http anybody on the way could read the key "
-                "(http is allowed for 127.0.0.1, ::1 and localhost only)",
-            ),
-            (
-                not re.search(r"\s", self.base_url),
-                "The API base URL holds blanks or line breaks; paste it again",
-            ),
-            (
-                not (url.query or url.fragment or url.username or url.password),
-                "The API base URL must not hold a query, a fragment or credentials",
-            ),
-            (
-                self.api_key.lower() not in self.base_url.lower(),
-                "The API base URL holds the admin API key, and messages name the URL",
-            ),
-            (
-                1 <= self.page_limit <= MAX_PAGE_LIMIT,
-                f"Records per page must be between 1 and {MAX_PAGE_LIMIT}, got {self.page_limit}",
-            ),
-            (
-                0 < self.request_timeout <= 3600,
-                f"The request timeout must be above 0 and at most 3600 seconds, got {self.request_timeout}",
-            ),
-            (
-                0 <= self.retry_budget <= 86400,
-                f"The time budget for retries must be 0 to 86400 seconds, got {self.retry_budget}",
-            ),
-            (
-                re.fullmatch(r"[0-9]{4}-[0-9]{2}-[0-9]{2}", self.anthropic_version),
-                f"anthropic-version must look like {DEFAULT_ANTHROPIC_VERSION}",
-            ),
-            (
-                self.user_agent_suffix.isascii() and (self.user_agent_suffix or " ").isprintable(),
-                "The User-Agent suffix must be printable ASCII on one line",
-            ),
-        ]
-        for usable, problem in checks:
-            if not usable:
-                raise ClaudeCodeConfigurationError(f"{problem}.")
-
-    @property
-    def httpx_arguments(self) -> dict[str, Any]:
-        """
-        Arguments of the httpx client.
-
-        Redirects are not followed, so that the key never goes to another host. httpx itself honours
-        ``HTTPS_PROXY``, ``NO_PROXY``, ``SSL_CERT_FILE`` and ``SSL_CERT_DIR``.
-        """
-        credentials = (
-            {"x-api-key": self.api_key}
-            if self.authentication == "api_key"
-            else {"authorization": f"Bearer {self.api_key}"}
-        )
-        agent = f"airflow-provider-claude-code/{__version__} (+{PROJECT_URL}) {self.user_agent_suffix}"
-        return {
-            "base_url": self.base_url,
-            "headers": {
-                **credentials,
-                "anthropic-version": self.anthropic_version,
-                "user-agent": agent.strip(),
-                "accept": "application/json",
-                "accept-encoding": "gzip",
-            },
-            "timeout": httpx.Timeout(self.request_timeout, connect=min(self.request_timeout, 15.0)),
-        }
-
-    def retry_arguments(self) -> dict[str, Any]:
-        """Arguments of :func:`stamina.retry_context` for one request; its budget starts now."""
-        deadline = time.monotonic() + self.retry_budget
-
-        def delay_within_budget(error: Exception) -> float | bool:
-            delay = retry_delay(error)
-            # A server that asks for more patience than is left is told no at once, not at the deadline.
-            return delay if isinstance(delay, bool) or time.monotonic() + delay < deadline else False
-
-        return {
-            "on": delay_within_budget,
-            "attempts": None if self.retry_budget else 1,
-            "timeout": self.retry_budget or None,
-            "wait_initial": 1.0,
-            "wait_max": 60.0,
-            "wait_jitter": 1.0,
-        }
 
 
 class ClaudeCodeClient:
@@ -198,6 +63,7 @@ class ClaudeCodeClient:
     def __init__(self, settings: ClientSettings, transport: httpx.BaseTransport | None = None) -> None:
         self._settings = settings
         self._http = _open(httpx.Client, settings, transport=transport)
+        self._watch = _Watch(settings.response_timeout)
 
     def __enter__(self) -> ClaudeCodeClient:
         return self
@@ -209,17 +75,14 @@ class ClaudeCodeClient:
         """Close the connections."""
         self._http.close()
 
-    def iter_pages(self, day: date, *, limit: int | None = None) -> Iterator[Page]:
+    def iter_pages(self, day: date) -> Iterator[Page]:
         """
         Yield the pages of one UTC day, in the API's order. Looking at their records checks them.
 
         :param day: the UTC day.
-        :param limit: records per page; defaults to the settings' ``page_limit``.
         :raises ClaudeCodeAPIError: the day cannot be read whole.
         """
-        walk = DayWalk(day, limit or self._settings.page_limit)
-        while walk.query is not None:
-            yield walk.read(self._get(REPORT_PATH, f"the Claude Code usage of {day}", walk.query))
+        return self._walk(DayWalk(day, self._settings.page_limit))
 
     def has_records(self, day: date) -> bool:
         """
@@ -227,7 +90,7 @@ class ClaudeCodeClient:
 
         :raises ClaudeCodeAPIError: the API does not say.
         """
-        return any(page.records for page in self.iter_pages(day, limit=1))
+        return start_again_once(lambda: any(page.records for page in self._walk(_look(day, self._settings))))
 
     def get_organization(self) -> Organization:
         """
@@ -235,13 +98,23 @@ class ClaudeCodeClient:
 
         :raises ClaudeCodeAPIError: the API does not say.
         """
-        return _read_organization(self._get(ORGANIZATION_PATH, "the key's organisation", {}))
+        inquiry = Inquiry(self._settings, "the key's organisation")
+        return _read_organization(self._get(ORGANIZATION_PATH, inquiry, {}), inquiry)
 
-    def _get(self, path: str, subject: str, query: dict[str, str | int]) -> httpx.Response:
-        with _typed_errors(self._settings, subject):
-            for attempt in stamina.retry_context(**self._settings.retry_arguments()):
-                with attempt, self._http.stream("GET", path, params=query) as response:
-                    body = _Body(response, subject)
+    def _walk(self, walk: DayWalk) -> Iterator[Page]:
+        while walk.query is not None:
+            yield walk.read(self._get(REPORT_PATH, _inquiry(self._settings, walk), walk.query))
+
+    def _get(self, path: str, inquiry: Inquiry, query: Mapping[str, str | int]) -> httpx.Response:
+        attempts = tenacity.Retrying(**retry_arguments(inquiry.subject, self._settings.retry_budget, inquiry.described))
+        with inquiry.typed_errors(attempts.statistics):
+            for attempt in attempts:
+                with (
+                    attempt,
+                    self._watch.limited(),
+                    self._http.stream("GET", path, **self._watch.sent(query)) as response,
+                ):
+                    body = _Body(response, inquiry)
                     for piece in response.iter_bytes():
                         body.add(piece)
                         del piece  # Else the traceback of a later error would hold people.
@@ -267,25 +140,40 @@ class AsyncClaudeCodeClient:
     async def __aexit__(self, *_: object) -> None:
         await self._http.aclose()
 
-    async def iter_pages(self, day: date, *, limit: int | None = None) -> AsyncIterator[Page]:
+    def iter_pages(self, day: date) -> AsyncIterator[Page]:
         """Yield the pages of one UTC day; see :meth:`ClaudeCodeClient.iter_pages`."""
-        walk = DayWalk(day, limit or self._settings.page_limit)
-        while walk.query is not None:
-            yield walk.read(await self._get(REPORT_PATH, f"the Claude Code usage of {day}", walk.query))
+        return self._walk(DayWalk(day, self._settings.page_limit))
 
     async def has_records(self, day: date) -> bool:
         """Tell whether the API has a record of a UTC day; see :meth:`ClaudeCodeClient.has_records`."""
-        async for page in self.iter_pages(day, limit=1):
+        try:
+            return await self._finds_records(day)
+        except ClaudeCodeCursorError as error:
+            log_new_start(error)
+            return await self._finds_records(day)
+
+    async def _finds_records(self, day: date) -> bool:
+        async for page in self._walk(_look(day, self._settings)):
             if page.records:
                 return True
         return False
 
-    async def _get(self, path: str, subject: str, query: dict[str, str | int]) -> httpx.Response:
-        with _typed_errors(self._settings, subject):
-            async for attempt in stamina.retry_context(**self._settings.retry_arguments()):
+    async def _walk(self, walk: DayWalk) -> AsyncIterator[Page]:
+        while walk.query is not None:
+            yield walk.read(await self._get(REPORT_PATH, _inquiry(self._settings, walk), walk.query))
+
+    async def _get(self, path: str, inquiry: Inquiry, query: Mapping[str, str | int]) -> httpx.Response:
+        attempts = tenacity.AsyncRetrying(
+            **retry_arguments(inquiry.subject, self._settings.retry_budget, inquiry.described)
+        )
+        with inquiry.typed_errors(attempts.statistics):
+            async for attempt in attempts:
                 with attempt:
-                    async with self._http.stream("GET", path, params=query) as response:
-                        body = _Body(response, subject)
+                    async with (
+                        _limited(self._settings.response_timeout),
+                        self._http.stream("GET", path, params=query) as response,
+                    ):
+                        body = _Body(response, inquiry)
                         async for piece in response.aiter_bytes():
                             body.add(piece)
                             del piece  # Else the traceback of a later error would hold people.
@@ -293,16 +181,88 @@ class AsyncClaudeCodeClient:
         raise AssertionError("the retries end with a response or an error")
 
 
+class _Watch:
+    """
+    Ends a response that does not end.
+
+    The time-outs of httpx are for each read, so a server that sends a byte now and then never meets them. A thread
+    shuts the connection down, which lets a read end at once.
+
+    :param seconds: how long a whole response may take.
+    """
+
+    def __init__(self, seconds: float) -> None:
+        self._seconds = seconds
+        self._socket: socket.socket | None = None
+        self._over = False
+
+    def sent(self, query: Mapping[str, str | int]) -> dict[str, Any]:
+        """Return the arguments of a request that tells which connection it uses."""
+        return {"params": query, "extensions": {"trace": self._follow}}
+
+    @contextmanager
+    def limited(self) -> Iterator[None]:
+        """
+        Limit the time of what happens within.
+
+        :raises httpx.ReadTimeout: it took longer.
+        """
+        self._over = False
+        timer = threading.Timer(self._seconds, self._end)
+        timer.daemon = True
+        timer.start()
+        try:
+            yield
+        except httpx.RequestError:
+            if not self._over:
+                raise
+        finally:
+            timer.cancel()
+            timer.join()
+        if self._over:
+            # Also for an answer that ends with its connection, and so seems to be whole.
+            raise _too_slow(self._seconds)
+
+    def _follow(self, event: str, information: Mapping[str, Any]) -> None:
+        if event.endswith(("connect_tcp.complete", "start_tls.complete")):
+            self._socket = information["return_value"].get_extra_info("socket")
+            if self._over:
+                self._shut_down()
+
+    def _end(self) -> None:
+        self._over = True
+        self._shut_down()
+
+    def _shut_down(self) -> None:
+        if self._socket is not None:
+            with suppress(OSError):
+                # Not that of ssl, which would forget the encryption under the thread that reads.
+                socket.socket.shutdown(self._socket, socket.SHUT_RDWR)
+
+
+@asynccontextmanager
+async def _limited(seconds: float) -> AsyncIterator[None]:
+    try:
+        async with asyncio.timeout(seconds):
+            yield
+    except TimeoutError:
+        raise _too_slow(seconds) from None
+
+
+def _too_slow(seconds: float) -> httpx.ReadTimeout:
+    return httpx.ReadTimeout(f"the response was not complete after {seconds:g} s")
+
+
 class _Body:
     """Collects a response's body piece by piece, as far as ``MAX_BODY_SIZE``."""
 
-    def __init__(self, response: httpx.Response, subject: str) -> None:
+    def __init__(self, response: httpx.Response, inquiry: Inquiry) -> None:
         # A piece that was read grows a thousandfold by gzip, but without bound by several or other encodings, before
         # it can be counted. What was not asked for stays encoded, and is no JSON then.
         if response.headers.get("content-encoding", "").lower() != "gzip":
             response.headers.pop("content-encoding", None)
         self._response = response
-        self._subject = subject
+        self._inquiry = inquiry
         self._pieces: list[bytes] = []
         self._size = 0
 
@@ -314,11 +274,11 @@ class _Body:
         """
         self._size += len(piece)
         if self._size > MAX_BODY_SIZE:
-            request_id = self._response.headers.get("request-id")
+            request_id = self._headers().get("request-id")
             raise ClaudeCodeResponseError(
-                f"Asking for {self._subject} was answered {self._response.status_code} with more than {MAX_BODY_SIZE} "
-                "bytes, which no page has, so nothing of it is used. Check the base URL and that no proxy answers in "
-                f"the API's place (request-id {request_id}).",
+                f"Asking for {self._inquiry.subject} was answered {self._response.status_code} with more than "
+                f"{MAX_BODY_SIZE} bytes, so nothing of it is used. Check the base URL and that no proxy answers in the "
+                f"API's place; if a page can be that large, lower page_limit (request-id {request_id}).",
                 status=self._response.status_code,
                 request_id=request_id,
             )
@@ -326,41 +286,43 @@ class _Body:
 
     def response(self) -> httpx.Response:
         """Return the response with its whole body, which is decoded by now."""
-        headers = self._response.headers.copy()
-        for name in ("content-encoding", "content-length", "transfer-encoding"):
-            headers.pop(name, None)
         return httpx.Response(
             self._response.status_code,
-            headers=headers,
+            headers=self._headers(),
             content=b"".join(self._pieces),
             request=self._response.request,
         )
 
+    def _headers(self) -> httpx.Headers:
+        """Return the headers that are looked at, fit to be quoted."""
+        headers = self._response.headers
+        shown = {name: self._inquiry.quoted(headers[name], MAX_HEADER_LENGTH) for name in _HEADERS if name in headers}
+        return httpx.Headers([(name.encode(), value.encode()) for name, value in shown.items()])
 
-def _split_url(text: str) -> SplitResult | None:
-    # What urllib raises quotes what was pasted in the place of a host or a port, and may be the key.
+
+def _inquiry(settings: ClientSettings, walk: DayWalk) -> Inquiry:
+    return Inquiry(settings, f"the Claude Code usage of {walk.day}", later_page=walk.page_number > 1)
+
+
+def _look(day: date, settings: ClientSettings) -> DayWalk:
+    """Return the walk that looks for one record; it may take as long as one request."""
+    return DayWalk(day, 1, settings.retry_budget + settings.response_timeout)
+
+
+def _open(client_class: type[HttpxClient], settings: ClientSettings, transport: Any) -> HttpxClient:
+    network = settings.network_arguments() if transport is None else {"transport": transport}
     try:
-        url = urlsplit(text)
-        _ = url.port
-    except ValueError:
-        return None
-    return url
-
-
-def _open(client_class: type[HttpxClient], settings: ClientSettings, **arguments: Any) -> HttpxClient:
-    try:
-        return client_class(**settings.httpx_arguments, **arguments)
+        return client_class(**settings.httpx_arguments, **network)
     except (ValueError, OSError, ImportError) as error:
-        # Without its text: a proxy's URL may hold a password.
-        raise ClaudeCodeConfigurationError(
-            f"The HTTP client cannot be set up ({type(error).__name__}): check HTTPS_PROXY, HTTP_PROXY, ALL_PROXY, "
-            "SSL_CERT_FILE and SSL_CERT_DIR in the environment."
-        ) from None
+        failure = unusable_environment(error)
+    raise failure
 
 
-def _read_organization(response: httpx.Response) -> Organization:
+def _read_organization(response: httpx.Response, inquiry: Inquiry) -> Organization:
     try:
-        return msgspec.json.decode(response.content, type=Organization)
+        organization = msgspec.json.decode(response.content, type=Organization)
+        if not is_organization_id(inquiry.quoted(organization.id)):
+            raise msgspec.ValidationError
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         raise ClaudeCodeResponseError(
             "The answer about the key's organisation is not the documented JSON. Is the base URL that of the "
@@ -368,90 +330,4 @@ def _read_organization(response: httpx.Response) -> Organization:
             status=response.status_code,
             request_id=response.headers.get("request-id"),
         ) from None
-
-
-@contextmanager
-def _typed_errors(settings: ClientSettings, subject: str) -> Iterator[None]:
-    """Turn httpx's errors into ours, and keep the originals, whose request holds the key, out of tracebacks."""
-    try:
-        yield
-    except httpx.HTTPStatusError as error:
-        raise _status_error(error.response, settings, subject) from None
-    except httpx.RequestError as error:
-        advice = (
-            "The server's certificate is not trusted; point SSL_CERT_FILE at the file with your "
-            "organisation's CA certificate."
-            if is_certificate_failure(error)
-            else "Check the base URL, the network and the proxy (HTTPS_PROXY, NO_PROXY)."
-        )
-        raise ClaudeCodeConnectionError(
-            f"Asking {settings.base_url} for {subject} failed: {type(error).__name__}: {error}. {advice}"
-        ) from None
-
-
-_ERROR_CLASSES: dict[int, type[ClaudeCodeAPIError]] = {
-    401: ClaudeCodeAuthenticationError,
-    402: ClaudeCodePermissionError,
-    403: ClaudeCodePermissionError,
-    408: ClaudeCodeServerError,
-    409: ClaudeCodeServerError,
-    429: ClaudeCodeRateLimitError,
-}
-
-
-def _status_error(response: httpx.Response, settings: ClientSettings, subject: str) -> ClaudeCodeAPIError:
-    status = response.status_code
-    envelope = read_error_envelope(response)
-    request_id = response.headers.get("request-id") or (envelope.request_id if envelope else None)
-    if envelope is None:
-        said = "not in the API's error format, so a proxy or another server may have answered"
-    else:
-        # A message could echo what was sent.
-        said = f"{envelope.error.type}: {envelope.error.message}".replace(settings.api_key, "***")[:400]
-    error_class = _ERROR_CLASSES.get(status, ClaudeCodeServerError if status >= 500 else ClaudeCodeBadRequestError)
-    return error_class(
-        # The advice before the details: the connection test's message is shown for seconds.
-        f"Asking for {subject} was answered {status}. {_advice(status, settings)} ({said}; request-id {request_id})",
-        status=status,
-        error_type=envelope.error.type if envelope else None,
-        request_id=request_id,
-    )
-
-
-def _advice(status: int, settings: ClientSettings) -> str:
-    match status:
-        case 401 | 403:
-            return _key_advice(settings.api_key)
-        case 402:
-            return "Check the organisation's billing in the Claude Console."
-        case 429:
-            return (
-                "The organisation's rate limit was still exceeded when the time budget for retries ended: run "
-                "fewer loads at once (a pool, max_active_tis_per_dag), or raise the Connection's retry_budget."
-            )
-        case 300 | 301 | 302 | 303 | 307 | 308:
-            return "Redirects are not followed, to keep the key from other hosts: correct the API base URL."
-        case 404:
-            return "Check the API base URL: the report was not found under it."
-        case _ if status >= 500 or status in (408, 409):
-            return (
-                "The API's own trouble outlasted the time budget for retries; try again later (status.anthropic.com)."
-            )
-        case _:
-            return "The request itself was refused: check the day and the Connection's extra fields."
-
-
-def _key_advice(api_key: str) -> str:
-    """Explain a refused key. Its prefix is a hint only: the API accepts more kinds than one."""
-    if api_key.startswith("sk-ant-api03-"):
-        kind = "This looks like a standard API key (sk-ant-api03-), which cannot read the report. "
-    elif api_key.startswith("sk-ant-api01-"):
-        kind = "This looks like an Enterprise Analytics key (sk-ant-api01-), which belongs to another API. "
-    elif api_key.startswith("sk-ant-admin"):
-        kind = "This looks like an admin key: it may have been revoked, or belong to another organisation. "
-    else:
-        kind = ""
-    return (
-        f"{kind}Use an admin API key (sk-ant-admin01-), which a member with the admin role creates in the "
-        "Claude Console under Settings, Admin keys. Individual accounts have no Admin API."
-    )
+    return msgspec.structs.replace(organization, name=inquiry.quoted(organization.name, MAX_NAME_LENGTH))

@@ -7,6 +7,7 @@ them come at any time. What breaks the contract is refused, and the error names 
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -25,6 +26,14 @@ MAX_OF_A_DAY = 10**15
 """
 What all counts and tokens of a day may add up to, and all its costs without their signs. 25 years of such days still
 fit the 64 bits of an INT64, so no sum of a query can overflow.
+"""
+
+MAX_PAGE_VALUES = 1_000_000
+"""
+JSON values of a page that are decoded at most.
+
+A value takes two bytes of JSON, but some hundred bytes of memory. A record has 40 values or so, and some more for each
+model and tool.
 """
 
 Count = Annotated[int, msgspec.Meta(ge=0, le=MAX_COUNT)]
@@ -148,14 +157,21 @@ class Report(_Documented, frozen=True):
 
     data: list[Record]
     has_more: bool
-    next_page: str | None
+    # Some gateways leave out what is null.
+    next_page: str | None = None
 
 
 class Continuation(msgspec.Struct, frozen=True, gc=False):
     """Of a page, what tells how the day goes on."""
 
+    data: msgspec.Raw
     has_more: bool
-    next_page: str | None
+    next_page: str | None = None
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether the page has no record."""
+        return re.fullmatch(rb"\[\s*\]", memoryview(self.data)) is not None
 
 
 class Organization(msgspec.Struct, frozen=True, gc=False):
@@ -185,6 +201,11 @@ class ErrorEnvelope(msgspec.Struct, frozen=True, gc=False):
     error: ErrorBody
     request_id: str | None = None
 
+    @property
+    def error_code(self) -> str | None:
+        """What the error is about, more closely than its type, if the API says so."""
+        return self.error.details.error_code if self.error.details else None
+
 
 def _to_decimal(value: object) -> Decimal:
     text = value if isinstance(value, str) else str(value)
@@ -209,8 +230,11 @@ def decode_continuation(body: bytes) -> Continuation:
     """
     Decode how the day goes on after a page, and look at nothing else of it: a small part of decoding it whole.
 
-    :raises ValueError: as :func:`decode_report`.
+    :raises ValueError: as :func:`decode_report`; or the page has more values than any page, and must not be decoded.
     """
+    # Each value but the first in its place has a comma before it. Commas within names do not matter at this size.
+    if sum(map(body.count, (b",", b"[", b"{"))) > MAX_PAGE_VALUES:
+        raise ValueError(f"it has more than {MAX_PAGE_VALUES} values; if a page can have them, lower page_limit")
     with _explained():
         return _continuation_decoder.decode(body)
 
@@ -221,9 +245,11 @@ def decode_report(body: bytes) -> tuple[Report, set[str]]:
 
     :return: the page, and the paths of the fields that the reference does not have, such as ``data[].new_field``.
     :raises ValueError: the body is not JSON, or not of the report's shape; the message gives the JSON path of
-        the offending field and never its value.
+        the offending field and never its value. Or an object has a key twice, of which msgspec would take the last.
     """
     with _explained():
+        # Decodes what it can without keeping it.
+        json.loads(body, object_pairs_hook=_refuse_repeated_keys, parse_int=len, parse_float=len)
         try:
             return _report_decoder.decode(body), set()
         except msgspec.ValidationError as error:
@@ -235,6 +261,11 @@ def decode_report(body: bytes) -> tuple[Report, set[str]]:
             unknown: set[str] = set()
             _remove_unknown_fields(content, Report, "", unknown)
             return _report_decoder.decode(_number_encoder.encode(content)), unknown
+
+
+def _refuse_repeated_keys(pairs: list[tuple[str, Any]]) -> None:
+    if len(dict(pairs)) < len(pairs):
+        raise ValueError("an object has a key twice")
 
 
 def _remove_unknown_fields(content: Any, type_: Any, path: str, unknown: set[str]) -> None:
@@ -260,6 +291,8 @@ def _explained() -> Iterator[None]:
         yield
     except msgspec.DecodeError as error:
         raise ValueError(str(error)) from None
+    except json.JSONDecodeError as error:
+        raise ValueError(f"{error.msg} (character {error.pos})") from None
     except UnicodeDecodeError:
         raise ValueError("invalid UTF-8") from None
     except RecursionError:

@@ -2,24 +2,76 @@
 
 from __future__ import annotations
 
+import logging
 import math
 import random
+import re
 import ssl
+from collections.abc import Callable
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
+from typing import Any
 
 import httpx
 import msgspec
+import tenacity
 
 from airflow_provider_claude_code.api.models import ErrorEnvelope
 
-RETRIED_STATUSES = frozenset({408, 409, 429, 500, 502, 503, 504, 529})
+log = logging.getLogger(__name__)
+
+PASSING_STATUSES = frozenset({408, 409, 425, 429})
+"""Of the statuses below 500, those that may be gone with the next attempt."""
+LASTING_STATUSES = frozenset({501, 505, 511})
+"""Of all others, such as Cloudflare's 520 to 530, those that will not."""
+SPENDING_LIMITS = frozenset({"enforced_spend_limit_reached", "contract_spend_limit_reached"})
+"""Codes of a 429 that stays until the organisation spends more."""
 RATE_LIMIT_PAUSE = 15.0
 """Seconds that a 429 without ``retry-after`` waits at least: the API's window is a minute."""
 SHORTEST_PAUSE = 1.0
 """Seconds that are waited even when the server says "at once", so that a loop never runs hot."""
 
+_backoff = tenacity.wait_exponential_jitter(initial=1, max=60, jitter=1)
 _envelope_decoder = msgspec.json.Decoder(ErrorEnvelope)
+
+
+def retry_arguments(subject: str, budget: float, describe: Callable[[BaseException], str]) -> dict[str, Any]:
+    """
+    Return the arguments of tenacity's retrying for one request; its budget starts with the first attempt.
+
+    :param subject: what is asked for.
+    :param budget: seconds within which attempts are made; 0 makes it one attempt.
+    :param describe: says in a few words what an attempt raised.
+    """
+
+    def pause(state: tenacity.RetryCallState) -> float:
+        delay = retry_delay(_failure(state))
+        return _backoff(state) if isinstance(delay, bool) else delay
+
+    def log_retry(state: tenacity.RetryCallState) -> None:
+        log.warning(
+            "Asking for %s %s. Asking again in %.0f s, and giving up in %.0f s.",
+            subject,
+            describe(_failure(state)),
+            state.upcoming_sleep,
+            budget - (state.seconds_since_start or 0),
+        )
+
+    return {
+        "retry": tenacity.retry_if_exception(lambda error: retry_delay(error) is not False),
+        "wait": pause,
+        # A server that asks for more patience than is left is told no at once, not at the end of the budget.
+        "stop": tenacity.stop_before_delay(budget),
+        "before_sleep": log_retry,
+        "reraise": True,
+    }
+
+
+def _failure(state: tenacity.RetryCallState) -> BaseException:
+    error = state.outcome.exception() if state.outcome else None
+    if error is None:
+        raise AssertionError("only failed attempts are repeated")
+    return error
 
 
 def read_error_envelope(response: httpx.Response) -> ErrorEnvelope | None:
@@ -30,7 +82,7 @@ def read_error_envelope(response: httpx.Response) -> ErrorEnvelope | None:
         return None
 
 
-def retry_delay(error: Exception, *, now: datetime | None = None) -> float | bool:
+def retry_delay(error: BaseException, *, now: datetime | None = None) -> float | bool:
     """
     Decide about one failed attempt.
 
@@ -43,6 +95,8 @@ def retry_delay(error: Exception, *, now: datetime | None = None) -> float | boo
         return _delay_after_response(error.response, now or datetime.now(UTC))
     if isinstance(error, httpx.UnsupportedProtocol | httpx.LocalProtocolError):
         return False
+    if isinstance(error, httpx.ProxyError) and (status := proxy_status(error)) is not None:
+        return _may_pass(status)
     return isinstance(error, httpx.RequestError) and not is_certificate_failure(error)
 
 
@@ -56,17 +110,24 @@ def is_certificate_failure(error: BaseException) -> bool:
     return False
 
 
+def proxy_status(error: httpx.ProxyError) -> int | None:
+    """Return the status with which a proxy refused to let a connection through, if that is what happened."""
+    status = re.match(r"([1-9][0-9]{2})\b", str(error), re.ASCII)
+    return int(status[1]) if status else None
+
+
+def _may_pass(status: int) -> bool:
+    return status in PASSING_STATUSES or (status >= 500 and status not in LASTING_STATUSES)
+
+
 def _delay_after_response(response: httpx.Response, now: datetime) -> float | bool:
     # The server's own word comes first, whatever the status.
     should_retry = response.headers.get("x-should-retry")
     if should_retry == "false":
         return False
     if should_retry != "true":
-        if response.status_code not in RETRIED_STATUSES:
-            return False
         envelope = read_error_envelope(response)
-        details = envelope.error.details if envelope else None
-        if details is not None and details.error_code == "enforced_spend_limit_reached":
+        if not _may_pass(response.status_code) or (envelope and envelope.error_code in SPENDING_LIMITS):
             return False
     asked = _requested_delay(response.headers, now)
     if asked is not None:

@@ -10,11 +10,12 @@ from contextlib import contextmanager
 from datetime import UTC, date, datetime, timedelta
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
 
 from asgiref.sync import sync_to_async
 
-from airflow_provider_claude_code.api.client import AsyncClaudeCodeClient, ClaudeCodeClient, ClientSettings
+from airflow_provider_claude_code.api.client import AsyncClaudeCodeClient, ClaudeCodeClient
+from airflow_provider_claude_code.api.paging import start_again_once
+from airflow_provider_claude_code.api.settings import DEFAULT_PORTS, ClientSettings, parse_base_url
 from airflow_provider_claude_code.days import parse_day
 from airflow_provider_claude_code.exceptions import ClaudeCodeConfigurationError, ClaudeCodeError
 from airflow_provider_claude_code.get_provider_info import CONNECTION_FIELDS, UI_FIELD_BEHAVIOUR
@@ -43,11 +44,11 @@ REPORT_COVERAGE = (
 """What an organisation may miss in its usage, in a sentence for people."""
 TEST_RETRY_BUDGET = 5.0
 """Seconds for retries in a connection test, where somebody waits for the answer."""
+TEST_REQUEST_TIMEOUT = 10.0
+"""Seconds to wait for each part of a response there."""
 
 _MASK = "***"
 """What Airflow shows instead of a secret."""
-
-_DEFAULT_PORTS = {"https": 443, "http": 80}
 
 
 class ClaudeCodeHook(BaseHook):
@@ -57,7 +58,7 @@ class ClaudeCodeHook(BaseHook):
     The Connection has the type ``claude_code``, the admin API key as password, the API's base URL as host
     (default ``https://api.anthropic.com``), and in extra the optional fields of its form: ``authentication``,
     ``page_limit``, ``request_timeout``, ``retry_budget``, ``anthropic_version``, ``user_agent_suffix`` and
-    ``pseudonym_secret``. httpx honours ``HTTPS_PROXY``, ``NO_PROXY``, ``SSL_CERT_FILE`` and ``SSL_CERT_DIR``.
+    ``pseudonym_secret``. ``HTTPS_PROXY``, ``NO_PROXY``, ``SSL_CERT_FILE`` and ``SSL_CERT_DIR`` are honoured.
 
     The Connection's port is optional too. It is used when the base URL names no port; when both name one, they
     must be equal. Port 0 means that there is none.
@@ -206,12 +207,15 @@ class ClaudeCodeHook(BaseHook):
         if actor_identity not in ("plain", "hmac"):
             raise ClaudeCodeConfigurationError(f"actor_identity is {actor_identity!r}; plain or hmac was expected.")
         day = parse_day(day)
-        flattener = Flattener(day, self.pseudonyms if actor_identity == "hmac" else None)
+        pseudonyms = self.pseudonyms if actor_identity == "hmac" else None
         loaded_at = datetime.now(UTC)
-        pages = [
-            arrow_tables(flattener.flatten(page.records), [table], loaded_at)[table] for page in self.iter_pages(day)
-        ]
-        rows = pa.concat_tables([arrow_schema(DATA_TABLES[table]).empty_table(), *pages])
+
+        def read() -> list[pa.Table]:
+            flattener = Flattener(day, pseudonyms)
+            pages = self.iter_pages(day)
+            return [arrow_tables(flattener.flatten(page.records), [table], loaded_at)[table] for page in pages]
+
+        rows = pa.concat_tables([arrow_schema(DATA_TABLES[table]).empty_table(), *start_again_once(read)])
         frame: pd.DataFrame = rows.to_pandas(types_mapper=pd.ArrowDtype)
         return frame
 
@@ -226,7 +230,9 @@ class ClaudeCodeHook(BaseHook):
         day = datetime.now(UTC).date() - timedelta(days=2)
         try:
             settings = dataclasses.replace(
-                self.settings, retry_budget=min(self.settings.retry_budget, TEST_RETRY_BUDGET)
+                self.settings,
+                retry_budget=min(self.settings.retry_budget, TEST_RETRY_BUDGET),
+                request_timeout=min(self.settings.request_timeout, TEST_REQUEST_TIMEOUT),
             )
             with ClaudeCodeClient(settings) as client:
                 organization = client.get_organization()
@@ -306,20 +312,17 @@ def _base_url(connection: Connection) -> str:
         return url
     if not 0 < port <= 65535:
         raise ClaudeCodeConfigurationError(f"The Connection's port is {port}; 1 to 65535 was expected.")
-    try:
-        parts = urlsplit(url)
-        url_port = parts.port
-    except ValueError:
-        return url  # The settings refuse it.
+    parsed = parse_base_url(url)
+    # httpx does not tell a default port that is written from one that is not.
+    written = re.match(r"[^/]*:([0-9]+)(/|$)", url.partition("//")[2])
     # A default port is not added, so that assets and lineage have one name for one API.
-    if port == (_DEFAULT_PORTS.get(parts.scheme) if url_port is None else url_port):
+    if port == (int(written[1]) if written else DEFAULT_PORTS[parsed.scheme]):
         return url
-    if url_port is not None:
+    if written:
         raise ClaudeCodeConfigurationError(
-            f"The Connection's port is {port}, but its API base URL has port {url_port}: make them the same."
+            f"The Connection's port is {port}, but its API base URL has port {written[1]}: make them the same."
         )
-    # Nothing else is changed: the settings have to see what is wrong with it.
-    return url.replace(f"//{parts.netloc}", f"//{parts.netloc}:{port}", 1)
+    return str(parsed.copy_with(port=port))
 
 
 def _checked_extra(extra: Any) -> Mapping[str, Any]:

@@ -16,9 +16,12 @@ class Faults:
     :param rate: share of the requests that is hit, 0 to 1; which ones follows from the organisation's seed
     :param page: hit only the n-th page of a walk through a day, counted from 1
     :param times: stop after so many hits
+    :param error_code: ``error.details.error_code`` that goes with ``status``
     :param retry_after: value of the ``retry-after`` header that goes with ``status``, sent as it is
     :param latency: seconds before every answer, hit or not
     :param truncate: declare the whole ``content-length``, send half of the page and drop the connection
+    :param drip: seconds before each byte of the page
+    :param endless: the page is empty, and leads to another one
     :param repeat_cursor: ``next_page`` is the cursor that was just used, and ``has_more`` stays true
     :param wrong_day: the first record of the page bears the day before
     :param html: answer a proxy's HTML page, with ``status`` or else 200
@@ -29,9 +32,12 @@ class Faults:
     rate: float = 1.0
     page: int | None = None
     times: int | None = None
+    error_code: str | None = None
     retry_after: str | None = None
     latency: float = 0.0
     truncate: bool = False
+    drip: float = 0.0
+    endless: bool = False
     repeat_cursor: bool = False
     wrong_day: bool = False
     html: bool = False
@@ -45,14 +51,19 @@ class Faults:
         for name, value in (("page", self.page), ("times", self.times)):
             if value is not None and value < 1:
                 raise ValueError(f"{name} must be 1 or more, not {value}")
-        if not (math.isfinite(self.latency) and self.latency >= 0):
-            raise ValueError(f"latency must be 0 or more seconds, not {self.latency}")
-        if self.retry_after is not None and self.status is None:
-            raise ValueError("retry_after needs a status to go with")
+        for name, seconds in (("latency", self.latency), ("drip", self.drip)):
+            if not (math.isfinite(seconds) and seconds >= 0):
+                raise ValueError(f"{name} must be 0 or more seconds, not {seconds}")
+        for name, text in (("retry_after", self.retry_after), ("error_code", self.error_code)):
+            if text is not None and self.status is None:
+                raise ValueError(f"{name} needs a status to go with")
         if self.retry_after is not None and not (self.retry_after.isascii() and self.retry_after.isprintable()):
             raise ValueError("retry_after must be printable ASCII, as it becomes a header")
-        if (self.status or self.html) and (self.truncate or self.repeat_cursor or self.wrong_day):
-            raise ValueError("status and html replace the page that truncate, repeat_cursor and wrong_day spoil")
+        spoiled = self.truncate or self.drip or self.endless or self.repeat_cursor or self.wrong_day
+        if (self.status or self.html) and spoiled:
+            raise ValueError(
+                "status and html replace the page that truncate, drip, endless, repeat_cursor and wrong_day spoil"
+            )
 
 
 class FaultCounter:

@@ -72,10 +72,13 @@ _encode = msgspec.json.Encoder(decimal_format="number").encode
 class _ApiError(Exception):
     """An answer in the API's error envelope."""
 
-    def __init__(self, status: int, message: str, headers: dict[str, str] | None = None) -> None:
+    def __init__(
+        self, status: int, message: str, headers: dict[str, str] | None = None, code: str | None = None
+    ) -> None:
         super().__init__(message)
         self.status = status
         self.headers = headers
+        self.details = {"details": {"error_code": code}} if code else {}
 
 
 class _TruncatedResponse(Response):
@@ -85,6 +88,19 @@ class _TruncatedResponse(Response):
         await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
         half = bytes(self.body[: len(self.body) // 2])
         await send({"type": "http.response.body", "body": half, "more_body": True})
+
+
+class _DrippingResponse(Response):
+    """A response that arrives byte by byte."""
+
+    pause: float
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
+        for byte in bytes(self.body):
+            await asyncio.sleep(self.pause)
+            await send({"type": "http.response.body", "body": bytes([byte]), "more_body": True})
+        await send({"type": "http.response.body", "body": b""})
 
 
 class _Cursor(msgspec.Struct, frozen=True, array_like=True):
@@ -145,7 +161,7 @@ class _Endpoint:
             kind = _ERROR_TYPES.get(error.status, "api_error" if error.status >= 500 else "invalid_request_error")
             body = {
                 "type": "error",
-                "error": {"type": kind, "message": str(error)},
+                "error": {"type": kind, "message": str(error), **error.details},
                 "request_id": headers["request-id"],
             }
             response = Response(_encode(body), error.status, error.headers, "application/json")
@@ -201,18 +217,22 @@ class _Service:
         if hit and faults.html:
             return HTMLResponse(_PROXY_PAGE, faults.status or 200, retry_after)
         if hit and faults.status:
-            raise _ApiError(faults.status, "The sandbox was told to fail", retry_after)
+            raise _ApiError(faults.status, "The sandbox was told to fail", retry_after, faults.error_code)
 
         records = self._records_at(organization, cursor)
         end = cursor.offset + limit
-        data = list(records[cursor.offset : end])
+        data = [] if hit and faults.endless else list(records[cursor.offset : end])
         following = _Cursor(organization.id, day, cursor.now, cursor.offset + len(data), cursor.page + 1)
-        next_page = str(following) if end < len(records) else None
+        next_page = str(following) if end < len(records) or (hit and faults.endless) else None
         if hit and faults.repeat_cursor:
             next_page = request.query_params.get("page", str(following))
         if hit and faults.wrong_day and data:
             data[0] = data[0] | {"date": f"{day - timedelta(days=1)}T00:00:00Z"}
         body = _encode({"data": data, "has_more": next_page is not None, "next_page": next_page})
+        if hit and faults.drip:
+            dripping = _DrippingResponse(body, media_type="application/json")
+            dripping.pause = faults.drip
+            return dripping
         response = _TruncatedResponse if hit and faults.truncate else Response
         return response(body, media_type="application/json")
 

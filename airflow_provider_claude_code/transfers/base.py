@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol, get_args
 
 from airflow.sdk import Asset, AssetAlias, BaseOperator
 
-from airflow_provider_claude_code.api.paging import REPORT_PATH
+from airflow_provider_claude_code.api.paging import REPORT_PATH, start_again_once
 from airflow_provider_claude_code.api.read_ahead import read_ahead
 from airflow_provider_claude_code.days import DEFAULT_DAY, complete_from, days_until, parse_day
 from airflow_provider_claude_code.exceptions import (
@@ -247,7 +247,15 @@ class ClaudeCodeTransferOperator(BaseOperator):
         day = progress.days[0]
         with spool_directory() as directory:
             self._spooling = directory
-            load = self._read_day(day, directory, target.last_loaded_at(day), context)
+            last_loaded_at = target.last_loaded_at(day)
+
+            def read() -> Load:
+                # What a read has left that was broken off.
+                for file in directory.iterdir():
+                    file.unlink()
+                return self._read_day(day, directory, last_loaded_at, context)
+
+            load = start_again_once(read)
             empty = load.totals.row_counts[USAGE.name] == 0
             if empty and self.on_empty == "fail":
                 raise ClaudeCodeEmptyDayError(

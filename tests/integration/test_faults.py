@@ -34,10 +34,9 @@ pytest.importorskip("airflow.providers.google", reason="the extra `google` is no
 import pyarrow as pa
 import pyarrow.csv
 import pyarrow.parquet
-import stamina
 from google.cloud.bigquery import TableReference
 
-from airflow_provider_claude_code.api import client
+from airflow_provider_claude_code.api import client, paging
 from airflow_provider_claude_code.tables.contract import DATA_TABLES, EXTENSIONS, LOADS
 from airflow_provider_claude_code.tables.spool import arrow_schema
 from airflow_provider_claude_code.transfers import base
@@ -52,6 +51,7 @@ from tests.faults import (
     LOCAL,
     MATRIX,
     OBJECT_STORE,
+    PAGE_LIMIT,
     TARGET_FAULTS,
     TARGETS,
     ApiFault,
@@ -66,6 +66,7 @@ from tests.integration.test_bigquery import Dataset, canonical, flat
 from tests.integration.test_gcs import Bucket, give_up_soon, lead_clients_to
 from tests.integration.test_object_storage import TABLES, Place
 from tests.records import DAY, Json
+from tests.retries import few_attempts
 from tests.servers.bigquery import BigQueryServer
 from tests.servers.gcs import GCSServer
 from tests.servers.wire import Wire, self_signed_certificate
@@ -183,7 +184,7 @@ def rows_of_csv(content: bytes, table: str) -> list[Row]:
 
 @pytest.fixture(scope="module", autouse=True)
 def few_attempts_without_waiting() -> Iterator[None]:
-    with stamina.set_testing(True, attempts=ATTEMPTS, cap=True):
+    with few_attempts(ATTEMPTS):
         yield
 
 
@@ -391,6 +392,8 @@ def test_a_fault_of_the_api_is_survived_or_refused_and_changes_nothing(
     connect(monkeypatch, base_url_of(fault, wire, certificate, stack), **fault.extra)
     if fault.limited:
         monkeypatch.setattr(client, "MAX_BODY_SIZE", BODY_LIMIT)
+        monkeypatch.setattr(paging, "MAX_PAGES", PAGE_LIMIT)
+        monkeypatch.setattr(paging, "MAX_EMPTY_PAGES", PAGE_LIMIT)
     if fault.refused:
         refuse(fault.refused, lambda: target.load(file_format=fault.file_format))
         assert target.state() == before

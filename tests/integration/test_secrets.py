@@ -23,7 +23,6 @@ from types import FrameType, SimpleNamespace, TracebackType
 from typing import Any, Protocol
 
 import pytest
-import stamina
 import structlog
 
 pytest.importorskip("airflow.providers.google", reason="the extra `google` is not installed")
@@ -49,6 +48,7 @@ from airflow_provider_claude_code.transfers.claude_code_to_object_storage import
 from tests.airflow_version import HookLineageCollector, TaskDeferred
 from tests.integration.test_bigquery import PROJECT, Dataset
 from tests.records import DAY, Json, body, model, official_example
+from tests.retries import few_attempts
 from tests.servers.bigquery import BigQueryServer, FailingJob, HttpError
 from tests.servers.gcs import Fault, GCSServer
 
@@ -306,7 +306,7 @@ def sandbox(api: Sandbox, connect: Connect, spool: Path, monkeypatch: pytest.Mon
     api.requests.clear()
     api.records = lambda day, _: records(date=f"{day}T00:00:00Z")
     monkeypatch.setattr(base, "LONGEST_CONFLICT_PAUSE", 0)
-    with stamina.set_testing(True, attempts=2, cap=True):
+    with few_attempts():
         yield api
     api.faults = Faults()
 
@@ -594,9 +594,14 @@ def test_a_connection_that_cannot_be_used_shows_nothing_of_it(
     search.assert_clean("errors and what they followed from", "variables of our frames", "representations")
 
 
-def test_a_proxy_that_cannot_be_used_shows_nothing(search: Search, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("proxy", ["socks9://user:{}@127.0.0.1", "http://user:1?{}@127.0.0.1", "http://user:{}/@proxy"])
+def test_a_proxy_that_cannot_be_used_shows_nothing(
+    search: Search, connect: Connect, monkeypatch: pytest.MonkeyPatch, proxy: str
+) -> None:
+    # None is used for this machine.
+    connect(host="https://192.0.2.1")
     for name in ("HTTPS_PROXY", "HTTP_PROXY", "ALL_PROXY"):
-        monkeypatch.setenv(name, f"socks9://user:{SECRET.replace(' ', '')}@127.0.0.1")
+        monkeypatch.setenv(name, proxy.format(SECRET.replace(" ", "")))
     hook = ClaudeCodeHook()
     fails(search, hook.get_conn)
     fails(search, lambda: asyncio.run(hook.get_async_conn()))

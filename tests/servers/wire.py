@@ -26,11 +26,12 @@ class Broken:
     An answer that does not end as it should.
 
     :param content: what is sent of it
-    :param then: what happens to the connection: it is closed, reset, or stays open in silence
+    :param then: what happens to the connection: it is closed, reset, stays open in silence, or some hundred blanks
+        come before it is closed, now and then one
     """
 
     content: bytes
-    then: Literal["close", "reset", "silence"]
+    then: Literal["close", "reset", "silence", "drip"]
 
 
 class Wire:
@@ -46,6 +47,7 @@ class Wire:
     def __init__(self, stack: ExitStack, tls: ssl.SSLContext | None = None) -> None:
         self.answers: list[bytes | Broken] = [self.page()]
         self.connections = 0
+        self.blanks = 0
         self.requests: list[str] = []
         closing = threading.Event()
         wire = self
@@ -64,10 +66,19 @@ class Wire:
                 self.close_connection = True
                 if answer.then == "silence":
                     closing.wait()
+                elif answer.then == "drip":
+                    for _ in range(300):
+                        if closing.wait(0.02):
+                            break
+                        self.wfile.write(b" ")
+                        wire.blanks += 1
                 elif answer.then == "reset":
                     # Without lingering, the kernel says RST in the place of FIN.
                     self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
                     os.close(self.connection.detach())
+
+            # To a proxy.
+            do_CONNECT = do_GET
 
             def log_message(self, *_: Any) -> None:
                 pass

@@ -14,19 +14,21 @@ from urllib.parse import quote
 import pandas as pd
 import pyarrow as pa
 import pytest
-import stamina
 
-from airflow_provider_claude_code.api.client import ClientSettings
+from airflow_provider_claude_code.api import paging
+from airflow_provider_claude_code.api.settings import ClientSettings
 from airflow_provider_claude_code.exceptions import (
     ClaudeCodeAuthenticationError,
     ClaudeCodeConfigurationError,
     ClaudeCodeResponseError,
     ClaudeCodeServerError,
 )
+from airflow_provider_claude_code.hooks import claude_code as hook_module
 from airflow_provider_claude_code.hooks.claude_code import ClaudeCodeHook, fail_without_retry
 from airflow_provider_claude_code.sandbox import OAUTH_TOKEN, Faults, Sandbox
 from airflow_provider_claude_code.version_compat import AirflowFailException
 from tests.records import official_example
+from tests.retries import few_attempts
 
 DAY = date(2025, 9, 1)
 NOW = datetime(2026, 1, 20, 12, tzinfo=UTC)
@@ -73,7 +75,7 @@ def sandbox(running: Sandbox) -> Iterator[Sandbox]:
 @pytest.fixture(autouse=True)
 def one_retry_without_waiting(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setenv("NO_PROXY", "127.0.0.1,localhost")
-    with stamina.set_testing(True, attempts=2, cap=True):
+    with few_attempts():
         yield
 
 
@@ -180,6 +182,7 @@ class TestSettings:
             ("https://gateway.example.com", 80, "https://gateway.example.com:80"),
             ("https://gateway.example.com:443", 443, "https://gateway.example.com:443"),
             ("https://gateway.example.com:8443", 8443, "https://gateway.example.com:8443"),
+            ("https://gateway.example.com:", 8443, "https://gateway.example.com:8443"),
             ("https://a.example.com/x//a.example.com", 8443, "https://a.example.com:8443/x//a.example.com"),
             ("http://127.0.0.1", 80, "http://127.0.0.1"),
             ("http://127.0.0.1", 443, "http://127.0.0.1:443"),
@@ -206,7 +209,7 @@ class TestSettings:
             ("https://gateway.example.com:443", 8443, "8443, but its API base URL has port 443: make them the same"),
             ("https://gateway.example.com:8443", 443, "443, but its API base URL has port 8443: make them the same"),
             ("http://127.0.0.1:8787", 80, "80, but its API base URL has port 8787: make them the same"),
-            ("http://127.0.0.1:0", 80, "80, but its API base URL has port 0: make them the same"),
+            ("http://127.0.0.1:0", 80, "a host or a port that cannot exist"),
             ("", 65536, "port is 65536; 1 to 65535 was expected"),
             ("", -443, "port is -443; 1 to 65535 was expected"),
         ],
@@ -250,7 +253,6 @@ class TestSettings:
             {"password": KEY, "host": f"https://127.0.0.1:{KEY}", "port": 443},
             {"password": KEY, "host": "api.anthropic.com", "port": 8443},
             {"password": KEY, "host": "https:///v1", "port": 8443},
-            {"password": KEY, "host": "https://gateway.example.com:", "port": 8443},
             {"password": KEY, "host": "https://gateway.exa\nmple.com", "port": 8443},
             {"password": KEY, "host": " https://gateway.example.com", "port": 8443},
             {"password": KEY, "host": "http://localhost@example.com", "port": 8443},
@@ -506,15 +508,49 @@ class TestConnectionTest:
         assert not good
         assert "proxy" in message
 
+    def test_a_refused_cursor_starts_a_dataframe_again_once(self, hook: ClaudeCodeHook, sandbox: Sandbox) -> None:
+        expected = hook.get_df(DAY)
+        sandbox.requests.clear()
+        sandbox.faults = Faults(status=410, page=2, times=1)
+
+        frame = hook.get_df(DAY)
+
+        assert [request.status for request in sandbox.requests] == [200, 410, 200, 200]
+        assert frame.drop(columns="loaded_at").equals(expected.drop(columns="loaded_at"))
+
     def test_nobody_waits_for_the_retries_of_a_load(self, hook: ClaudeCodeHook, sandbox: Sandbox) -> None:
         """A server that asks for ten seconds is not waited for; without the limit this would take them."""
         sandbox.faults = Faults(status=529, retry_after="10")
-        with stamina.set_testing(False):
-            good, message = hook.test_connection()
+        good, message = hook.test_connection()
 
         assert not good
         assert "answered 529" in message
         assert len(sandbox.requests) == 2
+
+    def test_it_ends_whatever_the_server_does(
+        self, hook: ClaudeCodeHook, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(hook_module, "TEST_REQUEST_TIMEOUT", 0.1)
+        monkeypatch.setattr(paging, "MAX_EMPTY_PAGES", 3)
+        for faults, says in ((Faults(drip=0.02), "not complete after 0.5 s"), (Faults(endless=True), "hold no record")):
+            sandbox.faults = faults
+            good, message = hook.test_connection()
+            assert not good
+            assert says in message
+
+    def test_nobody_waits_as_long_as_a_load_does(self, hook: ClaudeCodeHook, monkeypatch: pytest.MonkeyPatch) -> None:
+        seen: list[ClientSettings] = []
+        really = hook_module.ClaudeCodeClient
+
+        def client(settings: ClientSettings) -> Any:
+            seen.append(settings)
+            return really(settings)
+
+        monkeypatch.setattr(hook_module, "ClaudeCodeClient", client)
+
+        assert hook.test_connection()[0]
+        [settings] = seen
+        assert settings.retry_budget + settings.response_timeout <= 60
 
     def test_a_connection_that_is_not_there(self) -> None:
         good, message = ClaudeCodeHook("no_such_connection").test_connection()

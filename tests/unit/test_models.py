@@ -13,6 +13,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from airflow_provider_claude_code.api import models
+from airflow_provider_claude_code.api.client import MAX_BODY_SIZE
 from airflow_provider_claude_code.api.models import Report
 from tests.records import official_example
 
@@ -380,7 +381,6 @@ def test_an_amount_that_is_none_is_refused_by_its_path(literal: str, sessions: s
         (("has_more",), None),
         (("has_more",), "false"),
         (("has_more",), 0),
-        (("next_page",), ABSENT),
         (("next_page",), 7),
         *(
             (path, value)
@@ -521,6 +521,81 @@ WHOLE = json.dumps(GUIDE_PAGE).encode()
 def test_a_body_that_is_no_report_is_a_value_error(body: bytes) -> None:
     with pytest.raises(ValueError):  # noqa: PT011
         decode_report(body)
+
+
+REPEATED_KEYS = [
+    (b'"num_sessions":', b'"num_sessions":1,"num_sessions":'),
+    (b'"num_sessions":', b'"num\\u005fsessions":1,"num_sessions":'),
+    (b'"date":', b'"date":"2025-09-01","date":'),
+    (b'"email_address":', b'"email_address":"first@company.com","email_address":'),
+    (b'"edit_tool":', b'"edit_tool":{"accepted":1,"rejected":1},"edit_tool":'),
+    (b'"accepted":', b'"accepted":1,"accepted":'),
+    (b'"amount":', b'"amount":1,"amount":'),
+    (b'"input":', b'"input":1,"input":'),
+    (b'"is_remote":', b'"is_remote":true,"is_remote":'),
+    (b'"data":', b'"data":[],"data":'),
+    (b'"has_more":', b'"has_more":true,"has_more":'),
+    (b'"next_page":', b'"next_page":"x","next_page":'),
+    (b'"data":', b'"new":{"a":1,"a":2},"data":'),
+    (b'"data":', b'"new":[[{"a":1,"a":1}]],"data":'),
+]
+
+
+@pytest.mark.parametrize(("key", "keys"), REPEATED_KEYS, ids=lambda value: value.decode())
+def test_an_object_with_a_key_twice_is_refused(key: bytes, keys: bytes) -> None:
+    """Which of the two values counts is up to the reader, and the other would be lost in silence."""
+    record = official_example(is_remote=False)
+    body = msgspec.json.encode({"data": [record, record], "has_more": False, "next_page": None})
+    assert decode_report(body)
+
+    with pytest.raises(ValueError, match=r"^an object has a key twice$"):
+        decode_report(body.replace(key, keys, 1))
+
+
+@settings(max_examples=200)
+@given(
+    st.recursive(
+        st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
+        lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
+    )
+)
+def test_no_object_of_different_keys_is_taken_for_one(value: Any) -> None:
+    body = {"data": [], "has_more": False, "next_page": None, "new": value}
+
+    assert decode_report(json.dumps(body).encode()).data == []
+
+
+def test_a_page_of_more_values_than_any_page_is_not_decoded() -> None:
+    """Such a page would take a hundred times its size in memory, wherever in it the values are."""
+    values = models.MAX_PAGE_VALUES
+    for filler, in_one in ((b"0,", 1), (b"[],", 2), (b"{},", 2), (b'{"a":0},', 2)):
+        for number, refused in ((values // in_one - 10, False), (values // in_one + 10, True)):
+            page = b'{"data":[],"has_more":false,"new":[' + filler * number + b"0]}"
+            if refused:
+                with pytest.raises(ValueError, match="more than 1000000 values"):
+                    models.decode_continuation(page)
+            else:
+                assert models.decode_continuation(page).is_empty
+
+
+def test_no_honest_page_is_near_that() -> None:
+    """A thousand people, each with 20 models and 200 tools."""
+    example = official_example()
+    example["model_breakdown"] *= 20
+    example["tool_actions"] = {f"mcp__server__tool_{number}": {"accepted": 1, "rejected": 0} for number in range(200)}
+    body = json.dumps({"data": [example] * 1000, "has_more": False, "next_page": None}).encode()
+
+    assert not models.decode_continuation(body).is_empty
+    assert len(body) < MAX_BODY_SIZE
+
+
+@pytest.mark.parametrize(
+    ("data", "empty"), [("[]", True), ("[ \n ]", True), ("[{}]", False), ("[0]", False), ("7", False)]
+)
+def test_an_empty_page_is_told_from_others_without_decoding_it(data: str, empty: bool) -> None:
+    page = f'{{"data": {data}, "has_more": true, "next_page": "a"}}'.encode()
+
+    assert models.decode_continuation(page).is_empty is empty
 
 
 def test_a_value_error_is_plain() -> None:

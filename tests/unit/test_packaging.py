@@ -103,7 +103,7 @@ def test_airflow_shows_the_documentation() -> None:
 @pytest.mark.parametrize(
     ("name", "too_old", "why"),
     [
-        ("stamina", "25.1.0", "a hook's number of seconds counts only as true, and timeout=0 means for ever"),
+        ("tenacity", "8.2.3", "it has no stop_before_delay"),
     ],
 )
 def test_no_release_is_allowed_that_cannot_work(name: str, too_old: str, why: str) -> None:
@@ -121,8 +121,8 @@ def test_every_import_outside_the_optional_parts_is_a_requirement() -> None:
         "msgspec": "msgspec",
         "pandas": "pandas",
         "pyarrow": "pyarrow",
-        "stamina": "stamina",
         "starlette": "apache-airflow",
+        "tenacity": "tenacity",
         "uvicorn": "apache-airflow",
     }
     # Their absence is handled, or they belong to an extra.

@@ -7,6 +7,7 @@ from typing import Any
 import httpx
 import pytest
 
+from airflow_provider_claude_code.api import paging
 from airflow_provider_claude_code.api.paging import DayWalk, Page
 from airflow_provider_claude_code.exceptions import ClaudeCodeResponseError
 
@@ -213,6 +214,75 @@ def test_a_refused_field_is_named_by_its_path() -> None:
 
     with pytest.raises(ClaudeCodeResponseError, match=r"\$\.data\[1\]\.core_metrics\.lines_of_code\.added"):
         walk_through(response([record(), bad]))
+
+
+@pytest.mark.parametrize(
+    ("limit", "records", "refused"), [(7, 7, False), (7, 8, True), (1, 2, True), (1000, 1001, True)]
+)
+def test_more_records_than_were_asked_for_end_the_walk(limit: int, records: int, refused: bool) -> None:
+    def read() -> list[Page]:
+        return walk_through(response([record()] * records), limit=limit)[0]
+
+    if not refused:
+        assert len(read()[0].records) == records
+        return
+    with pytest.raises(ClaudeCodeResponseError, match=f"holds {records} records, but {limit} were asked for"):
+        read()
+
+
+@pytest.mark.parametrize(
+    ("name", "records", "problem"),
+    [("MAX_EMPTY_PAGES", 0, "pages hold no record"), ("MAX_PAGES", 1, "there are more than 1.* pages")],
+)
+def test_a_walk_without_an_end_is_ended(name: str, records: int, problem: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    limit = 15
+    monkeypatch.setattr(paging, name, limit)
+
+    with pytest.raises(ClaudeCodeResponseError, match=problem) as caught:
+        walk_through(*(response([record()] * records, f"cursor-{number}") for number in range(limit + 1)))
+
+    assert caught.value.retryable
+    assert f"page {limit}," in str(caught.value)
+
+
+def test_no_honest_day_is_near_the_bounds() -> None:
+    """A million people with ten records each, and as many empty pages as nobody has ever seen."""
+    assert paging.MAX_PAGES >= 10 * 1_000_000 * 10 / paging.MAX_PAGE_LIMIT
+    assert paging.MAX_EMPTY_PAGES >= 1000
+    assert paging.MAX_WALK_SECONDS >= 86_400
+
+
+def test_a_day_of_exactly_as_many_pages_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(paging, "MAX_PAGES", 3)
+    monkeypatch.setattr(paging, "MAX_EMPTY_PAGES", 3)
+
+    pages, _ = walk_through(response([], "1"), response([], "2"), response([record()]))
+
+    assert len(pages) == 3
+
+
+def test_a_cursor_that_fits_in_no_url_ends_the_walk() -> None:
+    walk_through(response([], "x" * 4096), response([]))
+    with pytest.raises(ClaudeCodeResponseError, match="more than 4096 characters"):
+        walk_through(response([], "x" * 4097), response([]))
+
+
+@pytest.mark.parametrize("cursor", ["\x00", "a\nb", "#", "?page=2&limit=1", "\u200b", "😀" * 4096, "%", "../.."])
+def test_any_cursor_can_be_sent(cursor: str) -> None:
+    """Whatever is in it, it is one value of one parameter."""
+    walk = DayWalk(DAY, 1000)
+    walk.read(response([], cursor))
+
+    url = httpx.Client(base_url="https://api.example.com").build_request("GET", "/v1", params=walk.query).url
+
+    assert url.params["page"] == cursor
+    assert url.path == "/v1"
+
+
+def test_a_last_page_needs_no_cursor() -> None:
+    pages, _ = walk_through(httpx.Response(200, json={"data": [record()], "has_more": False}))
+
+    assert len(pages[0].records) == 1
 
 
 def test_a_walk_that_was_refused_does_not_go_on() -> None:

@@ -14,7 +14,7 @@ from typing import Any
 import jsonschema
 import pytest
 
-from airflow_provider_claude_code.api.client import ClientSettings
+from airflow_provider_claude_code.api.settings import ClientSettings
 from airflow_provider_claude_code.exceptions import ClaudeCodeConfigurationError
 from airflow_provider_claude_code.get_provider_info import CONNECTION_FIELDS, get_provider_info
 from airflow_provider_claude_code.hooks.claude_code import ClaudeCodeHook

@@ -2,6 +2,8 @@
 
 import asyncio
 import json
+import logging
+import re
 import ssl
 import time
 import warnings
@@ -14,13 +16,14 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from airflow_provider_claude_code.api.client import AsyncClaudeCodeClient, ClaudeCodeClient, ClientSettings
+from airflow_provider_claude_code.api.client import AsyncClaudeCodeClient, ClaudeCodeClient
 from airflow_provider_claude_code.api.retries import (
     RATE_LIMIT_PAUSE,
     is_certificate_failure,
     read_error_envelope,
     retry_delay,
 )
+from airflow_provider_claude_code.api.settings import ClientSettings
 from airflow_provider_claude_code.exceptions import (
     ClaudeCodeConnectionError,
     ClaudeCodeRateLimitError,
@@ -45,11 +48,13 @@ def error_body(kind: str, **details: Any) -> dict[str, Any]:
 class TestWhich:
     """Which failures are worth another attempt."""
 
-    @pytest.mark.parametrize("status", [408, 409, 429, 500, 502, 503, 504, 529])
+    @pytest.mark.parametrize("status", [408, 409, 425, 429, 500, 502, 503, 504, 507, *range(520, 528), 529, 530, 598])
     def test_a_status_that_may_pass_is_retried(self, status: int) -> None:
         assert delay(status) is not False
 
-    @pytest.mark.parametrize("status", [301, 302, 304, 307, 400, 401, 402, 403, 404, 405, 413, 422, 501, 505])
+    @pytest.mark.parametrize(
+        "status", [301, 302, 304, 307, 400, 401, 402, 403, 404, 405, 407, 410, 413, 422, 501, 505, 511]
+    )
     def test_a_status_that_stays_is_not_retried(self, status: int) -> None:
         assert delay(status) is False
         assert delay(status, {"retry-after": "1"}) is False
@@ -66,8 +71,9 @@ class TestWhich:
         assert delay(400, {"x-should-retry": value}) is False
         assert delay(503, {"x-should-retry": value}) is True
 
-    def test_a_spend_limit_is_not_retried(self) -> None:
-        spent = error_body("rate_limit_error", error_code="enforced_spend_limit_reached")
+    @pytest.mark.parametrize("code", ["enforced_spend_limit_reached", "contract_spend_limit_reached"])
+    def test_a_spend_limit_is_not_retried(self, code: str) -> None:
+        spent = error_body("rate_limit_error", error_code=code)
 
         assert delay(429, {"retry-after": "1"}, spent) is False
 
@@ -82,6 +88,7 @@ class TestWhich:
             {"error": {"type": "rate_limit_error", "details": {}}},
             {"error": {"type": "rate_limit_error", "details": "enforced_spend_limit_reached"}},
             error_body("rate_limit_error", error_code="another"),
+            error_body("rate_limit_error", error_code="ramp_limit_exceeded"),
             error_body("rate_limit_error", error_code=7),
         ],
         ids=str,
@@ -124,6 +131,22 @@ class TestWhich:
 
         assert is_certificate_failure(outer)
         assert retry_delay(outer) is False
+
+    @pytest.mark.parametrize(
+        ("text", "retried"),
+        [
+            ("407 Proxy Authentication Required", False),
+            ("403 Forbidden", False),
+            ("404", False),
+            ("501 Unsupported method ('CONNECT')", False),
+            ("429 Too Many Requests", True),
+            ("503 Service Unavailable", True),
+            ("Proxy Server could not connect: Connection refused.", True),
+            ("", True),
+        ],
+    )
+    def test_a_proxy_that_refuses_for_good_is_not_asked_again(self, text: str, retried: bool) -> None:
+        assert retry_delay(httpx.ProxyError(text)) is retried
 
     def test_another_tls_failure_is_retried(self) -> None:
         error = httpx.ConnectError("")
@@ -320,8 +343,7 @@ class TestBudget:
         with pytest.raises(ClaudeCodeServerError):
             read(lambda _: httpx.Response(503), 600)
 
-        # The last backoff may begin just before the end.
-        assert 540 <= clock.slept <= 660
+        assert 540 <= clock.slept <= 600
         assert len(clock.waits) > 10
 
     def test_a_rate_limit_that_stays_ends_with_the_budget(self, read: Read, clock: Clock) -> None:
@@ -391,7 +413,74 @@ class TestBudget:
         with pytest.raises(ClaudeCodeConnectionError, match="ReadTimeout: the read operation timed out"):
             read(answer, 5)
 
-        assert 5 <= clock.slept <= 12
+        assert 1 <= clock.slept <= 5
+
+
+@pytest.mark.parametrize("read", [read_sync, read_async])
+class TestLog:
+    """What is said of a request that is repeated."""
+
+    def test_each_retry_is_one_sentence(self, read: Read, clock: Clock, caplog: pytest.LogCaptureFixture) -> None:
+        overloaded = {"error": {"type": "overloaded_error", "message": "busy"}}
+        answers = iter(
+            [
+                httpx.Response(529, json=overloaded, headers={"retry-after": "20"}),
+                httpx.Response(502, html="<html>"),
+                httpx.ReadTimeout("the read operation timed out"),
+                httpx.Response(200, json=EMPTY_PAGE),
+            ]
+        )
+
+        def answer(_: httpx.Request) -> httpx.Response:
+            following = next(answers)
+            if isinstance(following, Exception):
+                raise following
+            return following
+
+        with caplog.at_level(logging.WARNING):
+            assert read(answer, 600) == 1
+
+        first, second, third = (record.getMessage() for record in caplog.records)
+        asking = "Asking for the Claude Code usage of 2025-09-01"
+        assert re.fullmatch(
+            rf"{asking} was answered 529 \(overloaded_error\)\. Asking again in 2[01] s, and giving up in 600 s\.",
+            first,
+        )
+        assert re.fullmatch(
+            rf"{asking} was answered 502 \(not in the API's error format\)\. Asking again in [23] s, and giving up in "
+            r"5(79|80) s\.",
+            second,
+        )
+        assert re.fullmatch(
+            rf"{asking} failed \(ReadTimeout: the read operation timed out\)\. Asking again in [45] s, "
+            r"and giving up in 57[678] s\.",
+            third,
+        )
+        assert all(record.levelname == "WARNING" for record in caplog.records)
+
+    def test_it_quotes_nothing_raw(self, read: Read, clock: Clock, caplog: pytest.LogCaptureFixture) -> None:
+        answers = iter(
+            [
+                httpx.Response(503, json={"error": {"type": "a\nkey somebody@example.com " + "x" * 1000}}),
+                httpx.Response(200, json=EMPTY_PAGE),
+            ]
+        )
+
+        assert read(lambda _: next(answers), 600) == 1
+
+        [line] = [record.getMessage() for record in caplog.records]
+        assert line.isprintable()
+        assert "example" not in line
+        assert "key" not in line
+        assert len(line) < 300
+
+    def test_what_is_not_repeated_is_not_logged(
+        self, read: Read, clock: Clock, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        with pytest.raises(ClaudeCodeServerError):
+            read(lambda _: httpx.Response(501), 600)
+
+        assert caplog.records == []
 
 
 def test_the_budget_is_measured_in_real_seconds() -> None:

@@ -472,6 +472,28 @@ def test_truncate_drops_the_connection_within_a_page(sandbox: Sandbox, client: h
     assert report(client).status_code == 200
 
 
+def test_drip_sends_byte_by_byte_what_it_would_send_at_once(sandbox: Sandbox, client: httpx.Client) -> None:
+    expected = report(client, limit=1).content
+    sandbox.faults = Faults(drip=1e-6)
+    with client.stream("GET", REPORT_PATH, params={"starting_at": str(DAY), "limit": 1}) as response:
+        assert b"".join(response.iter_raw()) == expected
+
+
+def test_endless_pages_are_empty_and_lead_to_others(sandbox: Sandbox, client: httpx.Client) -> None:
+    sandbox.faults = Faults(endless=True)
+    pages = [report(client).json()]
+    for _ in range(5):
+        pages.append(report(client, page=pages[-1]["next_page"]).json())
+    assert all(page["has_more"] and page["data"] == [] for page in pages)
+    assert len({page["next_page"] for page in pages}) == len(pages)
+
+
+def test_an_error_code_is_in_the_envelopes_details(sandbox: Sandbox, client: httpx.Client) -> None:
+    sandbox.faults = Faults(status=429, error_code="enforced_spend_limit_reached")
+    error = report(client).json()["error"]
+    assert (error["type"], error["details"]) == ("rate_limit_error", {"error_code": "enforced_spend_limit_reached"})
+
+
 def test_repeat_cursor_never_ends(sandbox: Sandbox, client: httpx.Client) -> None:
     sandbox.faults = Faults(repeat_cursor=True)
     first = report(client, limit=1000).json()
@@ -510,7 +532,11 @@ def test_html_is_a_proxys_page(sandbox: Sandbox, client: httpx.Client, status: i
         {"times": 0},
         {"latency": -1},
         {"latency": float("inf")},
+        {"drip": float("nan")},
         {"retry_after": "1"},
+        {"error_code": "organization_on_hold"},
+        {"status": 500, "drip": 1},
+        {"html": True, "endless": True},
         {"status": 429, "retry_after": "1\r\nx: y"},
         {"status": 500, "truncate": True},
         {"html": True, "wrong_day": True},

@@ -194,6 +194,32 @@ def test_the_trigger_waits_until_the_api_has_a_record(sandbox: Sandbox) -> None:
     assert len(sandbox.requests) == 3
 
 
+@pytest.mark.parametrize("no_proxy", ["127.0.0.1,::1/128", "[::1]"])
+def test_the_trigger_works_where_container_tools_set_no_proxy(
+    sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch, no_proxy: str
+) -> None:
+    monkeypatch.setenv("NO_PROXY", no_proxy)
+
+    assert run(ClaudeCodeFreshnessTrigger(PAST_DAY, require_records=True)) == {"status": "success"}
+
+
+@pytest.mark.parametrize(
+    ("host", "proxy"),
+    [("https://api.anthropic.com\u200b", ""), ("https://a..b", ""), ("https://192.0.2.1", "http://u:12x?CANARY@proxy")],
+)
+def test_the_trigger_ends_with_an_event_whatever_the_urls_are(
+    monkeypatch: pytest.MonkeyPatch, host: str, proxy: str
+) -> None:
+    connection = {"conn_type": "claude_code", "host": host, "password": "key"}
+    monkeypatch.setenv("AIRFLOW_CONN_CLAUDE_CODE_DEFAULT", json.dumps(connection))
+    monkeypatch.setenv("HTTPS_PROXY", proxy)
+
+    event = run(ClaudeCodeFreshnessTrigger(PAST_DAY, require_records=True))
+
+    assert (event["status"], event["retryable"]) == ("error", False)
+    assert "CANARY" not in event["message"]
+
+
 def test_the_trigger_fires_once_the_moment_has_come() -> None:
     """The day ended, by its delay, a moment from now: the trigger sleeps that long, and no longer."""
     yesterday = datetime.now(UTC).date() - timedelta(days=1)
