@@ -19,7 +19,7 @@ from airflow_provider_claude_code.api.settings import DEFAULT_PORTS, ClientSetti
 from airflow_provider_claude_code.days import parse_day
 from airflow_provider_claude_code.exceptions import ClaudeCodeConfigurationError, ClaudeCodeError
 from airflow_provider_claude_code.get_provider_info import CONNECTION_FIELDS, UI_FIELD_BEHAVIOUR
-from airflow_provider_claude_code.names import quotable
+from airflow_provider_claude_code.quoting import quoted
 from airflow_provider_claude_code.tables.contract import DATA_TABLES
 from airflow_provider_claude_code.tables.flatten import Flattener
 from airflow_provider_claude_code.tables.pseudonyms import Pseudonyms
@@ -243,7 +243,7 @@ class ClaudeCodeHook(BaseHook):
             self.log.exception("The connection test failed unexpectedly")
             return False, f"The connection could not be tested ({type(error).__name__}); see the log."
         return True, (
-            f"The key belongs to the organisation {quotable(organization.name)} ({quotable(organization.id)}) and may "
+            f"The key belongs to the organisation {quoted(organization.name)} ({quoted(organization.id)}) and may "
             f"read its Claude Code usage. {REPORT_COVERAGE}"
         )
 

@@ -10,8 +10,8 @@ from airflow_provider_claude_code.analytics.models import Settings
 from airflow_provider_claude_code.days import parse_day
 from airflow_provider_claude_code.exceptions import ClaudeCodeConfigurationError, ClaudeCodeDataQualityError
 from airflow_provider_claude_code.hooks.claude_code import fail_without_retry
-from airflow_provider_claude_code.names import quotable
 from airflow_provider_claude_code.operators.analytics import ClaudeCodeAnalyticsOperator
+from airflow_provider_claude_code.quoting import quoted
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -136,4 +136,4 @@ def _checked(argument: str, names: Iterable[str]) -> tuple[str, ...]:
 
 def _sentence(row: dict[str, Any]) -> str:
     where = " ".join(str(row[name]) for name in ("date", "organization_id", "table_name") if row[name] is not None)
-    return quotable(f"{row['check_name']}: {where}: {row['finding']}", 500)
+    return quoted(f"{row['check_name']}: {where}: {row['finding']}", 500)

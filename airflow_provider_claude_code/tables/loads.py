@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from airflow_provider_claude_code import __version__
-from airflow_provider_claude_code.names import first_names, quotable
+from airflow_provider_claude_code.quoting import first_names, quoted
 from airflow_provider_claude_code.tables.contract import SCHEMA_VERSION
 
 if TYPE_CHECKING:
@@ -96,7 +96,7 @@ class Load:
         """Return what a run tells about the day: counts and sums, never a record, an address or a key."""
         cost: Decimal | None = self.totals.estimated_cost_cents
         unknown_names = self.totals.unknown_names
-        currencies = [quotable(currency) for currency in self.totals.currencies]
+        currencies = [quoted(currency) for currency in self.totals.currencies]
         return {
             "day": self.day.isoformat(),
             "rows": {table: file.row_count for table, file in self.files.items()},

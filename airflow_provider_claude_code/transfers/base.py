@@ -27,7 +27,7 @@ from airflow_provider_claude_code.exceptions import (
     ClaudeCodePublishError,
 )
 from airflow_provider_claude_code.hooks.claude_code import REPORT_COVERAGE, ClaudeCodeHook, fail_without_retry
-from airflow_provider_claude_code.names import MOST_NAMES
+from airflow_provider_claude_code.quoting import MOST_NAMES
 from airflow_provider_claude_code.tables.contract import DATA_TABLES, USAGE, FileFormat
 from airflow_provider_claude_code.tables.flatten import Flattener
 from airflow_provider_claude_code.tables.loads import Load, begin_load

@@ -24,7 +24,7 @@ from airflow_provider_claude_code.exceptions import (
     ClaudeCodeEmptyDayError,
     ClaudeCodePublishError,
 )
-from airflow_provider_claude_code.names import quotable
+from airflow_provider_claude_code.quoting import quoted
 from airflow_provider_claude_code.tables.contract import DATA_TABLES, LOADS, MODEL_USAGE, TOOL_USAGE, Table
 from airflow_provider_claude_code.tables.loads import Load
 from airflow_provider_claude_code.transfers.base import SupersededError
@@ -318,7 +318,7 @@ class BigQueryTarget:
         if owner not in (None, _label_value(organization_id)):
             raise ClaudeCodeConfigurationError(
                 f"{table.project}.{table.dataset_id}.{table.table_id} holds the usage of organisation {owner}, but the "
-                f"key belongs to {quotable(organization_id)}. Replacing a day would delete the other's: give each "
+                f"key belongs to {quoted(organization_id)}. Replacing a day would delete the other's: give each "
                 "organisation a dataset or a table_prefix of its own."
             )
 

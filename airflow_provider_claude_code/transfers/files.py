@@ -19,7 +19,7 @@ from airflow_provider_claude_code.exceptions import (
     ClaudeCodeEmptyDayError,
     ClaudeCodePublishError,
 )
-from airflow_provider_claude_code.names import quotable
+from airflow_provider_claude_code.quoting import quoted
 from airflow_provider_claude_code.tables.arrays import arrow_array
 from airflow_provider_claude_code.tables.contract import EXTENSIONS, FILE_LOADS, LOADS, FileFormat
 from airflow_provider_claude_code.tables.loads import LOAD_ID, Load
@@ -110,8 +110,8 @@ class FileTarget:
             ) from None
         if owner != load.organization_id:
             raise ClaudeCodeConfigurationError(
-                f"{self._store.url('')} holds the usage of organisation {quotable(owner)}, but the key "
-                f"belongs to {quotable(load.organization_id)}. Replacing a day would delete the other's: give each "
+                f"{self._store.url('')} holds the usage of organisation {quoted(owner)}, but the key "
+                f"belongs to {quoted(load.organization_id)}. Replacing a day would delete the other's: give each "
                 "organisation a path of its own."
             )
 

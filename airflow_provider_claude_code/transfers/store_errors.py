@@ -11,7 +11,7 @@ from airflow_provider_claude_code.exceptions import (
     ClaudeCodeError,
     ClaudeCodePublishError,
 )
-from airflow_provider_claude_code.names import quotable
+from airflow_provider_claude_code.quoting import quoted
 
 LONGEST_REASON = 300
 """Characters that are shown of what a store says."""
@@ -136,10 +136,10 @@ def _codes(error: Exception, *, local: bool) -> Iterator[str]:
     for detail in _details(error):
         # Google writes some of its reasons with a capital letter, depending on the API.
         if reason := str(detail.get("reason") or ""):
-            yield quotable(reason[:1].lower() + reason[1:])
+            yield quoted(reason[:1].lower() + reason[1:])
     answer = _answer_of_s3(error)
     if code := answer.get("Error", {}).get("Code"):
-        yield quotable(code)
+        yield quoted(code)
     # A google.auth error says itself whether the same request may succeed later.
     if getattr(error, "retryable", False) or type(error.__cause__).__name__ == "TransportError":
         return
@@ -182,4 +182,4 @@ def _words(error: Exception) -> str:
     words.append(getattr(getattr(error, "response", None), "text", None))
     if type(error).__module__.startswith(_SPEAK_FOR_THEMSELVES):
         words.append(str(error))
-    return quotable(next((word for word in words if word), type(error).__name__), LONGEST_REASON)
+    return quoted(next((word for word in words if word), type(error).__name__), LONGEST_REASON)

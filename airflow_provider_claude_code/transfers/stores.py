@@ -20,7 +20,7 @@ from typing import BinaryIO, Protocol
 from airflow.sdk import ObjectStoragePath
 
 from airflow_provider_claude_code.exceptions import ClaudeCodeConfigurationError, ClaudeCodePublishError
-from airflow_provider_claude_code.names import quotable
+from airflow_provider_claude_code.quoting import quoted
 from airflow_provider_claude_code.transfers.locks import try_lock
 
 log = logging.getLogger(__name__)
@@ -97,7 +97,7 @@ class LocalStore:
         named = None
         while not try_lock(file.fileno(), self._root):
             file.seek(0)
-            holder = quotable(file.read(200).decode(errors="replace") or "another process")
+            holder = quoted(file.read(200).decode(errors="replace") or "another process")
             if time.monotonic() >= deadline:
                 raise ClaudeCodePublishError(
                     f"{self._root} has been locked by {holder} for {LOCK_PATIENCE:g} seconds, so nothing was written. "

@@ -26,7 +26,7 @@ from airflow_provider_claude_code.analytics.report.data import UNMAPPED, collect
 from airflow_provider_claude_code.analytics.report.rendering import render
 from airflow_provider_claude_code.analytics.report.sections import document
 from airflow_provider_claude_code.analytics.sources import BigQuerySource, bigquery_relations
-from airflow_provider_claude_code.names import visible
+from airflow_provider_claude_code.quoting import visible
 from airflow_provider_claude_code.sandbox import Sandbox
 from airflow_provider_claude_code.sandbox.organization import Organization
 from airflow_provider_claude_code.tables.contract import DATA_TABLES, LOADS

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-from airflow_provider_claude_code.names import visible
+from airflow_provider_claude_code.quoting import visible
 
 if TYPE_CHECKING:
     from markupsafe import Markup

@@ -11,7 +11,7 @@ from airflow_provider_claude_code.analytics.report.elements import Figure, Name,
 from airflow_provider_claude_code.analytics.report.sections.by_day import day_table, shaded, shading_note
 from airflow_provider_claude_code.analytics.report.sections.common import MOST_BARS, small_groups_note, table_of
 from airflow_provider_claude_code.analytics.report.wording import day, number, percent, spoken
-from airflow_provider_claude_code.names import visible
+from airflow_provider_claude_code.quoting import visible
 
 
 def acceptance(key: str, organization: Organization, settings: Settings) -> Section:

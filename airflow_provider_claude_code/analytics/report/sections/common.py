@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Sequence
 from airflow_provider_claude_code.analytics.models import Settings
 from airflow_provider_claude_code.analytics.report.data import SMALL_GROUPS, Organization, Row
 from airflow_provider_claude_code.analytics.report.elements import Cell, Table
-from airflow_provider_claude_code.names import visible
+from airflow_provider_claude_code.quoting import visible
 
 MOST_BARS = 12
 MOST_ROWS = 20

@@ -28,7 +28,7 @@ from airflow_provider_claude_code.analytics.report.wording import (
     percent,
     spoken,
 )
-from airflow_provider_claude_code.names import visible
+from airflow_provider_claude_code.quoting import visible
 
 
 def cost_by_model(key: str, organization: Organization, settings: Settings) -> Section:

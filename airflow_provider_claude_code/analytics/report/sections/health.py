@@ -17,7 +17,7 @@ from airflow_provider_claude_code.analytics.report.wording import (
     day_ranges,
     listed,
 )
-from airflow_provider_claude_code.names import visible
+from airflow_provider_claude_code.quoting import visible
 
 
 def data_health(organization: Organization) -> Section:
