@@ -942,7 +942,7 @@ class TestTables:
     def test_a_name_that_bigquery_cannot_have_is_refused_by_its_argument_before_anything_is_asked(
         self, sandbox: Sandbox, dataset: Dataset, kind: str, changes: dict[str, str], said: str
     ) -> None:
-        requests = len(dataset.server.requests)
+        requests = (len(sandbox.requests), len(dataset.server.requests))
         operators: dict[str, Any] = {
             "load": ClaudeCodeToBigQueryOperator,
             "views": ClaudeCodeBigQueryViewsOperator,
@@ -952,7 +952,7 @@ class TestTables:
         arguments = {"dataset_id": dataset.id} | day[kind] | changes
         with pytest.raises(AirflowFailException, match=said):
             operators[kind](task_id="task", **arguments).execute(context(dataset))
-        assert (sandbox.requests, len(dataset.server.requests)) == ([], requests)
+        assert (len(sandbox.requests), len(dataset.server.requests)) == requests
 
     def test_a_missing_dataset_is_refused_or_created_as_asked(
         self, bigquery_server: BigQueryServer, sandbox: Sandbox

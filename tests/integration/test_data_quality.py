@@ -26,14 +26,21 @@ from airflow_provider_claude_code.transfers.claude_code_to_object_storage import
 )
 from airflow_provider_claude_code.version_compat import AirflowFailException
 from tests.loaded import put_day
-from tests.records import ORGANIZATION_ID, people
+from tests.records import ORGANIZATION_ID, Json, people
 
 DAYS = last_complete_days(22)
+SAME_DAYS = date(2026, 11, 3)
+"""The first of 22 days whose records they have, so that the tests find the same numbers on whatever day they run."""
 CONTEXT: dict[str, Any] = {
     "ti": SimpleNamespace(dag_id="dag", run_id="run", task_id="check"),
     "dag_run": SimpleNamespace(run_type="manual"),
     "outlet_events": {},
 }
+
+
+def records_of(sandbox: Sandbox, day: date) -> list[Json]:
+    same = sandbox.organization.records(SAME_DAYS + (day - DAYS[0]), datetime(2027, 1, 1, tzinfo=UTC))
+    return [record | {"date": f"{day}T00:00:00Z"} for record in same]
 
 
 def load(path: Path, sandbox: Sandbox, day: date, **arguments: Any) -> None:
@@ -48,6 +55,7 @@ def loaded(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Three weeks and a day of a made-up organisation, to be copied."""
     path = tmp_path_factory.mktemp("loaded")
     with Sandbox(users=20) as sandbox:
+        sandbox.records = lambda day, now: records_of(sandbox, day)
         load(path, sandbox, DAYS[-1], lookback_days=len(DAYS) - 1)
     return path
 
@@ -96,7 +104,7 @@ def test_names_in_findings_forge_no_log_line_and_are_cut(tmp_path: Path) -> None
     forged = "a\n2026-01-01 ERROR \x1b[31m\u202eforged" + "x" * 10_000
     put_day(tmp_path, DAYS[-1], people(3, DAYS[-1], organization_id=forged), organization_id=ORGANIZATION_ID)
     keep_rows(tmp_path / f"tool_usage/dt={DAYS[-1]}/tool_usage.parquet", "false")
-    with pytest.raises(AirflowFailException, match=r"sums: .*a.u000a2026") as failure:
+    with pytest.raises(AirflowFailException, match=r"sums: .*a.n2026") as failure:
         check(tmp_path, checks=["sums"])
     assert str(failure.value).isprintable()
     assert len(str(failure.value)) < 5_000
@@ -128,7 +136,7 @@ def test_a_day_that_is_not_over_is_no_finding_and_one_that_was_read_too_early_an
 
 def test_a_far_smaller_day_is_a_volume_drop_and_may_only_warn(files: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with Sandbox(users=20) as sandbox:
-        small = sandbox.organization.records(DAYS[-1], datetime.now(UTC))[:2]
+        small = records_of(sandbox, DAYS[-1])[:2]
         sandbox.records = lambda day, now: small
         load(files, sandbox, DAYS[-1])
     with pytest.raises(AirflowFailException, match=r"volume_drop: .* 2 rows, where the median of the 3 same weekdays"):
@@ -143,7 +151,7 @@ def test_a_far_smaller_day_is_a_volume_drop_and_may_only_warn(files: Path, capsy
 
 def test_a_reload_that_brings_half_of_a_day_is_found(files: Path) -> None:
     with Sandbox(users=20) as sandbox:
-        records = sandbox.organization.records(DAYS[-1], datetime.now(UTC))
+        records = records_of(sandbox, DAYS[-1])
         sandbox.records = lambda day, now: records[: len(records) // 2 + 1]
         load(files, sandbox, DAYS[-1])
     lost = f"{len(records) // 2 + 1} records (without repeated keys), where an earlier load had {len(records)}."
@@ -156,7 +164,7 @@ def test_pages_that_overlap_are_told_by_the_load_and_found_by_the_check(
     files: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with Sandbox(users=20) as sandbox:
-        records = sandbox.organization.records(DAYS[-1], datetime.now(UTC))
+        records = records_of(sandbox, DAYS[-1])
         sandbox.records = lambda day, now: [*records, *records[-3:]]
         load(files, sandbox, DAYS[-1])
         log = capsys.readouterr().out

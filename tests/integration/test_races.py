@@ -6,7 +6,6 @@ is flushed, and each request to a Google service. One writer moves at a time, an
 """
 
 import csv
-import fcntl
 import gzip
 import io
 import itertools
@@ -29,6 +28,7 @@ import pytest
 from airflow_provider_claude_code.exceptions import ClaudeCodeEmptyDayError, ClaudeCodePublishError
 from airflow_provider_claude_code.sandbox import Organization, Sandbox
 from airflow_provider_claude_code.transfers import base, stores
+from airflow_provider_claude_code.transfers.locks import try_lock
 from airflow_provider_claude_code.version_compat import AirflowFailException
 from tests.integration import test_object_storage
 from tests.integration.test_object_storage import TABLES, Place
@@ -194,15 +194,13 @@ class LocalTarget(SteppedTarget):
             self.race.step("fsync")
             fsync(descriptor)
 
-        def patient_lock(descriptor: int, _: Path) -> None:
-            while True:
-                try:
-                    return fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                except BlockingIOError:
-                    self.race.give_way()
+        def give_way_while_locked(descriptor: int, directory: Path) -> bool:
+            while not try_lock(descriptor, directory):
+                self.race.give_way()
+            return True
 
         patch.setattr(stores.os, "fsync", stepped_fsync)
-        patch.setattr(stores, "lock", patient_lock)
+        patch.setattr(stores, "try_lock", give_way_while_locked)
 
     def make(self) -> None:
         self.place = Place(next(self._folders))
