@@ -56,7 +56,7 @@ lint: install ## check style and types
 	@$(BIN)/mypy
 
 docs: install ## write the references of tables and models
-	@$(BIN)/python -m airflow_provider_claude_code.tables > .venv/tables.md
+	@$(BIN)/python -m airflow_provider_claude_code.streams > .venv/tables.md
 	@sed -i -e "/<!-- tables: begin/,/<!-- tables: end/{/<!-- tables: /!d}" -e "/<!-- tables: begin/r .venv/tables.md" README.md
 	@$(BIN)/python -m airflow_provider_claude_code.analytics > airflow_provider_claude_code/analytics/README.md
 

@@ -103,3 +103,7 @@ class ClaudeCodeDataQualityError(ClaudeCodeError):
     """A check of loaded usage found something."""
 
     retryable = False
+
+
+class SupersededError(Exception):
+    """Another load of the day was published while this one was on its way."""

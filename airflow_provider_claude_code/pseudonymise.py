@@ -16,9 +16,9 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from airflow_provider_claude_code.api.models import ACTOR_ID_FIELDS
 from airflow_provider_claude_code.csv_files import column_position, csv_rows
 from airflow_provider_claude_code.exceptions import ClaudeCodeConfigurationError, ClaudeCodeError
+from airflow_provider_claude_code.streams.usage.models import ACTOR_ID_FIELDS
 
 Pseudonym = Callable[[str, str], str | None]
 

@@ -20,12 +20,13 @@ from pathlib import Path
 from typing import Any
 
 import duckdb
-import httpx
 import pandas as pd
 
-from airflow_provider_claude_code.api.paging import MAX_PAGE_LIMIT, DayWalk
-from airflow_provider_claude_code.tables.contract import DATA_TABLES
-from airflow_provider_claude_code.tables.flatten import Flattener
+from airflow_provider_claude_code.api.decoding import decode_continuation
+from airflow_provider_claude_code.api.paging import MAX_PAGE_LIMIT
+from airflow_provider_claude_code.streams.registry import DATA_TABLES
+from airflow_provider_claude_code.streams.usage.flatten import UsageFlattener
+from airflow_provider_claude_code.streams.usage.pages import decode_records
 from airflow_provider_claude_code.tables.spool import DaySpool
 from benchmarks.measuring import Cost, Row, Section, cost_of, interleaved, ratios, run_python
 from benchmarks.usage import DAY, PAGE_RECORDS, Json, Totals, expected_totals, pages
@@ -35,10 +36,12 @@ RECORDS = 20 * PAGE_RECORDS
 
 def spool(bodies: list[bytes], directory: Path) -> None:
     """Write the three tables as the operators do, from checking the answers to the checksums of the files."""
-    walk = DayWalk(DAY, MAX_PAGE_LIMIT)
-    with DaySpool(directory, Flattener(DAY), DATA_TABLES, "parquet", "load", datetime.now(UTC)) as day:
+    flattener = UsageFlattener(DAY)
+    with DaySpool(directory, DATA_TABLES.values(), "parquet", "load", datetime.now(UTC)) as day:
         for body in bodies:
-            day.write(walk.read(httpx.Response(200, content=body)).records)
+            decode_continuation(body)
+            records, _ = decode_records(body, day=DAY, limit=MAX_PAGE_LIMIT)
+            day.write(flattener.flatten(records))
         day.finish()
 
 

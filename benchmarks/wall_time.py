@@ -8,8 +8,9 @@ from pathlib import Path
 import httpx
 import msgspec
 
-from airflow_provider_claude_code.api.paging import MAX_PAGE_LIMIT, REPORT_PATH
+from airflow_provider_claude_code.api.paging import MAX_PAGE_LIMIT
 from airflow_provider_claude_code.sandbox import API_KEY
+from airflow_provider_claude_code.streams.usage.pages import REPORT_PATH
 from benchmarks.loading import connections, load, totals_of_files, use
 from benchmarks.measuring import Cost, Row, Section, cost_of, interleaved, ratios
 from benchmarks.servers import api_server

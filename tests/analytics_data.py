@@ -14,11 +14,11 @@ import pytest
 
 from airflow_provider_claude_code.analytics.models import Settings
 from airflow_provider_claude_code.analytics.sources import FileSource
-from airflow_provider_claude_code.api.models import decode_report
 from airflow_provider_claude_code.sandbox import Organization
-from airflow_provider_claude_code.tables.contract import DATA_TABLES, LOADS
-from airflow_provider_claude_code.tables.flatten import Flattener
-from airflow_provider_claude_code.tables.loads import Load
+from airflow_provider_claude_code.streams.registry import DATA_TABLES
+from airflow_provider_claude_code.streams.usage.flatten import UsageFlattener
+from airflow_provider_claude_code.streams.usage.pages import decode_report
+from airflow_provider_claude_code.tables.loads import LOADS, Load
 from airflow_provider_claude_code.tables.spool import SpooledTable, arrow_schema, arrow_tables
 from tests import analytics_truth as truth
 from tests.records import Json, body, model, official_example
@@ -85,11 +85,12 @@ class History:
         """Load a day some hours after its end; what was there of it is replaced."""
         records = [{"date": str(day), "organization_id": organization, **record} for record in records]
         loaded_at = datetime.combine(day + timedelta(days=1), time(), UTC) + timedelta(hours=hours)
-        flattener = Flattener(day)
+        flattener = UsageFlattener(day)
         page = flattener.flatten(decode_report(body(records))[0].data)
-        self.days[organization, day] = arrow_tables(page, DATA_TABLES, loaded_at)
+        self.days[organization, day] = arrow_tables(page, DATA_TABLES.values(), loaded_at)
         self.loads += Load(
             load_id=f"{loaded_at:%Y%m%dT%H%M%S.%fZ}-{len(self.loads):08x}",
+            stream="usage",
             loaded_at=loaded_at,
             day=day,
             organization_id=organization,

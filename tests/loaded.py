@@ -15,10 +15,10 @@ from airflow.sdk import ObjectStoragePath
 
 from airflow_provider_claude_code.analytics.models import Settings
 from airflow_provider_claude_code.analytics.sources import FileSource, open_files
-from airflow_provider_claude_code.api.models import decode_report
-from airflow_provider_claude_code.tables.contract import DATA_TABLES, FILE_LOADS
-from airflow_provider_claude_code.tables.flatten import Flattener
-from airflow_provider_claude_code.tables.loads import Load
+from airflow_provider_claude_code.streams.registry import DATA_TABLES
+from airflow_provider_claude_code.streams.usage.flatten import UsageFlattener
+from airflow_provider_claude_code.streams.usage.pages import decode_report
+from airflow_provider_claude_code.tables.loads import FILE_LOADS, Load
 from airflow_provider_claude_code.tables.spool import DaySpool, arrow_schema
 from tests.records import ORGANIZATION_ID, Json, body, model, official_example
 
@@ -42,16 +42,18 @@ def put_day(
     load_id = f"{loaded_at:%Y%m%dT%H%M%S.%fZ}-{organization_id[:8]}"
     spooled = root / "spool"
     spooled.mkdir(parents=True)
-    with DaySpool(spooled, Flattener(day), DATA_TABLES, "parquet", load_id, loaded_at) as spool:
-        spool.write(decode_report(body(records))[0].data)
+    flattener = UsageFlattener(day)
+    with DaySpool(spooled, DATA_TABLES.values(), "parquet", load_id, loaded_at) as spool:
+        spool.write(flattener.flatten(decode_report(body(records))[0].data))
         files = spool.finish()
     load = Load(
         load_id=load_id,
         loaded_at=loaded_at,
+        stream="usage",
         day=day,
         organization_id=organization_id,
         complete=is_complete,
-        totals=spool.totals,
+        totals=flattener.totals,
         files=files,
         actor_identity="plain",
         pseudonym_key_id=None,
@@ -70,7 +72,7 @@ def put_day(
         sha256 = hashlib.sha256(place.read_bytes()).hexdigest()
         rows.append(row | {"path": str(place.relative_to(root)), "bytes": file.size, "sha256": sha256})
     spooled.rmdir()
-    remembered = root / f"loads/dt={day}/{load_id}.parquet"
+    remembered = root / f"loads/dt={day}/{load_id}.usage.parquet"
     remembered.parent.mkdir(parents=True, exist_ok=True)
     pa.parquet.write_table(pa.Table.from_pylist(rows, schema=arrow_schema(FILE_LOADS)), remembered)
 

@@ -21,9 +21,9 @@ from importlib import resources
 from importlib.resources.abc import Traversable
 from typing import ClassVar
 
-from airflow_provider_claude_code.api.models import MAX_OF_A_DAY
 from airflow_provider_claude_code.days import FRESHNESS_DELAY
 from airflow_provider_claude_code.exceptions import ClaudeCodeConfigurationError
+from airflow_provider_claude_code.streams.usage.models import MAX_OF_A_DAY
 from airflow_provider_claude_code.tables.actors import ADDRESS_BLANKS
 
 PERSONAL_MODELS = frozenset({"people_monthly", "ai_tool_comparison"})

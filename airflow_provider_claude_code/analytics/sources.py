@@ -11,14 +11,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from airflow_provider_claude_code.analytics.models import Settings, parts, render
-from airflow_provider_claude_code.api.models import ACTOR_ID_FIELDS
 from airflow_provider_claude_code.csv_files import column_position, csv_rows
 from airflow_provider_claude_code.exceptions import ClaudeCodeConfigurationError, ClaudeCodeSourceError
+from airflow_provider_claude_code.storage.spool_directory import spool_directory
+from airflow_provider_claude_code.storage.stores import LOCAL_SCHEMES
+from airflow_provider_claude_code.streams.registry import DATA_TABLES
+from airflow_provider_claude_code.streams.usage.models import ACTOR_ID_FIELDS
 from airflow_provider_claude_code.tables.actors import ADDRESS_BLANKS
-from airflow_provider_claude_code.tables.contract import DATA_TABLES, FILE_LOADS, LOADS, MONEY_PLACES
-from airflow_provider_claude_code.tables.loads import LOAD_ID
-from airflow_provider_claude_code.transfers.spool_directory import spool_directory
-from airflow_provider_claude_code.transfers.stores import LOCAL_SCHEMES
+from airflow_provider_claude_code.tables.contract import MONEY_PLACES
+from airflow_provider_claude_code.tables.loads import FILE_LOADS, LOAD_ID, LOADS
 
 if TYPE_CHECKING:
     import duckdb
@@ -171,7 +172,7 @@ class BigQuerySource:
         """Run a query."""
         from google.cloud.bigquery import QueryJobConfig
 
-        from airflow_provider_claude_code.transfers.bigquery import typed_errors
+        from airflow_provider_claude_code.targets.bigquery.target import typed_errors
 
         query = render(name, self._relations, self._settings, by_period=by_period)
         with typed_errors(self._dataset, "BigQuery Data Viewer"):
@@ -263,7 +264,7 @@ def _create_tables(
 def _is_written_by_loads(table: str, name: str) -> bool:
     """Tell a day's file from others beside it: copies, metadata of an operating system, what another tool writes."""
     if table == LOADS.name:
-        return re.fullmatch(LOAD_ID, name) is not None
+        return re.fullmatch(rf"{LOAD_ID}(\.\w+)?", name) is not None
     return table in DATA_TABLES and name == table
 
 

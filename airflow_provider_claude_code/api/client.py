@@ -5,9 +5,8 @@ from __future__ import annotations
 import asyncio
 import socket
 import threading
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager, suppress
-from datetime import date
 from typing import Any, TypeVar
 
 import httpx
@@ -17,9 +16,10 @@ import tenacity
 from airflow_provider_claude_code.api.errors import Inquiry
 from airflow_provider_claude_code.api.models import Organization
 from airflow_provider_claude_code.api.paging import (
-    REPORT_PATH,
-    DayWalk,
     Page,
+    Request,
+    Requests,
+    bounded,
     is_organization_id,
     log_new_start,
     start_again_once,
@@ -75,22 +75,23 @@ class ClaudeCodeClient:
         """Close the connections."""
         self._http.close()
 
-    def iter_pages(self, day: date) -> Iterator[Page]:
+    def iter_pages(self, requests: Requests) -> Iterator[Page]:
         """
-        Yield the pages of one UTC day, in the API's order. Looking at their records checks them.
+        Yield the pages that a walk asks for, in its order. Looking at their records checks them.
 
-        :param day: the UTC day.
-        :raises ClaudeCodeAPIError: the day cannot be read whole.
+        :param requests: the walk.
+        :raises ClaudeCodeAPIError: the walk does not come to its end.
         """
-        return self._walk(DayWalk(day, self._settings.page_limit))
+        return self._walk(bounded(requests))
 
-    def has_records(self, day: date) -> bool:
+    def has_records(self, walk: Callable[[], Requests]) -> bool:
         """
-        Tell whether the API has a record of a UTC day, reading as little as possible.
+        Tell whether a walk finds a record, reading as little as possible.
 
+        :param walk: begins the walk.
         :raises ClaudeCodeAPIError: the API does not say.
         """
-        return start_again_once(lambda: any(page.records for page in self._walk(_look(day, self._settings))))
+        return start_again_once(lambda: any(page.records for page in self._walk(_short(walk(), self._settings))))
 
     def get_organization(self) -> Organization:
         """
@@ -101,9 +102,13 @@ class ClaudeCodeClient:
         inquiry = Inquiry(self._settings, "the key's organisation")
         return _read_organization(self._get(ORGANIZATION_PATH, inquiry, {}), inquiry)
 
-    def _walk(self, walk: DayWalk) -> Iterator[Page]:
-        while walk.query is not None:
-            yield walk.read(self._get(REPORT_PATH, _inquiry(self._settings, walk), walk.query))
+    def _walk(self, requests: Requests) -> Iterator[Page]:
+        request: Request | None = next(requests)
+        while request is not None:
+            page = Page(request, self._get(request.path, _inquiry(self._settings, request), request.query))
+            # Its checks come before anybody may use it.
+            request = _following(requests, page)
+            yield page
 
     def _get(self, path: str, inquiry: Inquiry, query: Mapping[str, str | int]) -> httpx.Response:
         attempts = tenacity.Retrying(**retry_arguments(inquiry.subject, self._settings.retry_budget, inquiry.described))
@@ -140,27 +145,30 @@ class AsyncClaudeCodeClient:
     async def __aexit__(self, *_: object) -> None:
         await self._http.aclose()
 
-    def iter_pages(self, day: date) -> AsyncIterator[Page]:
-        """Yield the pages of one UTC day; see :meth:`ClaudeCodeClient.iter_pages`."""
-        return self._walk(DayWalk(day, self._settings.page_limit))
+    def iter_pages(self, requests: Requests) -> AsyncIterator[Page]:
+        """Yield the pages that a walk asks for; see :meth:`ClaudeCodeClient.iter_pages`."""
+        return self._walk(bounded(requests))
 
-    async def has_records(self, day: date) -> bool:
-        """Tell whether the API has a record of a UTC day; see :meth:`ClaudeCodeClient.has_records`."""
+    async def has_records(self, walk: Callable[[], Requests]) -> bool:
+        """Tell whether a walk finds a record; see :meth:`ClaudeCodeClient.has_records`."""
         try:
-            return await self._finds_records(day)
+            return await self._finds_records(walk())
         except ClaudeCodeCursorError as error:
             log_new_start(error)
-            return await self._finds_records(day)
+            return await self._finds_records(walk())
 
-    async def _finds_records(self, day: date) -> bool:
-        async for page in self._walk(_look(day, self._settings)):
+    async def _finds_records(self, requests: Requests) -> bool:
+        async for page in self._walk(_short(requests, self._settings)):
             if page.records:
                 return True
         return False
 
-    async def _walk(self, walk: DayWalk) -> AsyncIterator[Page]:
-        while walk.query is not None:
-            yield walk.read(await self._get(REPORT_PATH, _inquiry(self._settings, walk), walk.query))
+    async def _walk(self, requests: Requests) -> AsyncIterator[Page]:
+        request: Request | None = next(requests)
+        while request is not None:
+            page = Page(request, await self._get(request.path, _inquiry(self._settings, request), request.query))
+            request = _following(requests, page)
+            yield page
 
     async def _get(self, path: str, inquiry: Inquiry, query: Mapping[str, str | int]) -> httpx.Response:
         attempts = tenacity.AsyncRetrying(
@@ -300,13 +308,20 @@ class _Body:
         return httpx.Headers([(name.encode(), value.encode()) for name, value in shown.items()])
 
 
-def _inquiry(settings: ClientSettings, walk: DayWalk) -> Inquiry:
-    return Inquiry(settings, f"the Claude Code usage of {walk.day}", later_page=walk.page_number > 1)
+def _inquiry(settings: ClientSettings, request: Request) -> Inquiry:
+    return Inquiry(settings, request.subject, later_page=request.number > 1)
 
 
-def _look(day: date, settings: ClientSettings) -> DayWalk:
-    """Return the walk that looks for one record; it may take as long as one request."""
-    return DayWalk(day, 1, settings.retry_budget + settings.response_timeout)
+def _following(requests: Requests, page: Page) -> Request | None:
+    try:
+        return requests.send(page)
+    except StopIteration:
+        return None
+
+
+def _short(requests: Requests, settings: ClientSettings) -> Requests:
+    """Let a walk that looks for one record take as long as one request."""
+    return bounded(requests, settings.retry_budget + settings.response_timeout)
 
 
 def _open(client_class: type[HttpxClient], settings: ClientSettings, transport: Any) -> HttpxClient:

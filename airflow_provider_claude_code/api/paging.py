@@ -1,19 +1,20 @@
-"""The walk through one day's pages, without any I/O: what to ask next, and whether the answer can be trusted."""
+"""A walk through the pages of a day, without any I/O: what to ask next, and whether the answer can be trusted."""
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass, field
-from datetime import date, datetime
+from datetime import datetime
 from functools import cached_property
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import httpx
 
-from airflow_provider_claude_code.api.models import Continuation, Record, decode_continuation, decode_report
+from airflow_provider_claude_code.api.decoding import Continuation, decode_continuation
 from airflow_provider_claude_code.api.retries import parse_http_date
 from airflow_provider_claude_code.exceptions import ClaudeCodeCursorError, ClaudeCodeResponseError
 
@@ -21,7 +22,6 @@ log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
-REPORT_PATH = "/v1/organizations/usage_report/claude_code"
 MAX_PAGE_LIMIT = 1000
 """Records per page that the API allows at most."""
 MAX_PAGES = 100_000
@@ -34,20 +34,36 @@ MAX_WALK_SECONDS = 86_400.0
 """Seconds that a walk through a day may take, whatever its pages are: after a day, the next one is due."""
 
 
+@dataclass(frozen=True, kw_only=True)
+class Request:
+    """
+    A request for one page.
+
+    :param path: the path of the API.
+    :param query: the parameters.
+    :param subject: what is asked for, such as "the Claude Code usage of 2025-09-01".
+    :param decode: decodes and checks the body of the answer: returns the records, and the paths of fields that the
+        reference does not have. Raises :class:`ValueError` with what is wrong.
+    :param number: counts the pages of a list from 1.
+    """
+
+    path: str
+    query: Mapping[str, str | int]
+    subject: str
+    decode: Callable[[bytes], tuple[list[Any], set[str]]]
+    number: int = 1
+
+
 @dataclass(frozen=True)
 class Page:
     """
-    One page of a day.
+    One page.
 
-    :param day: the UTC day that was asked for.
-    :param number: counts the day's pages from 1.
-    :param limit: how many records were asked for.
+    :param request: what was asked for.
     :param response: the successful response.
     """
 
-    day: date
-    number: int
-    limit: int
+    request: Request
     response: httpx.Response = field(repr=False)
 
     @property
@@ -62,9 +78,9 @@ class Page:
         return parse_http_date(self.response.headers.get("date"))
 
     @property
-    def records(self) -> list[Record]:
+    def records(self) -> list[Any]:
         """
-        The records, all of the day that was asked for.
+        The records.
 
         They are decoded and checked when they are first looked at, so that the next page can be on its way.
 
@@ -82,113 +98,108 @@ class Page:
         return self._content[1]
 
     @cached_property
-    def _content(self) -> tuple[list[Record], set[str]]:
+    def _content(self) -> tuple[list[Any], set[str]]:
         try:
-            report, unknown_fields = decode_report(self.response.content)
+            return self.request.decode(self.response.content)
         except ValueError as error:
-            raise self.refusal(f"the page is not a usage report: {error}") from None
-        # The reference documents RFC 3339 at UTC midnight; older versions of it a plain date.
-        if len(report.data) > self.limit:
-            raise self.refusal(f"the page holds {len(report.data)} records, but {self.limit} were asked for at most")
-        midnight = rf"{self.day.isoformat()}(T00:00:00(\.0+)?(Z|[+-]00:00))?"
-        # Few distinct strings stand for many records.
-        if not all(re.fullmatch(midnight, text, re.ASCII | re.IGNORECASE) for text in {r.date for r in report.data}):
-            raise self.refusal("the page holds a record of another day")
-        return report.data, unknown_fields
+            raise self.refusal(str(error)) from None
 
+    @cached_property
     def continuation(self) -> Continuation:
         """
-        Return how the day goes on after this page.
+        How the list goes on after this page.
 
         :raises ClaudeCodeResponseError: the page does not tell.
         """
         try:
             return decode_continuation(self.response.content)
         except ValueError as error:
-            raise self.refusal(f"the page is not a usage report: {error}") from None
+            raise self.refusal(f"the page is not of the documented shape: {error}") from None
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether the page is one of a list, and has no record."""
+        try:
+            return self.continuation.is_empty
+        except ClaudeCodeResponseError:
+            return False
 
     def refusal(self, problem: str) -> ClaudeCodeResponseError:
         """Return the error that says what is wrong with this page, so that nothing of its day may be used."""
         request_id = self.response.headers.get("request-id")
         return ClaudeCodeResponseError(
-            f"The Claude Code usage report for {self.day} cannot be trusted, so nothing of it is published: "
-            f"{problem} (page {self.number}, request-id {request_id}). Try again; if it stays, "
+            f"The API's answer about {self.request.subject} cannot be trusted, so nothing of it is published: "
+            f"{problem} (page {self.request.number}, request-id {request_id}). Try again; if it stays, "
             "check that no proxy rewrites the answers, and report the request-id to Anthropic's support.",
             status=self.response.status_code,
             request_id=request_id,
         )
 
 
-class DayWalk:
+Requests = Generator[Request, Page, None]
+"""Yields what to ask, and is sent the page that answers it."""
+
+
+def cursor_pages(first: Request) -> Requests:
     """
-    The state of a walk through the pages of one UTC day.
+    Walk through a list whose pages name the cursor of the next one.
 
-    :param day: the UTC day.
-    :param limit: records per page that are asked for.
-    :param seconds: how long the walk may take.
+    Each of these loses or repeats data without anybody noticing, so each ends the walk with an error: ``has_more``
+    without a ``next_page``, and a cursor that was followed before.
 
-    ``query`` holds the parameters of the next request, and is ``None`` once the day is complete. A driver
-    sends it and hands the response to :meth:`read`, until there is nothing more to ask.
-
-    Each of these loses or repeats data without anybody noticing, so each ends the walk with an error:
-    ``has_more`` without a ``next_page``, a cursor that was followed before, a page of another organisation than the
-    ones before. A record of another day, and more records than were asked for, do so when
-    the page's records are looked at. What never ends is ended by bounds on pages, empty pages and time.
+    :param first: the request for the first page.
+    :raises ClaudeCodeResponseError: a page does not tell how to go on.
     """
+    cursors: set[str] = set()
+    request = first
+    while True:
+        page = yield request
+        continuation = page.continuation
+        if not continuation.has_more:
+            return
+        if not continuation.next_page:
+            raise page.refusal("has_more is true but there is no next_page")
+        if len(continuation.next_page) > MAX_CURSOR_LENGTH:
+            raise page.refusal(f"next_page has more than {MAX_CURSOR_LENGTH} characters")
+        if continuation.next_page in cursors:
+            raise page.refusal("next_page repeats an earlier cursor")
+        cursors.add(continuation.next_page)
+        query = {**first.query, "page": continuation.next_page}
+        request = dataclasses.replace(first, query=query, number=request.number + 1)
 
-    def __init__(self, day: date, limit: int, seconds: float = MAX_WALK_SECONDS) -> None:
-        self.day = day
-        self._seconds = seconds
-        self._deadline = time.monotonic() + seconds
-        self._limit = limit
-        self._empty_pages = 0
-        self.query: dict[str, str | int] | None = {"starting_at": day.isoformat(), "limit": limit}
-        self._first_query = self.query
-        self._cursors: set[str] = set()
-        self._organization_id: str | None = None
 
-    @property
-    def page_number(self) -> int:
-        """The number of the page that is to be asked for next, counted from 1."""
-        return len(self._cursors) + 1
+def bounded(requests: Requests, seconds: float = MAX_WALK_SECONDS) -> Requests:
+    """
+    End what never ends, by bounds on pages, empty pages and time; and what several organisations have answered.
 
-    def read(self, response: httpx.Response) -> Page:
-        """
-        Return a page and set ``query`` to what is to be asked next.
-
-        :param response: the successful response to the request described by ``query``.
-        :raises ClaudeCodeResponseError: the page does not tell how to go on, or is another organisation's.
-        """
-        page = Page(self.day, self.page_number, self._limit, response)
+    :param requests: the walk.
+    :param seconds: how long it may take.
+    :raises ClaudeCodeResponseError: it takes longer than any honest walk, or a page is of another organisation.
+    """
+    deadline = time.monotonic() + seconds
+    organization_id: str | None = None
+    pages = empty_pages = 0
+    request = next(requests)
+    while True:
+        page = yield request
         if page.organization_id is not None:
             if not is_organization_id(page.organization_id):
                 raise page.refusal("the anthropic-organization-id header holds no id")
-            if self._organization_id not in (None, page.organization_id):
+            if organization_id not in (None, page.organization_id):
                 raise page.refusal("the page is of another organisation than the ones before")
-            self._organization_id = page.organization_id
-        continuation = page.continuation()
-        if continuation.has_more:
-            if not continuation.next_page:
-                raise page.refusal("has_more is true but there is no next_page")
-            if len(continuation.next_page) > MAX_CURSOR_LENGTH:
-                raise page.refusal(f"next_page has more than {MAX_CURSOR_LENGTH} characters")
-            if continuation.next_page in self._cursors:
-                raise page.refusal("next_page repeats an earlier cursor")
-            self._refuse_to_go_on_for_ever(page, continuation)
-            self._cursors.add(continuation.next_page)
-            self.query = {**self._first_query, "page": continuation.next_page}
-        else:
-            self.query = None
-        return page
-
-    def _refuse_to_go_on_for_ever(self, page: Page, continuation: Continuation) -> None:
-        self._empty_pages += continuation.is_empty
-        if self._empty_pages >= MAX_EMPTY_PAGES:
+            organization_id = page.organization_id
+        try:
+            request = requests.send(page)
+        except StopIteration:
+            return
+        pages += 1
+        empty_pages += page.is_empty
+        if empty_pages >= MAX_EMPTY_PAGES:
             raise page.refusal(f"{MAX_EMPTY_PAGES} of its pages hold no record, and there are still more")
-        if page.number >= MAX_PAGES:
+        if pages >= MAX_PAGES:
             raise page.refusal(f"there are more than {MAX_PAGES} pages; raise the Connection's page_limit if it is low")
-        if time.monotonic() > self._deadline:
-            raise page.refusal(f"there are still more pages after {self._seconds:.0f} seconds")
+        if time.monotonic() > deadline:
+            raise page.refusal(f"there are still more pages after {seconds:.0f} seconds")
 
 
 def is_organization_id(text: str) -> bool:

@@ -20,8 +20,8 @@ from airflow_provider_claude_code.days import parse_day
 from airflow_provider_claude_code.exceptions import ClaudeCodeConfigurationError, ClaudeCodeError
 from airflow_provider_claude_code.get_provider_info import CONNECTION_FIELDS, UI_FIELD_BEHAVIOUR
 from airflow_provider_claude_code.quoting import quoted
-from airflow_provider_claude_code.tables.contract import DATA_TABLES
-from airflow_provider_claude_code.tables.flatten import Flattener
+from airflow_provider_claude_code.streams.registry import STREAMS
+from airflow_provider_claude_code.streams.usage import USAGE
 from airflow_provider_claude_code.tables.pseudonyms import Pseudonyms
 from airflow_provider_claude_code.version_compat import (
     AirflowFailException,
@@ -34,14 +34,10 @@ if TYPE_CHECKING:
     import pandas as pd
     from airflow.sdk import Connection
 
-    from airflow_provider_claude_code.api.models import Organization, Record
-    from airflow_provider_claude_code.api.paging import Page
+    from airflow_provider_claude_code.api.models import Organization
+    from airflow_provider_claude_code.api.paging import Page, Requests
+    from airflow_provider_claude_code.streams.base import Stream
 
-REPORT_COVERAGE = (
-    "The report covers Claude Code used through the Claude API (Claude Console). Seats of Team and Enterprise plans "
-    "are not in it, nor is usage through Amazon Bedrock, Google Cloud or Microsoft Foundry."
-)
-"""What an organisation may miss in its usage, in a sentence for people."""
 TEST_RETRY_BUDGET = 5.0
 """Seconds for retries in a connection test, where somebody waits for the answer."""
 TEST_REQUEST_TIMEOUT = 10.0
@@ -166,26 +162,44 @@ class ClaudeCodeHook(BaseHook):
         """
         return self.get_conn().get_organization()
 
-    def iter_pages(self, day: str | date) -> Iterator[Page]:
+    def iter_pages(self, day: str | date, stream: str = "usage") -> Iterator[Page]:
         """
         Yield the pages of one UTC day. Looking at their records checks them.
 
         :param day: ``YYYY-MM-DD`` or a date.
+        :param stream: the stream to read.
         :raises ClaudeCodeAPIError: the day cannot be read whole; what came before must not be used then.
         """
-        return self.get_conn().iter_pages(parse_day(day))
+        return self.get_conn().iter_pages(self._requests(day, stream))
 
-    def iter_records(self, day: str | date) -> Iterator[Record]:
+    def iter_records(self, day: str | date, stream: str = "usage") -> Iterator[Any]:
         """
-        Yield the typed records of one UTC day.
+        Yield the typed records of one UTC day; of ``usage`` they are
+        :class:`~airflow_provider_claude_code.streams.usage.models.Record`.
 
         :param day: ``YYYY-MM-DD`` or a date.
+        :param stream: the stream to read.
         :raises ClaudeCodeAPIError: the day cannot be read whole; what came before must not be used then.
         """
-        for page in self.iter_pages(day):
+        for page in self.iter_pages(day, stream):
             yield from page.records
 
-    def get_df(self, day: str | date, table: str = "usage", *, actor_identity: str = "plain") -> pd.DataFrame:
+    def has_records(self, day: str | date, stream: str = "usage") -> bool:
+        """
+        Tell whether the API has a record of a UTC day, reading as little as possible.
+
+        :param day: ``YYYY-MM-DD`` or a date.
+        :param stream: the stream to look into.
+        :raises ClaudeCodeAPIError: the API does not say.
+        """
+        return self.get_conn().has_records(lambda: self._requests(day, stream, limit=1))
+
+    def _requests(self, day: str | date, stream: str, limit: int | None = None) -> Requests:
+        return find_stream(stream).requests(parse_day(day), limit or self.settings.page_limit)
+
+    def get_df(
+        self, day: str | date, table: str = "usage", *, stream: str = "usage", actor_identity: str = "plain"
+    ) -> pd.DataFrame:
         """
         Return one table of a UTC day as a DataFrame.
 
@@ -193,7 +207,8 @@ class ClaudeCodeHook(BaseHook):
         (in cents) and days stay dates.
 
         :param day: ``YYYY-MM-DD`` or a date.
-        :param table: ``usage``, ``model_usage`` or ``tool_usage``.
+        :param table: a table of the stream.
+        :param stream: the stream to read.
         :param actor_identity: ``plain``, or ``hmac`` for pseudonyms.
         :raises ClaudeCodeAPIError: the day cannot be read whole.
         """
@@ -202,20 +217,24 @@ class ClaudeCodeHook(BaseHook):
 
         from airflow_provider_claude_code.tables.spool import arrow_schema, arrow_tables
 
-        if table not in DATA_TABLES:
-            raise ClaudeCodeConfigurationError(f"table is {table!r}; one of {', '.join(DATA_TABLES)} was expected.")
+        read_stream = find_stream(stream)
+        if table not in read_stream.table_names:
+            raise ClaudeCodeConfigurationError(
+                f"table is {table!r}; one of {', '.join(read_stream.table_names)} was expected."
+            )
         if actor_identity not in ("plain", "hmac"):
             raise ClaudeCodeConfigurationError(f"actor_identity is {actor_identity!r}; plain or hmac was expected.")
         day = parse_day(day)
         pseudonyms = self.pseudonyms if actor_identity == "hmac" else None
         loaded_at = datetime.now(UTC)
+        contract = next(contract for contract in read_stream.tables if contract.name == table)
 
         def read() -> list[pa.Table]:
-            flattener = Flattener(day, pseudonyms)
-            pages = self.iter_pages(day)
-            return [arrow_tables(flattener.flatten(page.records), [table], loaded_at)[table] for page in pages]
+            flattener = read_stream.flattener(day, pseudonyms)
+            pages = self.iter_pages(day, stream)
+            return [arrow_tables(flattener.flatten(page.records), [contract], loaded_at)[table] for page in pages]
 
-        rows = pa.concat_tables([arrow_schema(DATA_TABLES[table]).empty_table(), *start_again_once(read)])
+        rows = pa.concat_tables([arrow_schema(contract).empty_table(), *start_again_once(read)])
         frame: pd.DataFrame = rows.to_pandas(types_mapper=pd.ArrowDtype)
         return frame
 
@@ -236,7 +255,7 @@ class ClaudeCodeHook(BaseHook):
             )
             with ClaudeCodeClient(settings) as client:
                 organization = client.get_organization()
-                client.has_records(day)
+                client.has_records(lambda: USAGE.requests(day, 1))
         except ClaudeCodeError as error:
             return False, str(error)
         except Exception as error:
@@ -244,8 +263,20 @@ class ClaudeCodeHook(BaseHook):
             return False, f"The connection could not be tested ({type(error).__name__}); see the log."
         return True, (
             f"The key belongs to the organisation {quoted(organization.name)} ({quoted(organization.id)}) and may "
-            f"read its Claude Code usage. {REPORT_COVERAGE}"
+            f"read its Claude Code usage. {USAGE.coverage}"
         )
+
+
+def find_stream(name: str) -> Stream:
+    """
+    Return a stream.
+
+    :param name: its name.
+    :raises ClaudeCodeConfigurationError: there is none of this name.
+    """
+    if name not in STREAMS:
+        raise ClaudeCodeConfigurationError(f"stream is {name!r}; one of {', '.join(STREAMS)} was expected.")
+    return STREAMS[name]
 
 
 @contextmanager

@@ -14,8 +14,8 @@ from airflow_provider_claude_code.assets import asset_uri
 from airflow_provider_claude_code.days import DEFAULT_DAY, days_until, parse_day
 from airflow_provider_claude_code.exceptions import ClaudeCodeConfigurationError
 from airflow_provider_claude_code.operators.bigquery_dataset import BigQueryDatasetMixin, airflow_labels
-from airflow_provider_claude_code.tables.contract import DATA_TABLES
-from airflow_provider_claude_code.transfers.stores import storage_path
+from airflow_provider_claude_code.storage.stores import storage_path
+from airflow_provider_claude_code.streams.registry import DATA_TABLES
 from airflow_provider_claude_code.version_compat import get_hook_lineage_collector
 
 if TYPE_CHECKING:

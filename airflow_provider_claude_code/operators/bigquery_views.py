@@ -15,7 +15,7 @@ from airflow_provider_claude_code.exceptions import ClaudeCodeConfigurationError
 from airflow_provider_claude_code.hooks.claude_code import fail_without_retry
 from airflow_provider_claude_code.links import BigQueryDatasetLink
 from airflow_provider_claude_code.operators.bigquery_dataset import BigQueryDatasetMixin, airflow_labels
-from airflow_provider_claude_code.tables.contract import DATA_TABLES
+from airflow_provider_claude_code.streams.registry import DATA_TABLES
 from airflow_provider_claude_code.version_compat import get_hook_lineage_collector
 
 if TYPE_CHECKING:
@@ -112,7 +112,7 @@ class ClaudeCodeBigQueryViewsOperator(BigQueryDatasetMixin, BaseOperator):
         from google.cloud.bigquery import QueryJobConfig
 
         from airflow_provider_claude_code.analytics.sources import bigquery_relations, quoted
-        from airflow_provider_claude_code.transfers.bigquery import typed_errors
+        from airflow_provider_claude_code.targets.bigquery.target import typed_errors
 
         with fail_without_retry():
             settings = Settings(

@@ -14,9 +14,9 @@ from airflow_provider_claude_code.exceptions import ClaudeCodeConfigurationError
 from airflow_provider_claude_code.hooks.claude_code import fail_without_retry
 from airflow_provider_claude_code.links import ClaudeCodeReportLink
 from airflow_provider_claude_code.operators.analytics import ClaudeCodeAnalyticsOperator
-from airflow_provider_claude_code.transfers.spool_directory import spool_directory
-from airflow_provider_claude_code.transfers.store_errors import is_of_a_store, store_error
-from airflow_provider_claude_code.transfers.stores import open_store, storage_path
+from airflow_provider_claude_code.storage.errors import is_of_a_store, store_error
+from airflow_provider_claude_code.storage.spool_directory import spool_directory
+from airflow_provider_claude_code.storage.stores import open_store, storage_path
 from airflow_provider_claude_code.version_compat import get_hook_lineage_collector
 
 if TYPE_CHECKING:

@@ -17,7 +17,7 @@ from jinja2 import meta
 
 from airflow_provider_claude_code.days import DEFAULT_DAY, FRESHNESS_DELAY, complete_from, parse_day
 from airflow_provider_claude_code.exceptions import ClaudeCodeConfigurationError, ClaudeCodeError
-from airflow_provider_claude_code.hooks.claude_code import ClaudeCodeHook, fail_without_retry
+from airflow_provider_claude_code.hooks.claude_code import ClaudeCodeHook, fail_without_retry, find_stream
 from airflow_provider_claude_code.triggers.freshness import ClaudeCodeFreshnessTrigger
 from airflow_provider_claude_code.version_compat import (
     AIRFLOW_V_3_3_PLUS,
@@ -60,6 +60,7 @@ class ClaudeCodeFreshnessSensor(BaseSensorOperator):
     :param require_records: also wait until the API has a record of the day. An organisation may well have
         none on a weekend, so mind ``timeout`` and ``soft_fail``. One whose people use seats of a Team or Enterprise
         plan has none at all.
+    :param stream: the stream whose records are waited for.
     :param claude_code_conn_id: the Connection (templated); asked only with ``require_records``.
     :param deferrable: wait in the triggerer after a first look from the worker.
     :param start_from_trigger: start in the triggerer, without any worker before. Needs Airflow 3.3; before it,
@@ -83,6 +84,7 @@ class ClaudeCodeFreshnessSensor(BaseSensorOperator):
         day: str = DEFAULT_DAY,
         freshness_delay: timedelta = FRESHNESS_DELAY,
         require_records: bool = False,
+        stream: str = "usage",
         claude_code_conn_id: str = ClaudeCodeHook.default_conn_name,
         deferrable: bool = conf.getboolean("operators", "default_deferrable", fallback=False),
         start_from_trigger: bool = False,
@@ -97,6 +99,7 @@ class ClaudeCodeFreshnessSensor(BaseSensorOperator):
         self.day = day
         self.freshness_delay = freshness_delay
         self.require_records = require_records
+        self.stream = find_stream(stream).name
         self.claude_code_conn_id = claude_code_conn_id
         # Where a worker gets the task all the same, it must not hold its slot.
         self.deferrable = deferrable or start_from_trigger
@@ -125,7 +128,7 @@ class ClaudeCodeFreshnessSensor(BaseSensorOperator):
             if datetime.now(UTC) < moment:
                 self.log.info("%s is complete from %s on", day, f"{moment:%Y-%m-%d %H:%M} UTC")
                 return False
-            if self.require_records and not self.hook.get_conn().has_records(day):
+            if self.require_records and not self.hook.has_records(day, self.stream):
                 self.log.info("The API has no record of %s yet", day)
                 return False
             self._log_complete()
@@ -230,6 +233,7 @@ class ClaudeCodeFreshnessSensor(BaseSensorOperator):
             claude_code_conn_id=self.claude_code_conn_id,
             freshness_delay=self.freshness_delay,
             require_records=self.require_records,
+            stream=self.stream,
             poke_interval=self.poke_interval,
             silent_fail=self.silent_fail,
         )

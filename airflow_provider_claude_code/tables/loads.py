@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
+import dataclasses
 import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
-from typing import TYPE_CHECKING, Any
+from operator import attrgetter
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
 
 from airflow_provider_claude_code import __version__
-from airflow_provider_claude_code.quoting import first_names, quoted
-from airflow_provider_claude_code.tables.contract import SCHEMA_VERSION
+from airflow_provider_claude_code.quoting import first_names
+from airflow_provider_claude_code.tables.contract import LOADED_AT, SCHEMA_VERSION, Column, Table
 
 if TYPE_CHECKING:
-    from airflow_provider_claude_code.tables.flatten import DayTotals
+    from airflow_provider_claude_code.tables.rows import DayTotals
     from airflow_provider_claude_code.tables.spool import SpooledTable
 
 LOAD_ID = r"[0-9]{8}T[0-9]{6}\.[0-9]{6}Z-[0-9a-f]{8}"
@@ -43,6 +45,7 @@ class Load:
 
     :param load_id: identifies the load; sorts by time.
     :param loaded_at: aware moment at which it began.
+    :param stream: the stream's name.
     :param day: the UTC day.
     :param organization_id: the organisation of the key.
     :param complete: whether the day was past the freshness delay, by the clock of the API.
@@ -56,6 +59,7 @@ class Load:
 
     load_id: str
     loaded_at: datetime
+    stream: str
     day: date
     organization_id: str
     complete: bool
@@ -69,47 +73,144 @@ class Load:
     def rows(self) -> list[dict[str, Any]]:
         """Return the rows of ``loads``, one per table that is published."""
         return [
-            {
-                "load_id": self.load_id,
-                "organization_id": self.organization_id,
-                "date": self.day,
-                "table_name": table,
-                "row_count": file.row_count,
-                "num_sessions": self.totals.num_sessions,
-                "estimated_cost_cents": self.totals.estimated_cost_cents,
-                "content_digest": self.totals.content_digest(table),
-                "complete": self.complete,
-                "repeated_keys": self.totals.repeated_keys,
-                "unknown_names": msgspec.json.encode(sorted(self.totals.unknown_names)).decode(),
-                "actor_identity": self.actor_identity,
-                "pseudonym_key_id": self.pseudonym_key_id,
-                "schema_version": SCHEMA_VERSION,
-                "provider_version": __version__,
-                "dag_id": self.dag_id,
-                "run_id": self.run_id,
-                "loaded_at": self.loaded_at,
-            }
-            for table, file in self.files.items()
+            {column.name: column.get(_LoadedTable(self, name, file)) for column in LOADS.columns if column.get}
+            for name, file in self.files.items()
         ]
 
     def summary(self) -> dict[str, Any]:
         """Return what a run tells about the day: counts and sums, never a record, an address or a key."""
-        cost: Decimal | None = self.totals.estimated_cost_cents
         unknown_names = self.totals.unknown_names
-        currencies = [quoted(currency) for currency in self.totals.currencies]
         return {
             "day": self.day.isoformat(),
             "rows": {table: file.row_count for table, file in self.files.items()},
-            "num_sessions": self.totals.num_sessions,
-            # A string, since XCom would carry a Decimal through a float.
-            "estimated_cost_cents": None if cost is None else plain_decimal(cost),
-            "currency": currencies[0] if len(currencies) == 1 else None,
+            # Decimals as text, since XCom would carry them through a float.
+            **{
+                name: plain_decimal(value) if isinstance(value, Decimal) else value
+                for name, value in self.totals.sums().items()
+            },
             "complete": self.complete,
             "repeated_keys": self.totals.repeated_keys,
             "unknown_names": len(unknown_names),
             "first_unknown_names": first_names(unknown_names),
             "load_id": self.load_id,
         }
+
+
+class _LoadedTable(NamedTuple):
+    """What a row of ``loads`` is made from."""
+
+    load: Load
+    name: str
+    file: SpooledTable
+
+
+LOADS = Table(
+    "loads",
+    "load of a day and table; written last, and kept unless another load came in between",
+    (
+        Column("load_id", "STRING", "Identifies the load; sorts by time.", get=attrgetter("load.load_id")),
+        Column(
+            "organization_id",
+            "STRING",
+            "The organisation of the key that loaded the day.",
+            get=attrgetter("load.organization_id"),
+        ),
+        Column("date", "DATE", "The UTC day that was loaded.", get=attrgetter("load.day")),
+        Column(
+            "stream",
+            "STRING",
+            "The report or list of the API; null means usage.",
+            nullable=True,
+            get=attrgetter("load.stream"),
+        ),
+        Column("table_name", "STRING", "The table, such as usage or model_usage.", get=attrgetter("name")),
+        Column(
+            "row_count",
+            "INT64",
+            "Rows of the day in the table; 0 means loaded and empty.",
+            get=attrgetter("file.row_count"),
+        ),
+        Column(
+            "num_sessions",
+            "INT64",
+            "Sum of num_sessions over the day's records; null for streams without sessions.",
+            nullable=True,
+            get=lambda table: table.load.totals.sums().get("num_sessions"),
+        ),
+        Column(
+            "estimated_cost_cents",
+            "NUMERIC",
+            "Sum over the day's model entries in minor units of the currency (cents); null when their currencies "
+            "differ, and for streams without an estimate.",
+            nullable=True,
+            get=lambda table: table.load.totals.sums().get("estimated_cost_cents"),
+        ),
+        Column(
+            "content_digest",
+            "STRING",
+            "32 hex digits that change when the table's content of the day does, whatever its order; without "
+            "loaded_at, record_id, key_ordinal and unknown_fields.",
+            get=lambda table: table.load.totals.content_digest(table.name),
+        ),
+        Column(
+            "complete",
+            "BOOL",
+            "Whether the day was past the API's freshness delay when it was read.",
+            get=attrgetter("load.complete"),
+        ),
+        Column(
+            "repeated_keys",
+            "INT64",
+            "Records whose key had come before on the day (key_ordinal above 0).",
+            get=attrgetter("load.totals.repeated_keys"),
+        ),
+        Column(
+            "unknown_names",
+            "STRING",
+            "JSON array of what the API reference did not list when this version was made: names of tools and actor "
+            "kinds, paths of fields, such as data[].new_field, and of fields with an unlisted value.",
+            get=lambda table: msgspec.json.encode(sorted(table.load.totals.unknown_names)).decode(),
+        ),
+        Column(
+            "actor_identity",
+            "STRING",
+            "plain, or hmac when actor_id holds pseudonyms.",
+            get=attrgetter("load.actor_identity"),
+        ),
+        Column(
+            "pseudonym_key_id",
+            "STRING",
+            "Fingerprint of the pseudonym secret, to tell a change of it; null with actor_identity=plain.",
+            nullable=True,
+            get=attrgetter("load.pseudonym_key_id"),
+        ),
+        Column("schema_version", "INT64", "Version of these table definitions.", get=lambda table: SCHEMA_VERSION),
+        Column("provider_version", "STRING", "Version of airflow-provider-claude-code.", get=lambda table: __version__),
+        Column("dag_id", "STRING", "The Dag that loaded the day.", nullable=True, get=attrgetter("load.dag_id")),
+        Column("run_id", "STRING", "Its run.", nullable=True, get=attrgetter("load.run_id")),
+        dataclasses.replace(LOADED_AT, get=attrgetter("load.loaded_at")),
+    ),
+    clustering=(),
+    partitioning="MONTH",
+)
+
+FILE_LOADS = Table(
+    LOADS.name,
+    LOADS.grain,
+    (
+        *LOADS.columns,
+        Column(
+            "path",
+            "STRING",
+            "The table's file of the day, relative to the target's path; null when there is none, since the day was "
+            "empty from the start.",
+            nullable=True,
+        ),
+        Column("bytes", "INT64", "Size of that file.", nullable=True),
+        Column("sha256", "STRING", "SHA-256 of that file, 64 hex digits.", nullable=True),
+    ),
+)
+"""``loads`` as it is written beside files: the commit record that a torn day is found by."""
 
 
 def plain_decimal(amount: Decimal) -> str:

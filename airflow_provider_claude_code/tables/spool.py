@@ -9,7 +9,7 @@ from __future__ import annotations
 import gzip
 import hashlib
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -22,18 +22,15 @@ import pyarrow.csv
 import pyarrow.parquet
 
 from airflow_provider_claude_code import __version__
-from airflow_provider_claude_code.api.models import Record
 from airflow_provider_claude_code.tables.arrays import ARROW_TYPES, arrow_array
 from airflow_provider_claude_code.tables.contract import (
-    DATA_TABLES,
     EXTENSIONS,
+    LOADED_AT,
     SCHEMA_VERSION,
-    SHARED_COLUMNS,
-    Column,
     FileFormat,
     Table,
 )
-from airflow_provider_claude_code.tables.flatten import FlatPage, Flattener, Values
+from airflow_provider_claude_code.tables.rows import PageRows
 
 ROW_GROUP_ROWS = 20_000
 """Rows of a Parquet row group: enough to compress and scan well, few enough to hold in memory."""
@@ -49,30 +46,33 @@ def arrow_schema(table: Table) -> pa.Schema:
     return pa.schema([pa.field(column.name, ARROW_TYPES[column.type]) for column in table.columns])
 
 
-def arrow_tables(page: FlatPage, names: Iterable[str], loaded_at: datetime) -> dict[str, pa.Table]:
+def arrow_tables(page: PageRows, tables: Iterable[Table], loaded_at: datetime) -> dict[str, pa.Table]:
     """
     Return a page's rows as Arrow tables.
 
     :param page: the page.
-    :param names: which of the data tables.
+    :param tables: which of its tables.
     :param loaded_at: aware moment at which the load began.
     """
-    shared = pa.Table.from_arrays(
-        _arrays(SHARED_COLUMNS, page.shared), names=[column.name for column in SHARED_COLUMNS]
-    )
+    shared: dict[str, pa.Array] = {}
     moment = arrow_array("TIMESTAMP", [loaded_at])[0]
-    tables = {}
-    for name in names:
-        table, parents = DATA_TABLES[name], page.parents.get(name)
-        common = shared if parents is None else shared.take(arrow_array("INT64", parents))
-        own = _arrays(table.own_columns, page.own[name])
-        moments = pa.repeat(moment, len(common))
-        tables[name] = pa.Table.from_arrays([*common.columns, *own, moments], schema=arrow_schema(table))
-    return tables
-
-
-def _arrays(columns: Sequence[Column], values: Sequence[Values]) -> list[pa.Array]:
-    return [arrow_array(column.type, values) for column, values in zip(columns, values, strict=True)]
+    arrow = {}
+    for table in tables:
+        own = page.own[table.name]
+        parents = arrow_array("INT64", page.parents[table.name]) if table.name in page.parents else None
+        arrays = {}
+        for column in table.columns:
+            if column.name in own:
+                arrays[column.name] = arrow_array(column.type, own[column.name])
+            elif column.name in page.shared:
+                if column.name not in shared:
+                    shared[column.name] = arrow_array(column.type, page.shared[column.name])
+                arrays[column.name] = shared[column.name] if parents is None else shared[column.name].take(parents)
+        rows = len(next(iter(arrays.values())))
+        arrays[LOADED_AT.name] = pa.repeat(moment, rows)
+        schema = arrow_schema(table)
+        arrow[table.name] = pa.Table.from_arrays([arrays[name] for name in schema.names], schema=schema)
+    return arrow
 
 
 @dataclass(frozen=True)
@@ -97,8 +97,7 @@ class DaySpool:
     Writes one day into one file per table. Use it as a context manager, then :meth:`finish` it.
 
     :param directory: an empty directory; the files are readable by this user only.
-    :param flattener: flattens the day's records.
-    :param names: which of the data tables to write.
+    :param tables: the tables to write.
     :param file_format: ``"parquet"`` (zstd), ``"ndjson"`` (gzip) or ``"csv"`` (gzip, with a header).
     :param load_id: identifies the load; goes into the Parquet metadata.
     :param loaded_at: aware moment at which the load began; goes into every row.
@@ -107,14 +106,12 @@ class DaySpool:
     def __init__(
         self,
         directory: Path,
-        flattener: Flattener,
-        names: Iterable[str],
+        tables: Iterable[Table],
         file_format: FileFormat,
         load_id: str,
         loaded_at: datetime,
     ) -> None:
-        self.totals = flattener.totals
-        self._flattener = flattener
+        self._tables = tuple(tables)
         self._loaded_at = loaded_at
         metadata = {
             "load_id": load_id,
@@ -122,12 +119,12 @@ class DaySpool:
             "provider_version": __version__,
         }
         self._files = {
-            name: _BufferedFile(
-                directory / f"{name}.{EXTENSIONS[file_format]}",
-                arrow_schema(DATA_TABLES[name]).with_metadata(metadata),
+            table.name: _BufferedFile(
+                directory / f"{table.name}.{EXTENSIONS[file_format]}",
+                arrow_schema(table).with_metadata(metadata),
                 file_format,
             )
-            for name in names
+            for table in self._tables
         }
 
     def __enter__(self) -> DaySpool:
@@ -139,14 +136,9 @@ class DaySpool:
         for file in self._files.values():
             file.close()
 
-    def write(self, records: Sequence[Record]) -> None:
-        """
-        Add a page of records.
-
-        :raises ClaudeCodeResponseError: the records do not fit the tables.
-        """
-        page = self._flattener.flatten(records)
-        for name, table in arrow_tables(page, self._files, self._loaded_at).items():
+    def write(self, page: PageRows) -> None:
+        """Add a page of rows."""
+        for name, table in arrow_tables(page, self._tables, self._loaded_at).items():
             self._files[name].write(table)
 
     def finish(self) -> dict[str, SpooledTable]:
@@ -157,7 +149,7 @@ class DaySpool:
             file.close()
             with file.path.open("rb") as content:
                 sha256 = hashlib.file_digest(content, "sha256").hexdigest()
-            spooled[name] = SpooledTable(file.path, self.totals.row_counts[name], file.path.stat().st_size, sha256)
+            spooled[name] = SpooledTable(file.path, file.row_count, file.path.stat().st_size, sha256)
         return spooled
 
 
@@ -175,6 +167,7 @@ class _BufferedFile:
         self._schema = schema
         self._buffer: list[pa.Table] = []
         self._buffered_rows = 0
+        self.row_count = 0
         self._file = _open_private(path)
         self._writer = _open_writer(self._file, schema, file_format)
 
@@ -183,6 +176,7 @@ class _BufferedFile:
         if table.num_rows:
             self._buffer.append(table)
         self._buffered_rows += table.num_rows
+        self.row_count += table.num_rows
         if self._buffered_rows >= ROW_GROUP_ROWS:
             self.flush()
 

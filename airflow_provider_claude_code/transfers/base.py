@@ -7,31 +7,30 @@ import random
 import shutil
 import time
 from abc import abstractmethod
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime, timedelta
-from decimal import Decimal
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Protocol, get_args
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from airflow.sdk import Asset, AssetAlias, BaseOperator
 
-from airflow_provider_claude_code.api.paging import REPORT_PATH, start_again_once
+from airflow_provider_claude_code.api.paging import start_again_once
 from airflow_provider_claude_code.api.read_ahead import read_ahead
-from airflow_provider_claude_code.days import DEFAULT_DAY, complete_from, days_until, parse_day
+from airflow_provider_claude_code.days import DEFAULT_DAY, days_until, parse_day
 from airflow_provider_claude_code.exceptions import (
     ClaudeCodeConfigurationError,
     ClaudeCodeEmptyDayError,
     ClaudeCodeIncompleteDayError,
     ClaudeCodePublishError,
+    SupersededError,
 )
-from airflow_provider_claude_code.hooks.claude_code import REPORT_COVERAGE, ClaudeCodeHook, fail_without_retry
+from airflow_provider_claude_code.hooks.claude_code import ClaudeCodeHook, fail_without_retry, find_stream
 from airflow_provider_claude_code.quoting import MOST_NAMES
-from airflow_provider_claude_code.tables.contract import DATA_TABLES, USAGE, FileFormat
-from airflow_provider_claude_code.tables.flatten import Flattener
+from airflow_provider_claude_code.storage.spool_directory import spool_directory
+from airflow_provider_claude_code.tables.contract import FileFormat
 from airflow_provider_claude_code.tables.loads import Load, begin_load
-from airflow_provider_claude_code.transfers.spool_directory import spool_directory
 from airflow_provider_claude_code.version_compat import AirflowSkipException, get_hook_lineage_collector
 
 if TYPE_CHECKING:
@@ -39,6 +38,8 @@ if TYPE_CHECKING:
     from airflow.sdk import Context
 
     from airflow_provider_claude_code.api.paging import Page
+    from airflow_provider_claude_code.tables.contract import Table
+    from airflow_provider_claude_code.targets.base import Target
 
 OnEmpty = Literal["write", "replace", "skip", "fail"]
 ActorIdentity = Literal["plain", "hmac"]
@@ -51,29 +52,6 @@ CLOCK_TOLERANCE = timedelta(minutes=2)
 """How far the worker's clock and the API's may be apart without a warning."""
 PROGRESS_PAGES = 25
 """Pages after which a long day says how far it is."""
-
-
-class SupersededError(Exception):
-    """Another load of the day was published while this one was on its way."""
-
-
-class Target(Protocol):
-    """Where days are kept. A table set belongs to one organisation."""
-
-    def last_loaded_at(self, day: date) -> datetime | None:
-        """Return ``loaded_at`` of the newest load of a day, or ``None`` when there is none."""
-
-    def publish(self, load: Load, *, keep_rows: bool) -> dict[str, Any]:
-        """
-        Replace a day by a load.
-
-        :param load: the load.
-        :param keep_rows: refuse to replace a day that holds rows.
-        :return: where each table now is, for the summary.
-        :raises ClaudeCodeConfigurationError: the target belongs to another organisation.
-        :raises ClaudeCodeEmptyDayError: the day holds rows, and ``keep_rows`` is set.
-        :raises SupersededError: a newer load was found; loading afresh settles which is last.
-        """
 
 
 @dataclass(frozen=True)
@@ -98,8 +76,11 @@ class ClaudeCodeTransferOperator(BaseOperator):
     A day is published once its last page has arrived and been checked; one that cannot be read whole changes
     nothing. A retry or a re-run replaces the day by what the API then says.
 
-    :param day: the UTC day to load, ``YYYY-MM-DD`` (templated). The default is the day that the run is about.
-    :param tables: which of ``usage``, ``model_usage`` and ``tool_usage`` to write.
+    :param day: the UTC day to load, ``YYYY-MM-DD`` (templated). The default is the day that the run is about. Streams
+        that say how things are now are filed under the day on which the load begins, and skipped for days before
+        yesterday.
+    :param stream: the report or list of the API to load.
+    :param tables: which of the stream's tables to write; default: all.
     :param lookback_days: load that many earlier days as well, oldest first, each one whole by itself: usage
         that arrives late and rows that vanish are both repaired. A backfill's run loads its own day only.
     :param on_empty: what to do with a day of which the API has no records. ``write`` publishes it where the
@@ -124,7 +105,8 @@ class ClaudeCodeTransferOperator(BaseOperator):
         self,
         *,
         day: str = DEFAULT_DAY,
-        tables: Iterable[str] = tuple(DATA_TABLES),
+        stream: str = "usage",
+        tables: Iterable[str] | None = None,
         lookback_days: int = 0,
         on_empty: OnEmpty = "write",
         actor_identity: ActorIdentity = "plain",
@@ -135,7 +117,11 @@ class ClaudeCodeTransferOperator(BaseOperator):
     ) -> None:
         super().__init__(**kwargs)
         self.day = day
-        self.tables = tuple(_checked("tables", name, DATA_TABLES) for name in _listed(tables))
+        self.stream = find_stream(stream)
+        self.tables = tuple(
+            _checked("tables", name, self.stream.table_names)
+            for name in (self.stream.table_names if tables is None else _listed(tables))
+        )
         if isinstance(lookback_days, bool) or not isinstance(lookback_days, int) or lookback_days < 0:
             raise ClaudeCodeConfigurationError(
                 f"lookback_days is {lookback_days!r}; a whole number of 0 or more was expected."
@@ -162,6 +148,11 @@ class ClaudeCodeTransferOperator(BaseOperator):
     def openlineage_name(self, table: str) -> tuple[str, str]:
         """Return the namespace and the name that a table has in OpenLineage."""
 
+    @property
+    def table_contracts(self) -> list[Table]:
+        """The tables that are written."""
+        return [table for table in self.stream.tables if table.name in self.tables]
+
     @cached_property
     def hook(self) -> ClaudeCodeHook:
         """The hook that reads the API."""
@@ -170,13 +161,22 @@ class ClaudeCodeTransferOperator(BaseOperator):
     def execute(self, context: Context) -> dict[str, Any]:
         """Load the days and return what was loaded, a small dict per day."""
         with fail_without_retry():
-            last = parse_day(self.day)
-            self._refuse_incomplete(last, datetime.now(UTC))
-            # A backfill's runs load the days before by themselves, and would do so at the same time.
-            lookback_days = 0 if context["dag_run"].run_type == "backfill" else self.lookback_days
-            days = days_until(last, lookback_days + 1, f"lookback_days={lookback_days}")
-            self._warn_of_skipped_days(days, context)
-            return self._load_days(Progress(days), context)
+            return self._load_days(Progress(self._days(context)), context)
+
+    def _days(self, context: Context) -> list[date]:
+        """Return the days to load, the oldest first."""
+        last, now = parse_day(self.day), datetime.now(UTC)
+        if self.stream.is_snapshot:
+            # What a list holds now says nothing of the days of a backfill.
+            if last < now.date() - timedelta(days=1):
+                raise AirflowSkipException(f"{self.stream.title} can be loaded as of today only, not as of {last}.")
+            return [now.date()]
+        self._refuse_incomplete(last, now)
+        # A backfill's runs load the days before by themselves, and would do so at the same time.
+        lookback_days = 0 if context["dag_run"].run_type == "backfill" else self.lookback_days
+        days = days_until(last, lookback_days + 1, f"lookback_days={lookback_days}")
+        self._warn_of_skipped_days(days, context)
+        return days
 
     def on_kill(self) -> None:
         """Remove the spooled files at once: they name people, and a task that goes on is soon ended by SIGKILL."""
@@ -184,10 +184,11 @@ class ClaudeCodeTransferOperator(BaseOperator):
             shutil.rmtree(self._spooling, ignore_errors=True)
 
     def _refuse_incomplete(self, day: date, now: datetime) -> None:
-        if now >= complete_from(day) or (self.allow_incomplete and day <= now.date()):
+        complete_from = self.stream.complete_from(day)
+        if now >= complete_from or (self.allow_incomplete and day <= now.date()):
             return
         raise ClaudeCodeIncompleteDayError(
-            f"{day} is complete from {complete_from(day):%Y-%m-%d %H:%M} UTC, and it is {now:%Y-%m-%d %H:%M} UTC; "
+            f"{day} is complete from {complete_from:%Y-%m-%d %H:%M} UTC, and it is {now:%Y-%m-%d %H:%M} UTC; "
             "loading it now would miss usage. "
             "Put a ClaudeCodeFreshnessSensor before this task, let it retry, or set allow_incomplete=True to "
             "load what there is of the current day."
@@ -256,10 +257,10 @@ class ClaudeCodeTransferOperator(BaseOperator):
                 return self._read_day(day, directory, last_loaded_at, context)
 
             load = start_again_once(read)
-            empty = load.totals.row_counts[USAGE.name] == 0
+            empty = load.totals.row_counts[self.stream.tables[0].name] == 0
             if empty and self.on_empty == "fail":
                 raise ClaudeCodeEmptyDayError(
-                    f"The API has no records of {day}, and on_empty is 'fail'. {REPORT_COVERAGE}"
+                    f"The API has no records of {day}, and on_empty is 'fail'. {self.stream.coverage}"
                 )
             if empty and self.on_empty == "skip":
                 self.log.info("The API has no records of %s; leaving the day as it is", day)
@@ -284,15 +285,12 @@ class ClaudeCodeTransferOperator(BaseOperator):
 
     def _done(self, progress: Progress, day: dict[str, Any]) -> Progress:
         """Log a day that is done and go on to the next."""
-        self.log.info(
-            "%s %s: %s rows; %s sessions; %s; %s",
-            "Loaded" if day["published"] else "Left alone",
-            day["day"],
-            ", ".join(f"{count} {table}" for table, count in day["rows"].items()),
-            day["num_sessions"],
-            _cost_in_words(day),
+        told = (
+            ", ".join(f"{count} {table}" for table, count in day["rows"].items()) + " rows",
+            *self.stream.sums_in_words(day),
             "complete" if day["complete"] else "NOT COMPLETE YET",
         )
+        self.log.info("%s %s: %s", "Loaded" if day["published"] else "Left alone", day["day"], "; ".join(told))
         if day["repeated_keys"]:
             self.log.warning(
                 "%s: %d records repeat the key of another. They are kept, and count twice if the API sent them twice; "
@@ -320,21 +318,21 @@ class ClaudeCodeTransferOperator(BaseOperator):
                 for asset in assets:
                     context["outlet_events"][outlet].add(asset, extra=summary)
         lineage = get_hook_lineage_collector()
-        lineage.add_input_asset(context=self.hook, uri=self.hook.settings.base_url + REPORT_PATH)
+        lineage.add_input_asset(context=self.hook, uri=self.hook.settings.base_url + self.stream.path)
         for table in self.tables:
             lineage.add_output_asset(context=self.hook, uri=self.table_uri(table))
         return summary
 
     def _tell_of_coverage(self, loaded: list[dict[str, Any]]) -> None:
-        """Say what the report covers, and louder where several days are empty: that may be why."""
-        if any(day["rows"].get(USAGE.name) != 0 for day in loaded):
-            self.log.info(REPORT_COVERAGE)
+        """Say what the stream covers, and louder where several days are empty: that may be why."""
+        if any(day["rows"].get(self.stream.tables[0].name) != 0 for day in loaded):
+            self.log.info(self.stream.coverage)
             return
         self.log.log(
             logging.WARNING if len(loaded) > 1 else logging.INFO,
             "The API has no records of %s. %s If people used Claude Code on such days, this may be why.",
             _days_in_words(loaded),
-            REPORT_COVERAGE,
+            self.stream.coverage,
         )
 
     def _warn_of_unknown_names(self, loaded: list[dict[str, Any]]) -> None:
@@ -345,11 +343,12 @@ class ClaudeCodeTransferOperator(BaseOperator):
         # The names of several days may differ, so that there may be more.
         more = max(len(names), *(day["unknown_names"] for day in loaded)) - len(listed)
         self.log.warning(
-            "The API reports what its reference did not list when this version was made: %s%s. Nothing is lost of "
-            "tools, actor kinds and values; of fields only the name is kept. unknown_names in loads has all names. A "
-            "newer version of the provider may know them.",
+            "The API reports what its reference did not list when this version was made: %s%s. Nothing is lost: tools, "
+            "actor kinds and values are loaded like all others, and fields are kept in unknown_fields%s. unknown_names "
+            "in loads has all names. A newer version of the provider may know them.",
             ", ".join(listed),
             f" and {'' if len(loaded) == 1 else 'at least '}{more:,} more" if more else "",
+            "" if self.actor_identity == "plain" else " (not with actor_identity='hmac')",
         )
 
     def get_openlineage_facets_on_complete(self, task_instance: Any) -> OperatorLineage[Any, Any]:
@@ -360,11 +359,12 @@ class ClaudeCodeTransferOperator(BaseOperator):
         from openlineage.client.generated.schema_dataset import SchemaDatasetFacet, SchemaDatasetFacetFields
 
         outputs = []
-        for table in self.tables:
+        for contract in self.table_contracts:
+            table = contract.name
             namespace, name = self.openlineage_name(table)
             fields = [
                 SchemaDatasetFacetFields(name=column.name, type=column.type, description=column.description)
-                for column in DATA_TABLES[table].columns
+                for column in contract.columns
             ]
             rows = sum(day["rows"][table] for day in self.loaded if day["published"])
             outputs.append(
@@ -375,7 +375,7 @@ class ClaudeCodeTransferOperator(BaseOperator):
                     outputFacets={"outputStatistics": OutputStatisticsOutputDatasetFacet(rowCount=rows)},
                 )
             )
-        report = Dataset(namespace=self.hook.settings.base_url, name=REPORT_PATH)
+        report = Dataset(namespace=self.hook.settings.base_url, name=self.stream.path)
         return OperatorLineage(inputs=[report], outputs=outputs)
 
     def _read_day(self, day: date, directory: Path, last_loaded_at: datetime | None, context: Context) -> Load:
@@ -386,32 +386,34 @@ class ClaudeCodeTransferOperator(BaseOperator):
         load_id, loaded_at = begin_load(after=last_loaded_at)
         read_at = None
         pseudonyms = self.hook.pseudonyms if self.actor_identity == "hmac" else None
-        flattener = Flattener(day, pseudonyms)
+        flattener = self.stream.flattener(day, pseudonyms)
+        totals = flattener.totals
         organization_id = None
-        with DaySpool(directory, flattener, self.tables, self.file_format, load_id, loaded_at) as spool:
-            for number, page in enumerate(read_ahead(self.hook.iter_pages(day)), start=1):
+        with DaySpool(directory, self.table_contracts, self.file_format, load_id, loaded_at) as spool:
+            for number, page in enumerate(read_ahead(self.hook.iter_pages(day, self.stream.name)), start=1):
                 # The first page fixes what all pages of the day hold.
                 if read_at is None:
                     read_at = self._time_of(page)
                     self._refuse_incomplete(day, read_at)
-                spool.write(page.records)
-                spool.totals.unknown_names |= page.unknown_fields
+                spool.write(flattener.flatten(page.records))
+                totals.unknown_names |= page.unknown_fields
                 organization_id = organization_id or page.organization_id
                 self.log.log(
                     logging.DEBUG if number % PROGRESS_PAGES else logging.INFO,
                     "%s: %d pages, %d records so far",
                     day,
                     number,
-                    spool.totals.row_counts[USAGE.name],
+                    totals.row_counts[self.stream.tables[0].name],
                 )
             files = spool.finish()
         return Load(
             load_id=load_id,
             loaded_at=loaded_at,
+            stream=self.stream.name,
             day=day,
             organization_id=organization_id or self.hook.get_organization().id,
-            complete=read_at is not None and read_at >= complete_from(day),
-            totals=spool.totals,
+            complete=read_at is not None and read_at >= self.stream.complete_from(day),
+            totals=totals,
             files=files,
             actor_identity=self.actor_identity,
             pseudonym_key_id=pseudonyms.key_id if pseudonyms else None,
@@ -438,16 +440,6 @@ class ClaudeCodeTransferOperator(BaseOperator):
 def _days_in_words(loaded: list[dict[str, Any]]) -> str:
     first, last = loaded[0]["day"], loaded[-1]["day"]
     return str(first) if first == last else f"{first} to {last}"
-
-
-def _cost_in_words(day: Mapping[str, Any]) -> str:
-    """Write the cost of a day's summary for people."""
-    amount, currency = day["estimated_cost_cents"], day["currency"]
-    if amount is None:
-        return "costs in several currencies"
-    if currency not in (None, "USD"):
-        return f"{amount} minor units of {currency}"
-    return f"{amount} cents (${Decimal(amount) / 100:,.2f})"
 
 
 def _listed(tables: Iterable[str]) -> Iterable[str]:

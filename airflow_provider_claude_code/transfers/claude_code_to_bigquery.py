@@ -9,11 +9,15 @@ from collections.abc import Mapping, Sequence
 from datetime import date, timedelta
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from airflow_provider_claude_code.exceptions import ClaudeCodeConfigurationError, ClaudeCodePublishError
+from airflow_provider_claude_code.exceptions import (
+    ClaudeCodeConfigurationError,
+    ClaudeCodePublishError,
+    SupersededError,
+)
 from airflow_provider_claude_code.hooks.claude_code import fail_without_retry
 from airflow_provider_claude_code.links import BigQueryJobLink, BigQueryTableLink
 from airflow_provider_claude_code.operators.bigquery_dataset import BigQueryDatasetMixin, airflow_labels
-from airflow_provider_claude_code.transfers.base import ClaudeCodeTransferOperator, Progress, SupersededError
+from airflow_provider_claude_code.transfers.base import ClaudeCodeTransferOperator, Progress
 from airflow_provider_claude_code.triggers.bigquery import ClaudeCodeBigQueryJobsTrigger
 from airflow_provider_claude_code.version_compat import AirflowTaskTimeout, conf
 
@@ -21,7 +25,7 @@ if TYPE_CHECKING:
     from airflow.sdk import Context
 
     from airflow_provider_claude_code.tables.loads import Load
-    from airflow_provider_claude_code.transfers.bigquery import BigQueryTarget, StartedLoad
+    from airflow_provider_claude_code.targets.bigquery.target import BigQueryTarget, StartedLoad
 
 LONGEST_RESUME = 24_000
 """
@@ -118,7 +122,7 @@ class ClaudeCodeToBigQueryOperator(BigQueryDatasetMixin, ClaudeCodeTransferOpera
     def open_target(self, context: Context) -> BigQueryTarget:
         """Return the dataset's tables."""
         # Loads google.cloud, so not when a Dag file is parsed.
-        from airflow_provider_claude_code.transfers.bigquery import BigQueryTarget, TableOptions
+        from airflow_provider_claude_code.targets.bigquery.target import BigQueryTarget, TableOptions
 
         self.refuse_unusable_names()
         project = self.dataset_project
@@ -131,7 +135,7 @@ class ClaudeCodeToBigQueryOperator(BigQueryDatasetMixin, ClaudeCodeTransferOpera
             self.get_client(),
             self.dataset,
             table_prefix=self.table_prefix,
-            tables=self.tables,
+            tables=self.table_contracts,
             options=TableOptions(
                 labels=airflow_labels(ti.dag_id, ti.task_id) | dict(self.labels or {}),
                 kms_key_name=(self.encryption_configuration or {}).get("kmsKeyName"),
@@ -200,7 +204,7 @@ class ClaudeCodeToBigQueryOperator(BigQueryDatasetMixin, ClaudeCodeTransferOpera
         :raises ClaudeCodePublishError: a job failed.
         :raises AirflowTaskTimeout: the jobs had not ended at the task's ``execution_timeout``, and were cancelled.
         """
-        from airflow_provider_claude_code.transfers.bigquery import StartedLoad
+        from airflow_provider_claude_code.targets.bigquery.target import StartedLoad
 
         resume = json.loads(event["resume"])
         started = StartedLoad(**resume["started"])

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from airflow.sdk import Context
 
     from airflow_provider_claude_code.tables.contract import FileFormat
-    from airflow_provider_claude_code.transfers.base import Target
+    from airflow_provider_claude_code.targets.base import Target
 
 
 class ClaudeCodeToGCSOperator(ClaudeCodeTransferOperator):
@@ -75,8 +75,8 @@ class ClaudeCodeToGCSOperator(ClaudeCodeTransferOperator):
         # Load google.cloud and pyarrow, so not when a Dag file is parsed.
         from airflow.providers.google.cloud.hooks.gcs import GCSHook
 
-        from airflow_provider_claude_code.transfers.files import FileTarget
-        from airflow_provider_claude_code.transfers.gcs_store import GCSStore
+        from airflow_provider_claude_code.storage.gcs import GCSStore
+        from airflow_provider_claude_code.targets.files import FileTarget
 
         if not self.bucket or "/" in self.bucket:
             raise ClaudeCodeConfigurationError(
@@ -87,4 +87,4 @@ class ClaudeCodeToGCSOperator(ClaudeCodeTransferOperator):
             store = GCSStore(hook, self.bucket, self.prefix.strip("/"))
         except ValueError as error:
             raise ClaudeCodeConfigurationError(f"bucket is {self.bucket!r}: {error}") from error
-        return FileTarget(store, self.file_format)
+        return FileTarget(store, self.stream.name, self.file_format)

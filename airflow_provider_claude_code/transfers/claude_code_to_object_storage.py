@@ -6,14 +6,14 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_claude_code.assets import asset_uri
+from airflow_provider_claude_code.storage.stores import open_store, storage_path
 from airflow_provider_claude_code.transfers.base import ClaudeCodeTransferOperator
-from airflow_provider_claude_code.transfers.stores import open_store, storage_path
 
 if TYPE_CHECKING:
     from airflow.sdk import Context, ObjectStoragePath
 
     from airflow_provider_claude_code.tables.contract import FileFormat
-    from airflow_provider_claude_code.transfers.base import Target
+    from airflow_provider_claude_code.targets.base import Target
 
 
 class ClaudeCodeToObjectStorageOperator(ClaudeCodeTransferOperator):
@@ -21,7 +21,7 @@ class ClaudeCodeToObjectStorageOperator(ClaudeCodeTransferOperator):
     Load days of Claude Code usage into files.
 
     A day of a table is the file ``PATH/TABLE/dt=YYYY-MM-DD/TABLE.parquet``, which a load replaces. The file
-    ``PATH/loads/dt=YYYY-MM-DD/LOAD_ID.parquet`` is written last and remembers the load.
+    ``PATH/loads/dt=YYYY-MM-DD/LOAD_ID.STREAM.parquet`` is written last and remembers the load.
 
     A local directory is locked while a day is published, so concurrent loads never mix. An object store knows
     no locks: there a writer looks again after publishing, and loads the day again if another one interfered.
@@ -67,6 +67,6 @@ class ClaudeCodeToObjectStorageOperator(ClaudeCodeTransferOperator):
     def open_target(self, context: Context) -> Target:
         """Return the directory or bucket."""
         # Loads pyarrow, so not when a Dag file is parsed.
-        from airflow_provider_claude_code.transfers.files import FileTarget
+        from airflow_provider_claude_code.targets.files import FileTarget
 
-        return FileTarget(open_store(self._root), self.file_format)
+        return FileTarget(open_store(self._root), self.stream.name, self.file_format)

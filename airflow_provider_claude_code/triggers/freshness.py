@@ -12,7 +12,7 @@ from airflow.triggers.base import BaseTrigger, TriggerEvent
 from airflow_provider_claude_code.api.client import AsyncClaudeCodeClient
 from airflow_provider_claude_code.days import FRESHNESS_DELAY, complete_from, parse_day
 from airflow_provider_claude_code.exceptions import ClaudeCodeError
-from airflow_provider_claude_code.hooks.claude_code import ClaudeCodeHook
+from airflow_provider_claude_code.hooks.claude_code import ClaudeCodeHook, find_stream
 
 LONGEST_NAP = 60.0
 """Seconds after which the clock is looked at again, in case it is set anew."""
@@ -26,6 +26,7 @@ class ClaudeCodeFreshnessTrigger(BaseTrigger):
     :param claude_code_conn_id: id of the Connection; used only with ``require_records``.
     :param freshness_delay: how long after the day's end it is complete.
     :param require_records: whether to wait for a record, too.
+    :param stream: the stream whose records are waited for.
     :param poke_interval: seconds between two looks for a record.
     :param silent_fail: log errors that a later look may not meet, and go on waiting.
     """
@@ -36,6 +37,7 @@ class ClaudeCodeFreshnessTrigger(BaseTrigger):
         claude_code_conn_id: str = ClaudeCodeHook.default_conn_name,
         freshness_delay: timedelta = FRESHNESS_DELAY,
         require_records: bool = False,
+        stream: str = "usage",
         poke_interval: float = 60.0,
         silent_fail: bool = False,
     ) -> None:
@@ -44,6 +46,7 @@ class ClaudeCodeFreshnessTrigger(BaseTrigger):
         self.claude_code_conn_id = claude_code_conn_id
         self.freshness_delay = freshness_delay
         self.require_records = require_records
+        self.stream = stream
         self.poke_interval = poke_interval
         self.silent_fail = silent_fail
 
@@ -56,6 +59,7 @@ class ClaudeCodeFreshnessTrigger(BaseTrigger):
                 "claude_code_conn_id": self.claude_code_conn_id,
                 "freshness_delay": self.freshness_delay,
                 "require_records": self.require_records,
+                "stream": self.stream,
                 "poke_interval": self.poke_interval,
                 "silent_fail": self.silent_fail,
             },
@@ -83,7 +87,7 @@ class ClaudeCodeFreshnessTrigger(BaseTrigger):
 
     async def _has_records(self, client: AsyncClaudeCodeClient, day: date) -> bool:
         try:
-            found = await client.has_records(day)
+            found = await client.has_records(lambda: find_stream(self.stream).requests(day, 1))
         except ClaudeCodeError as error:
             if not (self.silent_fail and error.retryable):
                 raise

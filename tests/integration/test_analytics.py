@@ -32,10 +32,11 @@ from airflow_provider_claude_code.analytics.sources import (
     open_files,
 )
 from airflow_provider_claude_code.exceptions import ClaudeCodeConfigurationError, ClaudeCodeError
+from airflow_provider_claude_code.streams.registry import DATA_TABLES
 from airflow_provider_claude_code.tables.actors import comparable_id
-from airflow_provider_claude_code.tables.contract import DATA_TABLES, LOADS
+from airflow_provider_claude_code.tables.loads import LOADS
 from airflow_provider_claude_code.tables.pseudonyms import Pseudonyms
-from airflow_provider_claude_code.transfers.bigquery import bigquery_schema
+from airflow_provider_claude_code.targets.bigquery.target import bigquery_schema
 from tests import analytics_truth as truth
 from tests.analytics_data import (
     HOSTILE,

@@ -43,11 +43,12 @@ from airflow_provider_claude_code.exceptions import (  # noqa: E402
 from airflow_provider_claude_code.operators.bigquery_views import ClaudeCodeBigQueryViewsOperator  # noqa: E402
 from airflow_provider_claude_code.operators.data_quality import ClaudeCodeDataQualityOperator  # noqa: E402
 from airflow_provider_claude_code.sandbox import Faults, Organization, Sandbox  # noqa: E402
-from airflow_provider_claude_code.tables.contract import DATA_TABLES, LOADS  # noqa: E402
+from airflow_provider_claude_code.streams.registry import DATA_TABLES  # noqa: E402
+from airflow_provider_claude_code.tables.loads import LOADS  # noqa: E402
+from airflow_provider_claude_code.targets.bigquery import target as target_module  # noqa: E402
+from airflow_provider_claude_code.targets.bigquery.target import BigQueryTarget, StartedLoad, bigquery_schema  # noqa: E402
 from airflow_provider_claude_code.transfers import base  # noqa: E402
-from airflow_provider_claude_code.transfers import bigquery as target_module  # noqa: E402
 from airflow_provider_claude_code.transfers.base import Progress  # noqa: E402
-from airflow_provider_claude_code.transfers.bigquery import BigQueryTarget, StartedLoad, bigquery_schema  # noqa: E402
 from airflow_provider_claude_code.transfers.claude_code_to_bigquery import ClaudeCodeToBigQueryOperator  # noqa: E402
 from airflow_provider_claude_code.triggers.bigquery import ClaudeCodeBigQueryJobsTrigger  # noqa: E402
 from airflow_provider_claude_code.version_compat import (  # noqa: E402
@@ -74,7 +75,7 @@ CONTRACTS = [*DATA_TABLES.values(), LOADS]
 KEY = "projects/p/locations/us/keyRings/r/cryptoKeys/k"
 ACTION = {"accepted": 1, "rejected": 0}
 BEFORE = DAY - timedelta(days=1)
-UNKNOWN_TO_THE_API = ("record_id", "key_ordinal", "loaded_at")
+UNKNOWN_TO_THE_API = ("record_id", "key_ordinal", "unknown_fields", "loaded_at")
 Row = dict[str, Any]
 
 
@@ -884,7 +885,6 @@ class TestTables:
                 {"schema": {"estimated_cost_cents": SchemaField("estimated_cost_cents", "NUMERIC", precision=10)}},
                 r"estimated_cost_cents is NUMERIC\(10",
             ),
-            ("usage", {"schema": {"actor_id": SchemaField("actor_id", "STRING", "REQUIRED")}}, "actor_id is REQUIRED"),
             ("usage", {"schema": {"model_count": SchemaField("model_count", "INTEGER", "REPEATED")}}, "REPEATED"),
             ("tool_usage", {"schema": {"mine": SchemaField("mine", "STRING", "REQUIRED")}}, "mine is a REQUIRED"),
             ("loads", {"schema": {"mine": SchemaField("mine", "STRING", "REQUIRED")}}, "mine is a REQUIRED"),
@@ -919,6 +919,22 @@ class TestTables:
         with pytest.raises(AirflowFailException, match="is a VIEW"):
             load(dataset)
         assert (dataset.jobs(), dataset.names()) == ([], {"usage"})
+
+    def test_columns_that_may_be_null_are_relaxed(self, sandbox: Sandbox, dataset: Dataset) -> None:
+        """As in a table of a version whose column was never null."""
+        required = {
+            "usage": SchemaField("actor_id", "STRING", "REQUIRED", description="mine"),
+            "loads": SchemaField("num_sessions", "INTEGER", "REQUIRED"),
+        }
+        for name, field in required.items():
+            users_table(dataset, name, schema=schema(name, **{field.name: field}))
+        load(dataset)
+        for name, field in required.items():
+            columns = {column.name: column for column in dataset.client.get_table(dataset.table_id(name)).schema}
+            assert columns[field.name].mode == "NULLABLE"
+            assert columns[field.name].description == field.description
+            assert {column.mode for column in columns.values()} == {"NULLABLE", "REQUIRED"}
+        dataset.assert_holds(people(3))
 
     def test_all_differences_are_told_at_once(self, sandbox: Sandbox, dataset: Dataset) -> None:
         users_table(dataset, "usage", schema=schema("usage", model_count=SchemaField("model_count", "STRING")))

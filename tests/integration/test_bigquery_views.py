@@ -25,8 +25,9 @@ from google.auth.credentials import AnonymousCredentials  # noqa: E402
 from airflow_provider_claude_code.exceptions import ClaudeCodeConfigurationError  # noqa: E402
 from airflow_provider_claude_code.operators.bigquery_views import ClaudeCodeBigQueryViewsOperator  # noqa: E402
 from airflow_provider_claude_code.operators.data_quality import ClaudeCodeDataQualityOperator  # noqa: E402
-from airflow_provider_claude_code.tables.contract import DATA_TABLES, LOADS  # noqa: E402
-from airflow_provider_claude_code.transfers.bigquery import bigquery_schema  # noqa: E402
+from airflow_provider_claude_code.streams.registry import DATA_TABLES  # noqa: E402
+from airflow_provider_claude_code.tables.loads import LOADS  # noqa: E402
+from airflow_provider_claude_code.targets.bigquery.target import bigquery_schema  # noqa: E402
 from airflow_provider_claude_code.version_compat import AirflowFailException  # noqa: E402
 from tests.servers.bigquery import BigQueryServer  # noqa: E402
 

@@ -37,10 +37,12 @@ import pyarrow.parquet
 from google.cloud.bigquery import TableReference
 
 from airflow_provider_claude_code.api import client, paging
-from airflow_provider_claude_code.tables.contract import DATA_TABLES, EXTENSIONS, LOADS
+from airflow_provider_claude_code.streams.registry import DATA_TABLES
+from airflow_provider_claude_code.tables.contract import EXTENSIONS
+from airflow_provider_claude_code.tables.loads import LOADS
 from airflow_provider_claude_code.tables.spool import arrow_schema
+from airflow_provider_claude_code.targets.bigquery import target as bigquery_target
 from airflow_provider_claude_code.transfers import base
-from airflow_provider_claude_code.transfers import bigquery as bigquery_target
 from airflow_provider_claude_code.version_compat import AirflowFailException
 from tests.faults import (
     API_FAULTS,
@@ -340,7 +342,7 @@ def assert_holds(target: Target, records: list[Json]) -> None:
     for table, wanted in expected.items():
         columns = set().union(*wanted)
         assert canonical({name: row[name] for name in columns} for row in found[table]) == canonical(wanted), table
-        assert set().union(*found[table]) - columns <= {"record_id", "key_ordinal", "loaded_at"}
+        assert set().union(*found[table]) - columns <= {"record_id", "key_ordinal", "unknown_fields", "loaded_at"}
     # Each row of the other tables belongs to one of usage.
     ids = {row["record_id"] for row in found["usage"]}
     assert len(ids) == len(expected["usage"])

@@ -41,14 +41,16 @@ from airflow_provider_claude_code.exceptions import (
     ClaudeCodeError,
     ClaudeCodePublishError,
     ClaudeCodeServerError,
+    SupersededError,
 )
 from airflow_provider_claude_code.sandbox import Faults, Sandbox
-from airflow_provider_claude_code.tables.contract import DATA_TABLES, EXTENSIONS
-from airflow_provider_claude_code.transfers import base, gcs_store
-from airflow_provider_claude_code.transfers.base import SupersededError
+from airflow_provider_claude_code.storage import gcs as gcs_store
+from airflow_provider_claude_code.storage.gcs import GCSStore
+from airflow_provider_claude_code.streams.registry import DATA_TABLES
+from airflow_provider_claude_code.tables.contract import EXTENSIONS
+from airflow_provider_claude_code.targets.files import FileTarget
+from airflow_provider_claude_code.transfers import base
 from airflow_provider_claude_code.transfers.claude_code_to_gcs import ClaudeCodeToGCSOperator
-from airflow_provider_claude_code.transfers.files import FileTarget
-from airflow_provider_claude_code.transfers.gcs_store import GCSStore
 from airflow_provider_claude_code.version_compat import AirflowFailException, AirflowSkipException
 from tests.airflow_version import HookLineageCollector
 from tests.integration.test_gcs_server import Discovery
@@ -101,7 +103,7 @@ class SteppedGCSOperator(ClaudeCodeToGCSOperator):
         self.stepped_store = store
 
     def open_target(self, context: Any) -> FileTarget:
-        return FileTarget(self.stepped_store, self.file_format)
+        return FileTarget(self.stepped_store, self.stream.name, self.file_format)
 
 
 def run(operator: ClaudeCodeToGCSOperator, outlet_events: Any = None) -> dict[str, Any]:
@@ -255,7 +257,7 @@ class TestLayout:
         [load_id] = {row["load_id"] for row in place.commit_records().values()}
         assert sorted(place.tree()) == [
             "_organization.json",
-            f"loads/dt=2025-09-01/{load_id}.parquet",
+            f"loads/dt=2025-09-01/{load_id}.usage.parquet",
             "model_usage/dt=2025-09-01/model_usage.parquet",
             "tool_usage/dt=2025-09-01/tool_usage.parquet",
             "usage/dt=2025-09-01/usage.parquet",
@@ -864,8 +866,8 @@ import itertools, os, signal, sys
 from types import SimpleNamespace
 # What the writers would each import by themselves, and that takes a second.
 import airflow.providers.google.cloud.hooks.gcs
-import airflow_provider_claude_code.transfers.files
-import airflow_provider_claude_code.transfers.gcs_store
+import airflow_provider_claude_code.targets.files
+import airflow_provider_claude_code.storage.gcs
 from airflow_provider_claude_code.transfers.claude_code_to_gcs import ClaudeCodeToGCSOperator
 
 bucket, day = sys.argv[1:]

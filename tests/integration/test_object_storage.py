@@ -42,11 +42,11 @@ from airflow_provider_claude_code.exceptions import (
     ClaudeCodeServerError,
 )
 from airflow_provider_claude_code.sandbox import Faults, Sandbox
+from airflow_provider_claude_code.storage.stores import LocalStore, ObjectStore, Store
 from airflow_provider_claude_code.tables.contract import EXTENSIONS
+from airflow_provider_claude_code.targets.files import FileTarget
 from airflow_provider_claude_code.transfers import base
 from airflow_provider_claude_code.transfers.claude_code_to_object_storage import ClaudeCodeToObjectStorageOperator
-from airflow_provider_claude_code.transfers.files import FileTarget
-from airflow_provider_claude_code.transfers.stores import LocalStore, ObjectStore, Store
 from airflow_provider_claude_code.version_compat import AirflowFailException, AirflowSkipException
 from tests.airflow_version import AIRFLOW
 from tests.records import DAY, Json, model, official_example, people
@@ -114,7 +114,7 @@ class Place:
     def loads(self, day: date = DAY) -> list[list[dict[str, Any]]]:
         """The rows of each load of a day, oldest load first."""
         tree = self.tree()
-        keys = sorted(key for key in tree if re.fullmatch(rf"loads/dt={day}/[^/_.]+\.[^/.]+\.parquet", key))
+        keys = sorted(key for key in tree if re.fullmatch(rf"loads/dt={day}/[^/_.]+\.[^/.]+\.usage\.parquet", key))
         return [pa.parquet.read_table(io.BytesIO(tree[key])).to_pylist() for key in keys]
 
     def commit_records(self, day: date = DAY) -> dict[str, dict[str, Any]]:
@@ -259,7 +259,7 @@ class TestLayout:
                 loads_key,
             ]
         )
-        assert re.fullmatch(r"loads/dt=2025-09-01/\d{8}T\d{6}\.\d{6}Z-[0-9a-f]{8}\.parquet", loads_key)
+        assert re.fullmatch(r"loads/dt=2025-09-01/\d{8}T\d{6}\.\d{6}Z-[0-9a-f]{8}\.usage\.parquet", loads_key)
         assert json.loads(tree["_organization.json"]) == {"organization_id": sandbox.organization.id}
         place.assert_whole()
 
@@ -275,10 +275,11 @@ class TestLayout:
             assert before <= row.pop("loaded_at") <= after
             assert re.fullmatch("[0-9a-f]{32}", row.pop("content_digest"))
             assert row.pop("provider_version")
-            assert f"loads/dt=2025-09-01/{row.pop('load_id')}.parquet" in tree
+            assert f"loads/dt=2025-09-01/{row.pop('load_id')}.usage.parquet" in tree
             assert row == {
                 "organization_id": sandbox.organization.id,
                 "date": DAY,
+                "stream": "usage",
                 "table_name": row["table_name"],
                 "row_count": count,
                 "num_sessions": 15,
@@ -1057,7 +1058,7 @@ class SteppedOperator(ClaudeCodeToObjectStorageOperator):
         self.stepped_store = SteppedStore(place.store(), step)
 
     def open_target(self, context: Any) -> FileTarget:
-        return FileTarget(self.stepped_store, self.file_format)
+        return FileTarget(self.stepped_store, self.stream.name, self.file_format)
 
 
 def load_in_steps(place: Place, step: Callable[[str], object], **arguments: Any) -> dict[str, Any]:
@@ -1201,7 +1202,7 @@ import itertools, os, shutil, signal, sys
 from types import SimpleNamespace
 # What the writers would each import by themselves, and that takes a second.
 import pandas
-import airflow_provider_claude_code.transfers.files
+import airflow_provider_claude_code.targets.files
 from airflow_provider_claude_code.transfers.claude_code_to_object_storage import ClaudeCodeToObjectStorageOperator
 
 templates, survivors, day = sys.argv[1:]

@@ -27,8 +27,9 @@ import pytest
 
 from airflow_provider_claude_code.exceptions import ClaudeCodeEmptyDayError, ClaudeCodePublishError
 from airflow_provider_claude_code.sandbox import Organization, Sandbox
-from airflow_provider_claude_code.transfers import base, stores
-from airflow_provider_claude_code.transfers.locks import try_lock
+from airflow_provider_claude_code.storage import stores
+from airflow_provider_claude_code.storage.locks import try_lock
+from airflow_provider_claude_code.transfers import base
 from airflow_provider_claude_code.version_compat import AirflowFailException
 from tests.integration import test_object_storage
 from tests.integration.test_object_storage import TABLES, Place

@@ -13,7 +13,9 @@ import duckdb
 import pytest
 
 from airflow_provider_claude_code.sandbox import Sandbox
+from airflow_provider_claude_code.streams.registry import DATA_TABLES
 from airflow_provider_claude_code.tables.contract import markdown_reference
+from airflow_provider_claude_code.tables.loads import FILE_LOADS
 from airflow_provider_claude_code.transfers.claude_code_to_object_storage import ClaudeCodeToObjectStorageOperator
 
 README = (Path(__file__).parents[2] / "README.md").read_text()
@@ -53,7 +55,7 @@ def truth(sandbox: Sandbox, tmp_path: Path) -> list[dict]:
 
 def test_the_table_reference_is_made_from_the_contract() -> None:
     begin, end = "<!-- tables: begin (make docs) -->\n", "<!-- tables: end -->"
-    assert README.partition(begin)[2].partition(end)[0] == markdown_reference()
+    assert README.partition(begin)[2].partition(end)[0] == markdown_reference([*DATA_TABLES.values(), FILE_LOADS])
 
 
 def test_the_acceptance_query_counts_people_sessions_and_rates(truth: list[dict], tmp_path: Path) -> None:

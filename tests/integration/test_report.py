@@ -29,7 +29,8 @@ from airflow_provider_claude_code.analytics.sources import BigQuerySource, bigqu
 from airflow_provider_claude_code.quoting import visible
 from airflow_provider_claude_code.sandbox import Sandbox
 from airflow_provider_claude_code.sandbox.organization import Organization
-from airflow_provider_claude_code.tables.contract import DATA_TABLES, LOADS
+from airflow_provider_claude_code.streams.registry import DATA_TABLES
+from airflow_provider_claude_code.tables.loads import LOADS
 from airflow_provider_claude_code.transfers.claude_code_to_object_storage import ClaudeCodeToObjectStorageOperator
 from tests.loaded import HOSTILE, put_day, put_days, put_hostile_days, source
 from tests.records import ORGANIZATION_ID, Json, model, official_example, people
@@ -586,7 +587,7 @@ class TestBigQuery:
         from google.auth.credentials import AnonymousCredentials
         from google.cloud.bigquery import Client, Table
 
-        from airflow_provider_claude_code.transfers.bigquery import bigquery_schema
+        from airflow_provider_claude_code.targets.bigquery.target import bigquery_schema
 
         client = Client("demo-proj", AnonymousCredentials())
         client.create_dataset("empty")

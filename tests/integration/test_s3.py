@@ -25,11 +25,11 @@ from pyarrow import parquet  # noqa: E402
 
 from airflow_provider_claude_code.exceptions import ClaudeCodeConfigurationError, ClaudeCodePublishError  # noqa: E402
 from airflow_provider_claude_code.sandbox import Sandbox  # noqa: E402
+from airflow_provider_claude_code.storage.stores import ObjectStore  # noqa: E402
+from airflow_provider_claude_code.targets.files import FileTarget  # noqa: E402
 from airflow_provider_claude_code.transfers.claude_code_to_object_storage import (  # noqa: E402
     ClaudeCodeToObjectStorageOperator,
 )
-from airflow_provider_claude_code.transfers.files import FileTarget  # noqa: E402
-from airflow_provider_claude_code.transfers.stores import ObjectStore  # noqa: E402
 from airflow_provider_claude_code.version_compat import AirflowFailException  # noqa: E402
 from tests.records import DAY, people  # noqa: E402
 from tests.servers.wire import Wire  # noqa: E402
@@ -121,7 +121,7 @@ def test_missing_credentials_fail_for_good(
     attach("s3", conn_id="nobody", fs=s3fs.S3FileSystem(endpoint_url=s3.url, skip_instance_cache=True))
     store = ObjectStore(ObjectStoragePath("s3://bucket/x", conn_id="nobody"))
     with pytest.raises(ClaudeCodeConfigurationError, match=r"Unable to locate credentials.*Correct the credentials"):
-        FileTarget(store, "parquet").last_loaded_at(DAY)
+        FileTarget(store, "usage", "parquet").last_loaded_at(DAY)
 
 
 def test_an_endpoint_that_cannot_be_reached_is_tried_again_later(

@@ -33,12 +33,12 @@ from airflow.sdk import Asset, AssetAlias
 from airflow.sdk.execution_time.context import OutletEventAccessors
 
 from airflow_provider_claude_code.api.client import ClaudeCodeClient
-from airflow_provider_claude_code.api.models import decode_report
 from airflow_provider_claude_code.hooks.claude_code import ClaudeCodeHook
 from airflow_provider_claude_code.sandbox import Faults, Sandbox
 from airflow_provider_claude_code.sandbox import server as sandbox_server
 from airflow_provider_claude_code.sensors.freshness import ClaudeCodeFreshnessSensor
-from airflow_provider_claude_code.tables.flatten import Flattener
+from airflow_provider_claude_code.streams.usage.flatten import UsageFlattener
+from airflow_provider_claude_code.streams.usage.pages import decode_report
 from airflow_provider_claude_code.transfers import base
 from airflow_provider_claude_code.transfers.claude_code_to_bigquery import ClaudeCodeToBigQueryOperator
 from airflow_provider_claude_code.transfers.claude_code_to_gcs import ClaudeCodeToGCSOperator
@@ -616,7 +616,7 @@ def test_nothing_that_is_looked_at_shows_anybody(search: Search, sandbox: Sandbo
     [page, *_] = hook.iter_pages(DAY)
     client = ClaudeCodeClient(hook.settings)
     things = [hook, hook.settings, hook.pseudonyms, client, asyncio.run(hook.get_async_conn()), page]
-    things += [*page.records, report, *report.data, Flattener(DAY).flatten(report.data), Flattener(DAY)]
+    things += [*page.records, report, *report.data, UsageFlattener(DAY).flatten(report.data), UsageFlattener(DAY)]
     for thing in things:
         search.look("representations", thing, str(thing), f"{[thing]}")
         search.look("representations", list(getattr(thing, "__rich_repr__", tuple)()))
@@ -728,7 +728,7 @@ class TestTheSpool:
             seen.extend(path.name for path in spool.rglob("*.parquet"))
             raise error
 
-        monkeypatch.setattr("airflow_provider_claude_code.transfers.files.FileTarget.publish", interrupt)
+        monkeypatch.setattr("airflow_provider_claude_code.targets.files.FileTarget.publish", interrupt)
         with pytest.raises(error):
             run(Files(tmp_path / "target").operator(day=str(DAY)))
         assert sorted(seen) == sorted(f"{table}.parquet" for table in TABLES)

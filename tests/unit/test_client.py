@@ -26,7 +26,7 @@ import airflow_provider_claude_code
 from airflow_provider_claude_code.api import client as client_module
 from airflow_provider_claude_code.api import paging
 from airflow_provider_claude_code.api.client import AsyncClaudeCodeClient, ClaudeCodeClient
-from airflow_provider_claude_code.api.paging import REPORT_PATH, Page
+from airflow_provider_claude_code.api.paging import Page, Requests
 from airflow_provider_claude_code.api.settings import ClientSettings
 from airflow_provider_claude_code.exceptions import (
     ClaudeCodeAPIError,
@@ -41,6 +41,7 @@ from airflow_provider_claude_code.exceptions import (
     ClaudeCodeServerError,
 )
 from airflow_provider_claude_code.sandbox import OAUTH_TOKEN, Faults, Sandbox
+from airflow_provider_claude_code.streams.usage.pages import REPORT_PATH, usage_requests
 from tests.records import official_example
 from tests.retries import few_attempts
 from tests.servers.wire import Broken, Wire, self_signed_certificate
@@ -56,15 +57,20 @@ Read = Callable[..., list[Page]]
 
 def read_sync(settings: ClientSettings, answer: Transport | None = None) -> list[Page]:
     with ClaudeCodeClient(settings, answer and httpx.MockTransport(answer)) as client:
-        return looked_at(client.iter_pages(DAY))
+        return looked_at(client.iter_pages(usage_requests(DAY, settings.page_limit)))
 
 
 def read_async(settings: ClientSettings, answer: Transport | None = None) -> list[Page]:
     async def read() -> list[Page]:
         async with AsyncClaudeCodeClient(settings, answer and httpx.MockTransport(answer)) as client:
-            return looked_at([page async for page in client.iter_pages(DAY)])
+            return looked_at([page async for page in client.iter_pages(usage_requests(DAY, settings.page_limit))])
 
     return asyncio.run(read())
+
+
+def one_record() -> Requests:
+    """Begin the walk that looks for one record."""
+    return usage_requests(DAY, 1)
 
 
 def looked_at(pages: Iterable[Page]) -> list[Page]:
@@ -118,11 +124,11 @@ def has_records(read: Read, settings: ClientSettings, answer: Transport | None =
     transport = answer and httpx.MockTransport(answer)
     if read is read_sync:
         with ClaudeCodeClient(settings, transport) as client:
-            return client.has_records(DAY)
+            return client.has_records(one_record)
 
     async def look() -> bool:
         async with AsyncClaudeCodeClient(settings, transport) as client:
-            return await client.has_records(DAY)
+            return await client.has_records(one_record)
 
     return asyncio.run(look())
 
@@ -247,7 +253,7 @@ class TestTheReport:
 
     def test_pages_are_fetched_one_by_one(self, sandbox: Sandbox) -> None:
         with ClaudeCodeClient(settings_for(sandbox, api_key=sandbox.api_key, page_limit=10)) as client:
-            pages = client.iter_pages(DAY)
+            pages = client.iter_pages(usage_requests(DAY, 10))
             assert sandbox.requests == []
             next(pages)
             next(pages)
@@ -266,7 +272,7 @@ class TestTheReport:
         [
             (Faults(wrong_day=True, page=2), "a record of another day"),
             (Faults(repeat_cursor=True), "repeats an earlier cursor"),
-            (Faults(html=True), "not a usage report"),
+            (Faults(html=True), "not of the documented shape"),
         ],
         ids=lambda value: str(value),
     )
@@ -290,10 +296,10 @@ class TestTheReport:
 
         async def has_records() -> bool:
             async with AsyncClaudeCodeClient(settings) as client:
-                return await client.has_records(DAY)
+                return await client.has_records(one_record)
 
         with ClaudeCodeClient(settings) as client:
-            assert client.has_records(DAY) is expected
+            assert client.has_records(one_record) is expected
         assert asyncio.run(has_records()) is expected
         assert [dict(request.params)["limit"] for request in sandbox.requests] == ["1"] * 2 * asked
 
@@ -307,7 +313,7 @@ class TestTheReport:
             ClaudeCodeClient(ClientSettings(api_key=CANARY), httpx.MockTransport(answer)) as client,
             pytest.raises(ClaudeCodeAuthenticationError),
         ):
-            client.has_records(DAY)
+            client.has_records(one_record)
 
     def test_the_key_s_organisation_is_named(self, sandbox: Sandbox) -> None:
         with ClaudeCodeClient(settings_for(sandbox, api_key=sandbox.api_key)) as client:
@@ -381,7 +387,7 @@ class TestBounds:
 
     def test_nothing_is_left_running_after_a_response(self, sandbox: Sandbox) -> None:
         with ClaudeCodeClient(settings_for(sandbox, api_key=sandbox.api_key)) as client:
-            client.has_records(DAY)
+            client.has_records(one_record)
             assert [thread for thread in threading.enumerate() if isinstance(thread, threading.Timer)] == []
 
     @pytest.mark.parametrize("look", ["pages", "records"])
@@ -402,13 +408,13 @@ class TestBounds:
     ) -> None:
         """Each page takes an hour of a clock that only the pages move on."""
         now = [1000.0]
-        really = paging.DayWalk.read
+        really = paging.Page.is_empty.fget
 
-        def read_slowly(walk: paging.DayWalk, response: httpx.Response) -> Page:
+        def look_slowly(page: Page) -> Any:
             now[0] += 3600
-            return really(walk, response)
+            return really(page)
 
-        monkeypatch.setattr(paging.DayWalk, "read", read_slowly)
+        monkeypatch.setattr(paging.Page, "is_empty", property(look_slowly))
         monkeypatch.setattr(paging, "time", SimpleNamespace(monotonic=lambda: now[0]))
         sandbox.faults = Faults(endless=True)
 
@@ -801,7 +807,7 @@ class TestErrors:
         body = compress(json.dumps(EMPTY_PAGE).encode())
         wire.answers = [wire.answer(200, body, **{"content-encoding": encoding})]
 
-        with pytest.raises(ClaudeCodeResponseError, match="not a usage report"):
+        with pytest.raises(ClaudeCodeResponseError, match="not of the documented shape"):
             read(settings_for(wire))
 
     def test_nobody_at_the_other_end_is_a_connection_error(self, read: Read) -> None:

@@ -4,18 +4,10 @@ from collections import Counter
 
 import pytest
 
-from airflow_provider_claude_code.tables.contract import (
-    DATA_TABLES,
-    EXTENSIONS,
-    FILE_LOADS,
-    LOADS,
-    MODEL_USAGE,
-    SCHEMA_VERSION,
-    TOOL_USAGE,
-    USAGE,
-    Table,
-    markdown_reference,
-)
+from airflow_provider_claude_code.streams.registry import DATA_TABLES
+from airflow_provider_claude_code.streams.usage.tables import KEY, MODEL_USAGE, SHARED_COLUMNS, TOOL_USAGE, USAGE
+from airflow_provider_claude_code.tables.contract import EXTENSIONS, SCHEMA_VERSION, Table, markdown_reference
+from airflow_provider_claude_code.tables.loads import FILE_LOADS, LOADS
 
 # Written out by hand from the design; a question mark means nullable.
 SHARED = [
@@ -55,6 +47,7 @@ COLUMNS = {
         "cache_creation_tokens INT64?",
         "estimated_cost_cents NUMERIC?",
         "currency STRING?",
+        "unknown_fields STRING?",
         "loaded_at TIMESTAMP",
     ],
     "model_usage": [
@@ -66,6 +59,7 @@ COLUMNS = {
         "cache_creation_tokens INT64",
         "estimated_cost_cents NUMERIC",
         "currency STRING",
+        "unknown_fields STRING?",
         "loaded_at TIMESTAMP",
     ],
     "tool_usage": [
@@ -73,15 +67,17 @@ COLUMNS = {
         "tool_name STRING",
         "accepted INT64",
         "rejected INT64",
+        "unknown_fields STRING?",
         "loaded_at TIMESTAMP",
     ],
     "loads": [
         "load_id STRING",
         "organization_id STRING",
         "date DATE",
+        "stream STRING?",
         "table_name STRING",
         "row_count INT64",
-        "num_sessions INT64",
+        "num_sessions INT64?",
         "estimated_cost_cents NUMERIC?",
         "content_digest STRING",
         "complete BOOL",
@@ -125,8 +121,14 @@ def test_descriptions_of_money_name_its_unit() -> None:
     assert all("cents" in column.description for column in money)
 
 
-def test_own_columns_are_those_between_the_shared_ones_and_loaded_at() -> None:
-    assert [column.name for column in TOOL_USAGE.own_columns] == ["tool_name", "accepted", "rejected"]
+def test_the_shared_columns_are_the_key_and_what_is_made_from_it() -> None:
+    # What else they held would be in no table's digest.
+    assert {column.name for column in SHARED_COLUMNS} == {"record_id", "key_ordinal", *KEY}
+
+
+@pytest.mark.parametrize("table", DATA_TABLES.values(), ids=lambda table: table.name)
+def test_every_text_says_what_pseudonyms_do_to_it(table: Table) -> None:
+    assert [column.name for column in table.columns if (column.type == "STRING") != (column.hmac is not None)] == []
 
 
 def test_data_tables_and_file_names_are_fixed() -> None:
@@ -136,7 +138,7 @@ def test_data_tables_and_file_names_are_fixed() -> None:
 
 
 def test_markdown_reference_has_a_line_for_every_column() -> None:
-    lines = markdown_reference().splitlines()
+    lines = markdown_reference([*DATA_TABLES.values(), FILE_LOADS]).splitlines()
     named = [line.split("|")[1].strip(" `") for line in lines if line.startswith("| `")]
     assert named == [
         line.split()[0]

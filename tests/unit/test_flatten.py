@@ -11,9 +11,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from airflow_provider_claude_code.api.models import decode_report
 from airflow_provider_claude_code.exceptions import ClaudeCodeResponseError
-from airflow_provider_claude_code.tables.flatten import Flattener
+from airflow_provider_claude_code.streams.usage.flatten import UsageFlattener
+from airflow_provider_claude_code.streams.usage.pages import decode_report
+from airflow_provider_claude_code.streams.usage.tables import TABLES
 from airflow_provider_claude_code.tables.pseudonyms import Pseudonyms
 from airflow_provider_claude_code.tables.spool import arrow_tables
 from tests.records import (
@@ -53,12 +54,12 @@ SUMS = {
 MODEL_SUMS = ["input_tokens", "output_tokens", "cache_read_tokens", "cache_creation_tokens", "estimated_cost_cents"]
 
 
-def flatten(*pages: Sequence[Json], pseudonym: Pseudonyms | None = None) -> tuple[dict[str, Rows], Flattener]:
-    flattener = Flattener(DAY, pseudonym)
+def flatten(*pages: Sequence[Json], pseudonym: Pseudonyms | None = None) -> tuple[dict[str, Rows], UsageFlattener]:
+    flattener = UsageFlattener(DAY, pseudonym)
     tables: dict[str, Rows] = {"usage": [], "model_usage": [], "tool_usage": []}
     for page in pages:
         flat = flattener.flatten(decode_report(body(page))[0].data)
-        for name, table in arrow_tables(flat, tables, LOADED_AT).items():
+        for name, table in arrow_tables(flat, TABLES, LOADED_AT).items():
             tables[name] += table.to_pylist()
     return tables, flattener
 
@@ -110,6 +111,7 @@ EXAMPLE_USAGE = {
     "cache_creation_tokens": 5000,
     "estimated_cost_cents": Decimal("1025"),
     "currency": "USD",
+    "unknown_fields": None,
     "loaded_at": LOADED_AT,
 }
 
@@ -140,11 +142,19 @@ class TestColumns:
                     "cache_creation_tokens": 5000,
                     "estimated_cost_cents": Decimal("1025"),
                     "currency": "USD",
+                    "unknown_fields": None,
                     "loaded_at": LOADED_AT,
                 }
             ],
             "tool_usage": [
-                {**EXAMPLE_KEY, "tool_name": name, "accepted": yes, "rejected": no, "loaded_at": LOADED_AT}
+                {
+                    **EXAMPLE_KEY,
+                    "tool_name": name,
+                    "accepted": yes,
+                    "rejected": no,
+                    "unknown_fields": None,
+                    "loaded_at": LOADED_AT,
+                }
                 for name, yes, no in (
                     ("edit_tool", 45, 5),
                     ("multi_edit_tool", 12, 2),
@@ -277,9 +287,9 @@ class TestColumns:
         )
         assert flatten([official_example(actor=actor)])[1].totals.unknown_names == {"service_actor"}
 
-    def test_what_a_known_kind_of_actor_says_besides_is_ignored(self) -> None:
+    def test_what_a_known_kind_of_actor_says_besides_is_kept_beside_it(self) -> None:
         actor = {"type": "user_actor", "email_address": "developer@company.com", "nickname": "Dev"}
-        assert usage_of(actor=actor) == expected()
+        assert usage_of(actor=actor) == expected(unknown_fields='{"actor":{"nickname":"Dev"}}')
 
     @pytest.mark.parametrize(("given_", "stored"), [(..., None), (None, None), ("team", "team"), ("new", "new")])
     def test_subscription_type_may_be_absent_null_or_new(self, given_: Any, stored: str | None) -> None:
@@ -300,6 +310,47 @@ class TestColumns:
     def test_five_and_five_point_nought_are_one_count(self, count: Any) -> None:
         metrics = official_example()["core_metrics"] | {"num_sessions": count}
         assert usage_of(core_metrics=metrics) == expected()
+
+
+class TestUnknownFields:
+    """What the API sends beyond its reference is kept with the row it belongs to."""
+
+    RECORD = official_example(
+        region="eu",
+        actor={"type": "user_actor", "email_address": "a@example.com", "user_id": "u_1", "name": "A", "deleted": False},
+        core_metrics=official_example()["core_metrics"]
+        | {"lines_of_code": {"added": 1, "removed": 2, "moved": Decimal("0.10")}},
+        tool_actions={"edit_tool": {"accepted": 1, "rejected": 2, "undone": [3, None]}},
+        model_breakdown=[model() | {"speed": "fast", "tokens": model()["tokens"] | {"thinking": 2**63}}],
+    )
+
+    def test_each_row_keeps_its_own_in_the_shape_of_its_json(self) -> None:
+        tables, flattener = flatten([self.RECORD, official_example(terminal_type="tmux")])
+        assert [row["unknown_fields"] for row in tables["usage"]] == [
+            '{"actor":{"deleted":false,"name":"A","user_id":"u_1"},"core_metrics":{"lines_of_code":{"moved":0.10}},'
+            '"region":"eu"}',
+            None,
+        ]
+        assert [row["unknown_fields"] for row in tables["model_usage"]] == [
+            '{"speed":"fast","tokens":{"thinking":9223372036854775808}}',
+            None,
+        ]
+        assert [row["unknown_fields"] for row in tables["tool_usage"]] == ['{"undone":[3,null]}', *[None] * 4]
+        assert "data[].actor.user_id" in flattener.totals.unknown_names
+
+    def test_they_are_not_content(self) -> None:
+        assert digests([official_example(region="eu")]) == digests([official_example()])
+
+    def test_with_pseudonyms_nothing_of_them_is_stored(self) -> None:
+        tables, _ = flatten([self.RECORD], pseudonym=Pseudonyms("a secret of 16 and more"))
+        rows = [row for table in tables.values() for row in table]
+        assert {row["unknown_fields"] for row in rows} == {None}
+        assert not [row for row in rows if "u_1" in str(row) or "example.com" in str(row)]
+
+    def test_a_row_keeps_at_most_8_kib_and_drops_whole_members(self) -> None:
+        row = usage_of(a="x" * 4000, b="y" * 4200, c="z" * 4000)
+        assert json.loads(row["unknown_fields"]) == {"a": "x" * 4000, "c": "z" * 4000}
+        assert usage_of(a="x" * 9000)["unknown_fields"] is None
 
 
 class TestMoney:
@@ -364,7 +415,7 @@ class TestMoney:
     )
     def test_more_than_a_day_can_add_up_to_is_refused_by_the_day_on_whatever_page(self, entries: list[Json]) -> None:
         pages = [decode_report(body([official_example(model_breakdown=[entry])]))[0].data for entry in entries]
-        flattener = Flattener(DAY)
+        flattener = UsageFlattener(DAY)
         with pytest.raises(ClaudeCodeResponseError, match=rf"{DAY} holds numbers that add up to more than 1,000,000"):
             list(map(flattener.flatten, pages))
 

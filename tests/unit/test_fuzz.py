@@ -25,18 +25,22 @@ import pytest
 from hypothesis import event, example, given, settings
 from hypothesis import strategies as st
 
-from airflow_provider_claude_code.api.models import ErrorEnvelope, Record, Report, decode_report
-from airflow_provider_claude_code.api.paging import DayWalk, Page
+from airflow_provider_claude_code.api.models import ErrorEnvelope
+from airflow_provider_claude_code.api.paging import Page
 from airflow_provider_claude_code.api.retries import read_error_envelope
 from airflow_provider_claude_code.exceptions import ClaudeCodeResponseError
 from airflow_provider_claude_code.sandbox import Organization
+from airflow_provider_claude_code.streams.registry import DATA_TABLES
+from airflow_provider_claude_code.streams.usage.flatten import UsageFlattener
+from airflow_provider_claude_code.streams.usage.models import Record, Report
+from airflow_provider_claude_code.streams.usage.pages import decode_report, usage_requests
 from airflow_provider_claude_code.tables.contract import FileFormat
-from airflow_provider_claude_code.tables.flatten import Flattener
 from airflow_provider_claude_code.tables.pseudonyms import Pseudonyms
 from airflow_provider_claude_code.tables.spool import DaySpool, arrow_tables
 from tests.records import DAY, LOADED_AT, RECORDS, Json, body, exact_sum, model, naive_totals, official_example
 from tests.unit.test_flatten import MODEL_SUMS, SUMS
 from tests.unit.test_spool import FORMATS, SCHEMAS, TABLES, plain, read_arrow_csv, read_ndjson
+from tests.walks import walk
 
 EXAMPLES = settings().max_examples
 """Of the profile that runs: a day in files takes as long as twenty damaged pages."""
@@ -45,13 +49,9 @@ encode = msgspec.json.Encoder(decimal_format="number").encode
 Rows = dict[str, list[dict[str, Any]]]
 
 
-def walk(pages: Sequence[bytes]) -> Iterator[Page]:
-    """Give a walk through the day what it asks for."""
-    day = DayWalk(DAY, 1000)
-    answers = iter(pages)
-    while day.query is not None:
-        yield day.read(httpx.Response(200, content=next(answers)))
-    assert next(answers, None) is None, "the walk ended early"
+def pages_of(pages: Sequence[bytes]) -> Iterator[Page]:
+    """Walk through the day that these are the pages of."""
+    return walk(usage_requests(DAY, 1000), (httpx.Response(200, content=page) for page in pages))
 
 
 def totals(rows: Rows) -> dict[str, Any]:
@@ -112,11 +112,11 @@ def whole_days(draw: st.DrawFn) -> list[bytes]:
 def test_files_hold_every_record_and_the_sums_of_the_raw_json(file_format: FileFormat, pages: list[bytes]) -> None:
     expected = raw_totals(pages)
 
-    flattener = Flattener(DAY)
+    flattener = UsageFlattener(DAY)
     with TemporaryDirectory() as directory:
-        with DaySpool(Path(directory), flattener, TABLES, file_format, "load-1", LOADED_AT) as spool:
-            for page in walk(pages):
-                spool.write(page.records)
+        with DaySpool(Path(directory), DATA_TABLES.values(), file_format, "load-1", LOADED_AT) as spool:
+            for page in pages_of(pages):
+                spool.write(flattener.flatten(page.records))
             files = spool.finish()
         rows = {table: read(files[table].path, table) for table in TABLES}
 
@@ -281,9 +281,11 @@ def damaged_pages(draw: st.DrawFn) -> bytes:
 
 def load(page: bytes, pseudonym: Pseudonyms | None = None) -> Rows:
     """Take a page the whole way to its tables; whatever is wrong with it must come out as our error."""
-    answer = DayWalk(DAY, 1000).read(httpx.Response(200, content=page))
-    flat = Flattener(DAY, pseudonym).flatten(answer.records)
-    return {name: plain(table.to_pylist()) for name, table in arrow_tables(flat, TABLES, LOADED_AT).items()}
+    answer = next(pages_of([page]))
+    flat = UsageFlattener(DAY, pseudonym).flatten(answer.records)
+    return {
+        name: plain(table.to_pylist()) for name, table in arrow_tables(flat, DATA_TABLES.values(), LOADED_AT).items()
+    }
 
 
 def assert_quotes_nothing(error: BaseException) -> None:
@@ -424,7 +426,7 @@ def flatten_further_down(records: Sequence[Record], frames: int) -> None:
     if frames:
         flatten_further_down(records, frames - 1)
     else:
-        Flattener(DAY).flatten(records)
+        UsageFlattener(DAY).flatten(records)
 
 
 @pytest.mark.parametrize(("opening", "closing"), [("[", "]"), ('{"a":', "}")])

@@ -26,6 +26,7 @@ from airflow_provider_claude_code.exceptions import (
 from airflow_provider_claude_code.hooks import claude_code as hook_module
 from airflow_provider_claude_code.hooks.claude_code import ClaudeCodeHook, fail_without_retry
 from airflow_provider_claude_code.sandbox import OAUTH_TOKEN, Faults, Sandbox
+from airflow_provider_claude_code.streams.usage.pages import usage_requests
 from airflow_provider_claude_code.version_compat import AirflowFailException
 from tests.records import official_example
 from tests.retries import few_attempts
@@ -340,7 +341,7 @@ class TestReading:
     def test_the_async_client(self, hook: ClaudeCodeHook) -> None:
         async def read() -> list[Any]:
             async with await hook.get_async_conn() as client:
-                return [page.records async for page in client.iter_pages(DAY)]
+                return [page.records async for page in client.iter_pages(usage_requests(DAY, 1))]
 
         assert asyncio.run(read()) == [page.records for page in hook.iter_pages(DAY)]
 

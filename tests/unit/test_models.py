@@ -12,9 +12,10 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from airflow_provider_claude_code.api import models
+from airflow_provider_claude_code.api import decoding
 from airflow_provider_claude_code.api.client import MAX_BODY_SIZE
-from airflow_provider_claude_code.api.models import Report
+from airflow_provider_claude_code.streams.usage import pages
+from airflow_provider_claude_code.streams.usage.models import Report
 from tests.records import official_example
 
 # The guide's example, and a second record in the form of the reference.
@@ -72,9 +73,10 @@ def value_at(report: Report, path: tuple[str | int, ...]) -> Any:
 
 
 def as_json(value: Any) -> Any:
-    """Turn structs into dicts, and leave everything else as it is."""
+    """Turn structs into dicts of what the reference has, and leave everything else as it is."""
     if isinstance(value, msgspec.Struct):
         value = msgspec.structs.asdict(value)
+        value.pop("unknown_fields", None)
     if isinstance(value, dict):
         return {name: as_json(item) for name, item in value.items()}
     return [as_json(item) for item in value] if isinstance(value, list) else value
@@ -94,7 +96,7 @@ def json_path(path: tuple[str | int, ...]) -> str:
 
 
 def decode_report(body: bytes) -> Report:
-    return models.decode_report(body)[0]
+    return pages.decode_report(body)[0]
 
 
 def test_the_guide_example_is_read_field_by_field() -> None:
@@ -128,9 +130,9 @@ def test_an_empty_page_is_a_page() -> None:
 )
 @pytest.mark.parametrize("value", [None, 1.5, -3, 2**70, "text", {"nested": [1, 2.5, None]}], ids=str)
 def test_a_new_field_is_noted_by_its_path_and_changes_nothing(path: tuple[str | int, ...], value: Any) -> None:
-    report, unknown_fields = models.decode_report(body_with(path, value))
+    report, unknown_fields = pages.decode_report(body_with(path, value))
 
-    assert report == decode_report(json.dumps(GUIDE_PAGE).encode())
+    assert as_json(report) == as_json(decode_report(json.dumps(GUIDE_PAGE).encode()))
     noted = "".join("[]" if isinstance(step, int) else f".{step}" for step in path).removeprefix(".")
     assert unknown_fields == {noted.replace("tool_actions.edit_tool", "tool_actions{}")}
 
@@ -138,7 +140,7 @@ def test_a_new_field_is_noted_by_its_path_and_changes_nothing(path: tuple[str | 
 def test_a_new_field_of_the_envelope_is_noted_and_changes_nothing() -> None:
     body = json.dumps({"request_id": "req_1", **GUIDE_PAGE}).encode()
 
-    assert models.decode_report(body) == (decode_report(json.dumps(GUIDE_PAGE).encode()), {"request_id"})
+    assert pages.decode_report(body) == (decode_report(json.dumps(GUIDE_PAGE).encode()), {"request_id"})
 
 
 def test_several_new_fields_are_noted_together() -> None:
@@ -148,14 +150,17 @@ def test_several_new_fields_are_noted_together() -> None:
         record["core_metrics"]["num_prompts"] = 7.5
     body = json.dumps(page).encode()
 
-    assert models.decode_report(body) == (
-        decode_report(json.dumps(GUIDE_PAGE).encode()),
-        {"data[].team", "data[].core_metrics.num_prompts"},
-    )
+    report, unknown_fields = pages.decode_report(body)
+
+    assert as_json(report) == as_json(decode_report(json.dumps(GUIDE_PAGE).encode()))
+    assert unknown_fields == {"data[].team", "data[].core_metrics.num_prompts"}
+    assert [record.unknown_fields for record in report.data] == [
+        {"team": "x", "core_metrics": {"num_prompts": Decimal("7.5")}}
+    ] * 2
 
 
 def test_no_new_field_is_noted_where_there_is_none() -> None:
-    assert models.decode_report(json.dumps(GUIDE_PAGE).encode())[1] == set()
+    assert pages.decode_report(json.dumps(GUIDE_PAGE).encode())[1] == set()
 
 
 def test_a_new_field_hides_no_mistake_and_shifts_no_path() -> None:
@@ -164,7 +169,7 @@ def test_a_new_field_hides_no_mistake_and_shifts_no_path() -> None:
     page["data"][1]["core_metrics"]["num_sessions"] = -1
 
     with pytest.raises(ValueError, match=r"`\$\.data\[1\]\.core_metrics\.num_sessions`") as caught:
-        models.decode_report(json.dumps(page).encode())
+        pages.decode_report(json.dumps(page).encode())
     assert "canary" not in str(caught.value)
     assert "team" not in str(caught.value)
 
@@ -567,15 +572,15 @@ def test_no_object_of_different_keys_is_taken_for_one(value: Any) -> None:
 
 def test_a_page_of_more_values_than_any_page_is_not_decoded() -> None:
     """Such a page would take a hundred times its size in memory, wherever in it the values are."""
-    values = models.MAX_PAGE_VALUES
+    values = decoding.MAX_PAGE_VALUES
     for filler, in_one in ((b"0,", 1), (b"[],", 2), (b"{},", 2), (b'{"a":0},', 2)):
         for number, refused in ((values // in_one - 10, False), (values // in_one + 10, True)):
             page = b'{"data":[],"has_more":false,"new":[' + filler * number + b"0]}"
             if refused:
                 with pytest.raises(ValueError, match="more than 1000000 values"):
-                    models.decode_continuation(page)
+                    decoding.decode_continuation(page)
             else:
-                assert models.decode_continuation(page).is_empty
+                assert decoding.decode_continuation(page).is_empty
 
 
 def test_no_honest_page_is_near_that() -> None:
@@ -585,7 +590,7 @@ def test_no_honest_page_is_near_that() -> None:
     example["tool_actions"] = {f"mcp__server__tool_{number}": {"accepted": 1, "rejected": 0} for number in range(200)}
     body = json.dumps({"data": [example] * 1000, "has_more": False, "next_page": None}).encode()
 
-    assert not models.decode_continuation(body).is_empty
+    assert not decoding.decode_continuation(body).is_empty
     assert len(body) < MAX_BODY_SIZE
 
 
@@ -595,7 +600,7 @@ def test_no_honest_page_is_near_that() -> None:
 def test_an_empty_page_is_told_from_others_without_decoding_it(data: str, empty: bool) -> None:
     page = f'{{"data": {data}, "has_more": true, "next_page": "a"}}'.encode()
 
-    assert models.decode_continuation(page).is_empty is empty
+    assert decoding.decode_continuation(page).is_empty is empty
 
 
 def test_a_value_error_is_plain() -> None:

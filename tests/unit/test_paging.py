@@ -1,6 +1,7 @@
 """A walk through a day asks for every page, and refuses whatever would lose or repeat data in silence."""
 
 import json
+from collections.abc import Mapping
 from datetime import date
 from typing import Any
 
@@ -8,8 +9,10 @@ import httpx
 import pytest
 
 from airflow_provider_claude_code.api import paging
-from airflow_provider_claude_code.api.paging import DayWalk, Page
+from airflow_provider_claude_code.api.paging import Page, bounded
 from airflow_provider_claude_code.exceptions import ClaudeCodeResponseError
+from airflow_provider_claude_code.streams.usage.pages import usage_requests
+from tests.walks import walk
 
 DAY = date(2025, 9, 1)
 
@@ -41,16 +44,10 @@ def response(data: list[Any], next_page: str | None = None, *, has_more: bool | 
     )
 
 
-def walk_through(*responses: httpx.Response, limit: int = 1000) -> tuple[list[Page], list[dict[str, str | int]]]:
-    """Drive a walk, and return its pages and what it asked."""
-    walk, pages, queries = DayWalk(DAY, limit), [], []
-    answers = iter(responses)
-    while walk.query is not None:
-        queries.append(walk.query)
-        pages.append(walk.read(next(answers)))
-        _ = pages[-1].records
-    assert next(answers, None) is None, "the walk ended early"
-    return pages, queries
+def walk_through(*responses: httpx.Response, limit: int = 1000) -> tuple[list[Page], list[Mapping[str, str | int]]]:
+    """Drive a walk through a day, and return its pages and what it asked."""
+    pages = [page for page in walk(bounded(usage_requests(DAY, limit)), responses) if page.records is not None]
+    return pages, [page.request.query for page in pages]
 
 
 def test_every_page_is_asked_for_with_the_day_the_limit_and_the_cursor() -> None:
@@ -270,10 +267,9 @@ def test_a_cursor_that_fits_in_no_url_ends_the_walk() -> None:
 @pytest.mark.parametrize("cursor", ["\x00", "a\nb", "#", "?page=2&limit=1", "\u200b", "😀" * 4096, "%", "../.."])
 def test_any_cursor_can_be_sent(cursor: str) -> None:
     """Whatever is in it, it is one value of one parameter."""
-    walk = DayWalk(DAY, 1000)
-    walk.read(response([], cursor))
+    _, (_, query) = walk_through(response([], cursor), response([]))
 
-    url = httpx.Client(base_url="https://api.example.com").build_request("GET", "/v1", params=walk.query).url
+    url = httpx.Client(base_url="https://api.example.com").build_request("GET", "/v1", params=query).url
 
     assert url.params["page"] == cursor
     assert url.path == "/v1"
@@ -283,14 +279,3 @@ def test_a_last_page_needs_no_cursor() -> None:
     pages, _ = walk_through(httpx.Response(200, json={"data": [record()], "has_more": False}))
 
     assert len(pages[0].records) == 1
-
-
-def test_a_walk_that_was_refused_does_not_go_on() -> None:
-    """A driver that swallows the error would read the same page again; it can never reach the end."""
-    walk = DayWalk(DAY, 1000)
-    walk.read(response([record()], "1"))
-
-    with pytest.raises(ClaudeCodeResponseError):
-        walk.read(response([record()], has_more=True))
-
-    assert walk.query == {"starting_at": "2025-09-01", "limit": 1000, "page": "1"}

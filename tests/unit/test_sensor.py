@@ -145,6 +145,7 @@ def test_a_deferral_carries_the_timeout_and_what_to_wait_for() -> None:
             "claude_code_conn_id": "claude_code_default",
             "freshness_delay": timedelta(hours=3),
             "require_records": False,
+            "stream": "usage",
             "poke_interval": 7,
             "silent_fail": False,
         },

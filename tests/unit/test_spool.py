@@ -20,9 +20,10 @@ import pyarrow.parquet
 import pytest
 
 from airflow_provider_claude_code import __version__
-from airflow_provider_claude_code.api.models import decode_report
+from airflow_provider_claude_code.streams.registry import DATA_TABLES
+from airflow_provider_claude_code.streams.usage.flatten import UsageFlattener
+from airflow_provider_claude_code.streams.usage.pages import decode_report
 from airflow_provider_claude_code.tables.contract import EXTENSIONS, FileFormat
-from airflow_provider_claude_code.tables.flatten import Flattener
 from airflow_provider_claude_code.tables.spool import DaySpool, SpooledTable
 from tests.records import DAY, LOADED_AT, Json, body, model, official_example, people
 
@@ -49,7 +50,7 @@ COST = [
     pa.field("estimated_cost_cents", pa.decimal128(38, 9)),
     pa.field("currency", pa.string()),
 ]
-MOMENT = [pa.field("loaded_at", pa.timestamp("us", tz="UTC"))]
+MOMENT = [pa.field("unknown_fields", pa.string()), pa.field("loaded_at", pa.timestamp("us", tz="UTC"))]
 COUNTS = [
     "num_sessions",
     "lines_of_code_added",
@@ -134,9 +135,11 @@ def spool(
     tables: Sequence[str] = TABLES,
 ) -> dict[str, SpooledTable]:
     directory.mkdir(exist_ok=True)
-    with DaySpool(directory, Flattener(DAY), tables, file_format, "load-1", LOADED_AT) as day_spool:
+    contracts = [DATA_TABLES[name] for name in tables]
+    flattener = UsageFlattener(DAY)
+    with DaySpool(directory, contracts, file_format, "load-1", LOADED_AT) as day_spool:
         for page in pages:
-            day_spool.write(decode_report(body(page))[0].data)
+            day_spool.write(flattener.flatten(decode_report(body(page))[0].data))
         return day_spool.finish()
 
 
@@ -266,9 +269,10 @@ def test_money_is_plain_decimal_text(tmp_path: Path, file_format: FileFormat) ->
 
 def test_many_small_pages_become_few_large_row_groups(tmp_path: Path) -> None:
     page = decode_report(body(people(1000)))[0].data
-    with DaySpool(tmp_path, Flattener(DAY), TABLES, "parquet", "load-1", LOADED_AT) as day_spool:
+    flattener = UsageFlattener(DAY)
+    with DaySpool(tmp_path, DATA_TABLES.values(), "parquet", "load-1", LOADED_AT) as day_spool:
         for _ in range(120):
-            day_spool.write(page)
+            day_spool.write(flattener.flatten(page))
         files = day_spool.finish()
     for table, rows in {"usage": 120_000, "model_usage": 120_000, "tool_usage": 480_000}.items():
         metadata = pa.parquet.read_metadata(files[table].path)
@@ -346,8 +350,8 @@ def test_an_error_on_the_way_is_the_one_that_is_seen(tmp_path: Path) -> None:
     page = decode_report(body(people(1)))[0].data
 
     def fail_after_a_page() -> None:
-        with DaySpool(tmp_path, Flattener(DAY), TABLES, "csv", "load-1", LOADED_AT) as day_spool:
-            day_spool.write(page)
+        with DaySpool(tmp_path, DATA_TABLES.values(), "csv", "load-1", LOADED_AT) as day_spool:
+            day_spool.write(UsageFlattener(DAY).flatten(page))
             raise ZeroDivisionError
 
     with pytest.raises(ZeroDivisionError):

@@ -17,11 +17,11 @@ from typing import Any
 
 import pytest
 
-from airflow_provider_claude_code.transfers.spool_directory import PREFIX, spool_directory
+from airflow_provider_claude_code.storage.spool_directory import PREFIX, spool_directory
 
 HOLD = """
 import sys
-from airflow_provider_claude_code.transfers.spool_directory import spool_directory
+from airflow_provider_claude_code.storage.spool_directory import spool_directory
 with spool_directory() as path:
     (path / "usage.parquet").write_text("someone@example.com")
     print(path, flush=True)

@@ -20,8 +20,8 @@ from airflow.sdk import ObjectStoragePath
 from airflow.sdk.io import attach
 
 from airflow_provider_claude_code.exceptions import ClaudeCodeConfigurationError, ClaudeCodePublishError
-from airflow_provider_claude_code.transfers import locks, stores
-from airflow_provider_claude_code.transfers.stores import LocalStore, ObjectStore, Store, open_store, storage_path
+from airflow_provider_claude_code.storage import locks, stores
+from airflow_provider_claude_code.storage.stores import LocalStore, ObjectStore, Store, open_store, storage_path
 
 
 class CachingFileSystem(fsspec.implementations.memory.MemoryFileSystem):
@@ -63,7 +63,7 @@ def put(tmp_path: Path) -> Put:
 def writer(tmp_path: Path) -> Iterator[subprocess.Popen[str]]:
     """Another process, which is writing to the directory."""
     script = (
-        "import pathlib, sys; from airflow_provider_claude_code.transfers.stores import LocalStore\n"
+        "import pathlib, sys; from airflow_provider_claude_code.storage.stores import LocalStore\n"
         "with LocalStore(pathlib.Path(sys.argv[1])).exclusive([]): print('locked', flush=True); sys.stdin.read()"
     )
     with subprocess.Popen([sys.executable, "-c", script, str(tmp_path)], stdin=-1, stdout=-1, text=True) as process:

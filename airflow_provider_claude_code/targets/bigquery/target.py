@@ -23,12 +23,12 @@ from airflow_provider_claude_code.exceptions import (
     ClaudeCodeConfigurationError,
     ClaudeCodeEmptyDayError,
     ClaudeCodePublishError,
+    SupersededError,
 )
 from airflow_provider_claude_code.quoting import quoted
-from airflow_provider_claude_code.tables.contract import DATA_TABLES, LOADS, MODEL_USAGE, TOOL_USAGE, Table
-from airflow_provider_claude_code.tables.loads import Load
-from airflow_provider_claude_code.transfers.base import SupersededError
-from airflow_provider_claude_code.transfers.store_errors import LATER, store_error
+from airflow_provider_claude_code.storage.errors import LATER, store_error
+from airflow_provider_claude_code.tables.contract import Table
+from airflow_provider_claude_code.tables.loads import LOADS, Load
 
 log = logging.getLogger(__name__)
 
@@ -39,7 +39,6 @@ LOAD_LABEL = "claude_code_load"
 UPLOAD_DEADLINE = 300.0
 """Seconds within which the start of one load job is tried again."""
 
-_CLUSTERING = {MODEL_USAGE.name: ["actor_id", "model"], TOOL_USAGE.name: ["actor_id", "tool_name"]}
 # BigQuery's API answers with the legacy names of the types.
 _TYPE_NAMES = {"INTEGER": "INT64", "BOOLEAN": "BOOL", "FLOAT": "FLOAT64"}
 # What of a column in the API is its name, type or mode.
@@ -109,7 +108,7 @@ class BigQueryTarget:
     :param client: the client of the Google Cloud Connection, for the jobs' project.
     :param dataset: the dataset.
     :param table_prefix: what the names of all tables begin with.
-    :param tables: which of the data tables are loaded.
+    :param tables: the tables that are loaded.
     :param options: how tables are created.
     :param create_dataset: whether to create a dataset that is missing.
     :param job_prefix: begins the ids of all jobs of a task in a run, whatever its try.
@@ -121,7 +120,7 @@ class BigQueryTarget:
         dataset: bigquery.DatasetReference,
         *,
         table_prefix: str,
-        tables: Iterable[str],
+        tables: Iterable[Table],
         options: TableOptions,
         create_dataset: bool,
         job_prefix: str,
@@ -129,7 +128,8 @@ class BigQueryTarget:
         self._client = client
         self._dataset = dataset
         self._table_prefix = table_prefix
-        self._tables = tuple(tables)
+        self._contracts = {table.name: table for table in tables}
+        self._tables = tuple(self._contracts)
         self._options = options
         self._create_dataset = create_dataset
         self._job_prefix = job_prefix
@@ -152,7 +152,7 @@ class BigQueryTarget:
             return max(filter(None, [*moments, self._newest_remembered(day, self._tables)]), default=None)
 
     def publish(self, load: Load, *, keep_rows: bool) -> dict[str, Any]:
-        """Replace a day; see :class:`~airflow_provider_claude_code.transfers.base.Target`."""
+        """Replace a day; see :class:`~airflow_provider_claude_code.targets.base.Target`."""
         return self.finish(self.start(load, keep_rows=keep_rows))
 
     def start(self, load: Load, *, keep_rows: bool) -> StartedLoad:
@@ -160,7 +160,7 @@ class BigQueryTarget:
         Start the load jobs of a day, all before any is waited for.
 
         Refuses what cannot be loaded before any job is started; raises what
-        :meth:`~airflow_provider_claude_code.transfers.base.Target.publish` does.
+        :meth:`~airflow_provider_claude_code.targets.base.Target.publish` does.
         """
         with typed_errors(self._dataset):
             tables = self._prepare_tables(load)
@@ -282,7 +282,7 @@ class BigQueryTarget:
         dataset = self._get_or_create_dataset()
         self._location = dataset.location
         # Every load has loads, so of two organisations that find nothing yet, its creator is the one that may go on.
-        contracts = [LOADS] + [DATA_TABLES[table] for table in self._tables]
+        contracts = [LOADS, *self._contracts.values()]
         existing = {contract.name: self._find_table(contract.name) for contract in contracts}
         label = _label_value(load.organization_id)
         problems = []
@@ -346,32 +346,40 @@ class BigQueryTarget:
         table = bigquery.Table(self.table_id(contract.name), schema=bigquery_schema(contract))
         table.description = f"Claude Code usage: one row per {contract.grain}"
         table.labels = {**options.labels, ORGANIZATION_LABEL: organization}
-        is_data = contract.name in DATA_TABLES
+        is_data = contract is not LOADS
         expiration = options.partition_expiration if is_data else None
         table.time_partitioning = TimePartitioning(
-            type_=_partitioning(contract),
+            type_=contract.partitioning,
             field="date",
             expiration_ms=int(expiration / timedelta(milliseconds=1)) if expiration else None,
         )
+        if contract.clustering:
+            table.clustering_fields = list(contract.clustering)
         if is_data:
-            table.clustering_fields = _CLUSTERING.get(contract.name, ["actor_id"])
             table.require_partition_filter = options.require_partition_filter
         if options.kms_key_name:
             table.encryption_configuration = bigquery.EncryptionConfiguration(options.kms_key_name)
         return self._client.create_table(table, exists_ok=True)
 
     def _complete_table(self, table: bigquery.Table, contract: Table, organization: str) -> bigquery.Table:
-        """Add columns and the label that a table lacks; whatever else it has stays."""
+        """Add columns and the label that a table lacks, and let columns be null that may be; whatever else stays."""
+        contract_columns = {column.name: column for column in contract.columns}
+        relaxed = [
+            SchemaField.from_api_repr({**column.to_api_repr(), "mode": "NULLABLE"})
+            if column.mode == "REQUIRED" and contract_columns[column.name.lower()].nullable
+            else column
+            for column in table.schema
+        ]
         present = {column.name.lower() for column in table.schema}
         # A REQUIRED column cannot be added to a table that has rows.
         missing = [
-            SchemaField(column.name, column.type, "NULLABLE", None, column.description)
-            for column in contract.columns
-            if column.name not in present
+            SchemaField(name, column.type, "NULLABLE", None, column.description)
+            for name, column in contract_columns.items()
+            if name not in present
         ]
         changed = []
-        if missing:
-            table.schema = [*table.schema, *missing]
+        if missing or relaxed != list(table.schema):
+            table.schema = [*relaxed, *missing]
             changed.append("schema")
         if ORGANIZATION_LABEL not in table.labels:
             table.labels = {**table.labels, ORGANIZATION_LABEL: organization}
@@ -386,7 +394,7 @@ class BigQueryTarget:
         for name, table in existing.items():
             if table is not None:
                 milliseconds = table.time_partitioning.expiration_ms
-            elif name in DATA_TABLES and self._options.partition_expiration:
+            elif name in self._tables and self._options.partition_expiration:
                 milliseconds = self._options.partition_expiration / timedelta(milliseconds=1)
             else:
                 milliseconds = dataset.default_partition_expiration_ms
@@ -423,7 +431,7 @@ class BigQueryTarget:
 
     def _loaded_at_of_partition(self, table: str, day: date) -> datetime | None:
         """Return ``loaded_at`` of a partition's rows, of which reading one costs nothing, or ``None`` without rows."""
-        field = next(column for column in bigquery_schema(DATA_TABLES[table]) if column.name == "loaded_at")
+        field = next(column for column in bigquery_schema(self._contracts[table]) if column.name == "loaded_at")
         partition = bigquery.TableReference.from_string(_partition(self.table_id(table), day))
         rows = list(self._client.list_rows(partition, selected_fields=[field], max_results=1))
         return rows[0]["loaded_at"] if rows else None
@@ -621,7 +629,7 @@ def differences(table: bigquery.Table, contract: Table) -> list[str]:
     problems = []
     partitioning = table.time_partitioning
     found = f"by {partitioning.type_} on {partitioning.field}" if partitioning else "not at all"
-    expected = f"by {_partitioning(contract)} on date"
+    expected = f"by {contract.partitioning} on date"
     if found != expected:
         problems.append(f"is partitioned {found}, not {expected}")
     columns = {column.name.lower(): column for column in table.schema}
@@ -634,18 +642,12 @@ def differences(table: bigquery.Table, contract: Table) -> list[str]:
             problems.append(f"{column.name} is {present.mode} {present_type}, not {column.type}")
         elif present.precision is not None and (present.precision, present.scale) != (38, 9):
             problems.append(f"{column.name} is NUMERIC({present.precision}, {present.scale}), not NUMERIC")
-        elif present.mode == "REQUIRED" and column.nullable:
-            problems.append(f"{column.name} is REQUIRED, but may be null")
     problems += [
         f"{column.name} is a REQUIRED column that loads do not fill"
         for column in columns.values()
         if column.mode == "REQUIRED"
     ]
     return problems
-
-
-def _partitioning(contract: Table) -> str:
-    return "DAY" if contract.name in DATA_TABLES else "MONTH"
 
 
 def _partition(table_id: str, day: date) -> str:

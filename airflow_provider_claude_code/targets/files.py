@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, date, datetime
+from decimal import Context, Decimal
 from pathlib import Path
 from typing import Any
 
@@ -18,49 +19,52 @@ from airflow_provider_claude_code.exceptions import (
     ClaudeCodeConfigurationError,
     ClaudeCodeEmptyDayError,
     ClaudeCodePublishError,
+    SupersededError,
 )
 from airflow_provider_claude_code.quoting import quoted
+from airflow_provider_claude_code.storage.errors import is_of_a_store, store_error
+from airflow_provider_claude_code.storage.stores import Store
 from airflow_provider_claude_code.tables.arrays import arrow_array
-from airflow_provider_claude_code.tables.contract import EXTENSIONS, FILE_LOADS, LOADS, FileFormat
-from airflow_provider_claude_code.tables.loads import LOAD_ID, Load
+from airflow_provider_claude_code.tables.contract import EXTENSIONS, MONEY_PLACES, FileFormat
+from airflow_provider_claude_code.tables.loads import FILE_LOADS, LOAD_ID, LOADS, Load
 from airflow_provider_claude_code.tables.spool import arrow_schema
-from airflow_provider_claude_code.transfers.base import SupersededError
-from airflow_provider_claude_code.transfers.store_errors import is_of_a_store, store_error
-from airflow_provider_claude_code.transfers.stores import Store
 
 ORGANIZATION_KEY = "_organization.json"
 """The marker of whose usage a store holds. Readers of data lakes pass over names with an underscore."""
 
-_LOADS_NAME = re.compile(rf"({LOAD_ID})\.parquet")
+# The stream is missing from files of versions that had one only.
+_LOADS_NAME = re.compile(rf"({LOAD_ID})(?:\.(\w+))?\.parquet")
 
 
 class FileTarget:
     """
     A store that holds days of one organisation.
 
-    ``TABLE/dt=YYYY-MM-DD/TABLE.EXT`` is a table's day. ``loads/dt=YYYY-MM-DD/LOAD_ID.parquet``, written last
-    remembers a load: the newest row per table is the commit record, so a table whose file does not have its size and
-    checksum is torn. A day that was empty from the start has no files but that one.
+    ``TABLE/dt=YYYY-MM-DD/TABLE.EXT`` is a table's day. ``loads/dt=YYYY-MM-DD/LOAD_ID.STREAM.parquet``,
+    written last, remembers a load: the newest row per table is the commit record, so a table whose file does not have
+    its size and checksum is torn. A day that was empty from the start has no files but that one.
 
     :param store: where the files are.
+    :param stream: the stream that is loaded; loads of others do not matter to it.
     :param file_format: the format of the data files; ``loads`` is always Parquet.
     """
 
-    def __init__(self, store: Store, file_format: FileFormat) -> None:
+    def __init__(self, store: Store, stream: str, file_format: FileFormat) -> None:
         self._store = store
+        self._stream = stream
         self._extension = EXTENSIONS[file_format]
 
     def last_loaded_at(self, day: date) -> datetime | None:
         """Return when the newest load of a day began, which its ``load_id`` says."""
         with _typed_errors(self._store):
-            load_ids = self._load_ids(day)
-        if not load_ids:
+            newest = max(self._loads(day), default=None)
+        if newest is None:
             return None
-        moment = load_ids[0].split("-")[0]
+        moment = newest.split("-")[0]
         return datetime.strptime(moment, "%Y%m%dT%H%M%S.%fZ").replace(tzinfo=UTC)
 
     def publish(self, load: Load, *, keep_rows: bool) -> dict[str, Any]:
-        """Replace a day; see :class:`~airflow_provider_claude_code.transfers.base.Target`."""
+        """Replace a day; see :class:`~airflow_provider_claude_code.targets.base.Target`."""
         # Where there are no rows and none are to come, a file could only erase what another writer publishes meanwhile.
         to_write = {} if keep_rows else load.files
         keys = {table: f"{_folder(table, load.day)}/{table}.{self._extension}" for table in to_write}
@@ -71,7 +75,7 @@ class FileTarget:
                 table: {"path": key, "bytes": load.files[table].size, "sha256": load.files[table].sha256}
                 for table, key in keys.items()
             } or self._empty_files(load)
-            loads_key = _loads_key(load.day, load.load_id)
+            loads_key = f"{_folder(LOADS.name, load.day)}/{load.load_id}.{self._stream}.parquet"
             files = {key: load.files[table].path for table, key in keys.items()}
             files[loads_key] = _write_loads(load, stored)
             with self._store.staged(files):
@@ -116,7 +120,7 @@ class FileTarget:
             )
 
     def _refuse_newer(self, load: Load) -> None:
-        if any(load_id > load.load_id for load_id in self._load_ids(load.day)[:1]):
+        if max(self._loads(load.day), default="") > load.load_id:
             raise SupersededError(f"another writer published a newer load of {load.day}")
 
     def _refuse_file_of_another(self, day: date, table: str, file: Mapping[str, Any]) -> None:
@@ -159,8 +163,7 @@ class FileTarget:
         return [name for name in self._store.names(_folder(table, day)) if name.startswith(f"{table}.")]
 
     def _commit_record(self, table: str, day: date) -> dict[str, Any] | None:
-        for load_id in self._load_ids(day):
-            key = _loads_key(day, load_id)
+        for _, key in sorted(self._loads(day).items(), reverse=True):
             content = self._store.read(key)
             try:
                 rows = pa.parquet.read_table(io.BytesIO(content or b"")).to_pylist()
@@ -171,10 +174,11 @@ class FileTarget:
                     return dict(row)
         return None
 
-    def _load_ids(self, day: date) -> list[str]:
-        """Return the ids of a day's loads, newest first."""
-        names = self._store.names(_folder(LOADS.name, day))
-        return sorted((match[1] for name in names if (match := _LOADS_NAME.fullmatch(name))), reverse=True)
+    def _loads(self, day: date) -> dict[str, str]:
+        """Return the keys of the stream's loads of a day by their ids, which sort by time."""
+        folder = _folder(LOADS.name, day)
+        matches = filter(None, map(_LOADS_NAME.fullmatch, self._store.names(folder)))
+        return {match[1]: f"{folder}/{match[0]}" for match in matches if (match[2] or "usage") == self._stream}
 
     def _remove_other_formats(self, load: Load) -> None:
         for table in load.files:
@@ -200,17 +204,17 @@ def _folder(table: str, day: date) -> str:
     return f"{table}/dt={day.isoformat()}"
 
 
-def _loads_key(day: date, load_id: str) -> str:
-    return f"{_folder(LOADS.name, day)}/{load_id}.parquet"
-
-
 def _write_loads(load: Load, stored: Mapping[str, Mapping[str, Any]]) -> Path:
     """Write the load's rows of ``loads`` beside its spooled files."""
     rows = [
-        {**row, **stored[row["table_name"]], "estimated_cost_cents": load.totals.estimated_cost_billionths}
+        {name: _as_billionths(value) for name, value in {**row, **stored[row["table_name"]]}.items()}
         for row in load.rows()
     ]
     columns = [arrow_array(column.type, [row[column.name] for row in rows]) for column in FILE_LOADS.columns]
     path = next(iter(load.files.values())).path.with_name("loads.parquet")
     pa.parquet.write_table(pa.Table.from_arrays(columns, schema=arrow_schema(FILE_LOADS)), path, compression="zstd")
     return path
+
+
+def _as_billionths(value: Any) -> Any:
+    return int(value.scaleb(MONEY_PLACES, Context(prec=150))) if isinstance(value, Decimal) else value

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from airflow_provider_claude_code.transfers.locks import try_lock
+from airflow_provider_claude_code.storage.locks import try_lock
 
 PREFIX = "airflow-provider-claude-code-"
 

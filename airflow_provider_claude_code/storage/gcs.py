@@ -15,9 +15,8 @@ from google.api_core.exceptions import GoogleAPIError, NotFound, PreconditionFai
 from google.auth.exceptions import GoogleAuthError
 from google.cloud.storage.retry import DEFAULT_RETRY
 
-from airflow_provider_claude_code.exceptions import ClaudeCodePublishError
-from airflow_provider_claude_code.transfers.base import SupersededError
-from airflow_provider_claude_code.transfers.store_errors import store_error
+from airflow_provider_claude_code.exceptions import ClaudeCodePublishError, SupersededError
+from airflow_provider_claude_code.storage.errors import store_error
 
 try:
     from google.cloud.storage.exceptions import DataCorruption, InvalidResponse

@@ -21,7 +21,7 @@ from airflow.sdk import ObjectStoragePath
 
 from airflow_provider_claude_code.exceptions import ClaudeCodeConfigurationError, ClaudeCodePublishError
 from airflow_provider_claude_code.quoting import quoted
-from airflow_provider_claude_code.transfers.locks import try_lock
+from airflow_provider_claude_code.storage.locks import try_lock
 
 log = logging.getLogger(__name__)
 

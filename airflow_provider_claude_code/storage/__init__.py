@@ -1,0 +1,1 @@
+"""Files and bytes: local directories and object stores."""

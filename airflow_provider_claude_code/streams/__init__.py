@@ -1,0 +1,1 @@
+"""The reports and lists of the API that are loaded, a folder each."""

@@ -1,0 +1,64 @@
+"""What a stream is: a report or a list of the API, with its tables."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date, datetime
+from typing import TYPE_CHECKING, Any, Protocol
+
+from airflow_provider_claude_code.days import complete_from
+
+if TYPE_CHECKING:
+    from airflow_provider_claude_code.api.paging import Requests
+    from airflow_provider_claude_code.tables.contract import Table
+    from airflow_provider_claude_code.tables.rows import DayTotals, PageRows, Pseudonym
+
+
+class Flattener(Protocol):
+    """Turns the records of one day into rows, page by page."""
+
+    @property
+    def totals(self) -> DayTotals:
+        """What the rows so far add up to."""
+
+    def flatten(self, records: Sequence[Any]) -> PageRows:
+        """
+        Return the rows of the next page, and add them to the totals.
+
+        :raises ClaudeCodeResponseError: the records do not fit the tables.
+        """
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stream:
+    """
+    A report or a list of the API.
+
+    :param name: its name, as in ``stream=`` and in ``loads``.
+    :param title: what it holds, for descriptions and messages.
+    :param coverage: what an organisation may miss in it, in sentences for people.
+    :param path: the path of the API that it is read from, for lineage.
+    :param requests: begins the walk through a day, given the day and the records per page.
+    :param tables: its tables; a day is empty when the first has no rows.
+    :param flattener: returns what flattens the records of a day, given the day and what to store for an actor.
+    :param sums_in_words: returns what a day's summary adds up to, in parts of a sentence for the log.
+    :param complete_from: returns the moment from which a day is complete.
+    :param is_snapshot: whether the API says how things are now, and nothing of earlier days.
+    """
+
+    name: str
+    title: str
+    coverage: str
+    path: str
+    requests: Callable[[date, int], Requests]
+    tables: tuple[Table, ...]
+    flattener: Callable[[date, Pseudonym | None], Flattener]
+    sums_in_words: Callable[[Mapping[str, Any]], Sequence[str]] = lambda summary: ()
+    complete_from: Callable[[date], datetime] = complete_from
+    is_snapshot: bool = False
+
+    @property
+    def table_names(self) -> tuple[str, ...]:
+        """The names of its tables."""
+        return tuple(table.name for table in self.tables)

@@ -1,0 +1,56 @@
+"""What to ask for a day of Claude Code usage, and the checks of a page."""
+
+from __future__ import annotations
+
+import re
+from datetime import date
+from functools import partial
+
+from airflow_provider_claude_code.api.decoding import PageDecoder
+from airflow_provider_claude_code.api.paging import Request, Requests, cursor_pages
+from airflow_provider_claude_code.streams.usage.models import Record, Report
+
+REPORT_PATH = "/v1/organizations/usage_report/claude_code"
+
+decode_report = PageDecoder(Report).decode
+
+
+def usage_requests(day: date, limit: int) -> Requests:
+    """
+    Walk through the report of a day.
+
+    :param day: the UTC day.
+    :param limit: records per page, 1 to 1000.
+    """
+    return cursor_pages(
+        Request(
+            path=REPORT_PATH,
+            query={"starting_at": day.isoformat(), "limit": limit},
+            subject=f"the Claude Code usage of {day}",
+            decode=partial(decode_records, day=day, limit=limit),
+        )
+    )
+
+
+def decode_records(body: bytes, *, day: date, limit: int) -> tuple[list[Record], set[str]]:
+    """
+    Decode and check a page.
+
+    :param body: the answer.
+    :param day: the UTC day that was asked for.
+    :param limit: how many records were asked for.
+    :return: the records, and the paths of fields that the reference does not have.
+    :raises ValueError: the page breaks the API's contract.
+    """
+    try:
+        report, unknown_fields = decode_report(body)
+    except ValueError as error:
+        raise ValueError(f"the page is not of the documented shape: {error}") from None
+    if len(report.data) > limit:
+        raise ValueError(f"the page holds {len(report.data)} records, but {limit} were asked for at most")
+    # The reference documents RFC 3339 at UTC midnight; older versions of it a plain date.
+    midnight = rf"{day.isoformat()}(T00:00:00(\.0+)?(Z|[+-]00:00))?"
+    # Few distinct strings stand for many records.
+    if not all(re.fullmatch(midnight, text, re.ASCII | re.IGNORECASE) for text in {r.date for r in report.data}):
+        raise ValueError("the page holds a record of another day")
+    return report.data, unknown_fields

@@ -1,0 +1,197 @@
+"""The tables of Claude Code usage: each column once, with where its value comes from."""
+
+from __future__ import annotations
+
+from operator import attrgetter
+
+from airflow_provider_claude_code.tables.contract import LOADED_AT, Column, PseudonymOf, Table
+from airflow_provider_claude_code.tables.unknown_fields import UNKNOWN_FIELDS
+
+KEY = (
+    "date",
+    "organization_id",
+    "actor_type",
+    "actor_id",
+    "customer_type",
+    "subscription_type",
+    "terminal_type",
+    "is_remote",
+)
+"""The columns that identify a record on its day, in the order in which ``record_id`` has them."""
+
+SHARED_COLUMNS = (
+    Column(
+        "record_id",
+        "STRING",
+        "Joins the tables of one load of a day; not an identity across loads. First 32 hex digits of a SHA-256 "
+        "over the record's key. Personal data as much as actor_id is.",
+        hmac="keep",
+    ),
+    Column(
+        "key_ordinal",
+        "INT64",
+        "0; counts up when the API reports the same key more than once on a day (nothing is merged or dropped).",
+    ),
+    Column("date", "DATE", "The UTC day of the usage."),
+    Column(
+        "organization_id",
+        "STRING",
+        "The organisation that owns the usage (API: organization_id).",
+        get=attrgetter("organization_id"),
+        hmac="keep",
+    ),
+    Column(
+        "actor_type",
+        "STRING",
+        "user_actor, api_actor, or a kind that the API adds later (API: actor.type).",
+        get=attrgetter("actor_type"),
+        hmac="keep",
+    ),
+    Column(
+        "actor_id",
+        "STRING",
+        "E-mail address of a user_actor, key name of an api_actor, canonical JSON of a later kind; with "
+        "actor_identity=hmac a pseudonym of 64 hex digits.",
+        nullable=True,
+        get=attrgetter("actor_id"),
+        hmac=PseudonymOf(kind=attrgetter("actor_type")),
+    ),
+    Column(
+        "customer_type",
+        "STRING",
+        "api or subscription (API: customer_type).",
+        get=attrgetter("customer_type"),
+        hmac="keep",
+    ),
+    Column(
+        "subscription_type",
+        "STRING",
+        "enterprise, team, or null when the API gives none (API: subscription_type).",
+        nullable=True,
+        get=attrgetter("subscription_type"),
+        hmac="keep",
+    ),
+    Column(
+        "terminal_type",
+        "STRING",
+        "Where Claude Code ran: vscode, iTerm.app, tmux, ... (API: terminal_type).",
+        get=attrgetter("terminal_type"),
+        hmac="keep",
+    ),
+    Column(
+        "is_remote",
+        "BOOL",
+        "Whether the sessions ran remotely; null when the API does not say, as in older payloads (API: is_remote).",
+        nullable=True,
+        get=attrgetter("is_remote"),
+    ),
+)
+"""The columns that the three tables have in common, made from a record."""
+
+KNOWN_TOOLS = ("edit_tool", "multi_edit_tool", "write_tool", "notebook_edit_tool")
+"""The tools that the API reference lists; others are carried in ``tool_usage``."""
+
+TOKEN_KINDS = ("input", "output", "cache_read", "cache_creation")
+
+_OF_A_RECORD = "Sum over the record's models; null when it names none: unknown is not 0."
+_IN_ONE_CURRENCY = "Null also when the models' currencies differ."
+_COST = "Estimated cost in minor units of the currency: cents for USD, NOT dollars (API: estimated_cost.amount)."
+_CURRENCY = "Currency of the cost, so far always USD (API: estimated_cost.currency)."
+
+USAGE = Table(
+    "usage",
+    "API record: one actor on one day in one terminal type, locally or remotely",
+    (
+        *SHARED_COLUMNS,
+        Column(
+            "num_sessions",
+            "INT64",
+            "Sessions; 0 with other activity happens (API: core_metrics).",
+            get=attrgetter("core_metrics.num_sessions"),
+        ),
+        Column(
+            "lines_of_code_added",
+            "INT64",
+            "Lines added (API: core_metrics.lines_of_code.added).",
+            get=attrgetter("core_metrics.lines_of_code.added"),
+        ),
+        Column(
+            "lines_of_code_removed",
+            "INT64",
+            "Lines removed (API: core_metrics.lines_of_code.removed).",
+            get=attrgetter("core_metrics.lines_of_code.removed"),
+        ),
+        Column(
+            "commits_by_claude_code",
+            "INT64",
+            "Commits made by Claude Code (API: core_metrics).",
+            get=attrgetter("core_metrics.commits_by_claude_code"),
+        ),
+        Column(
+            "pull_requests_by_claude_code",
+            "INT64",
+            "Pull requests made by Claude Code (API: core_metrics).",
+            get=attrgetter("core_metrics.pull_requests_by_claude_code"),
+        ),
+        *(
+            Column(
+                f"{tool}_{outcome}",
+                "INT64",
+                f"How often people {outcome} what {tool} offered; 0 when the record has no {tool}.",
+            )
+            for tool in KNOWN_TOOLS
+            for outcome in ("accepted", "rejected")
+        ),
+        Column("tool_actions_accepted", "INT64", "Accepted actions of all tools, known or not."),
+        Column("tool_actions_rejected", "INT64", "Rejected actions of all tools, known or not."),
+        Column("model_count", "INT64", "Entries of model_breakdown; 0 is normal and means: no detail."),
+        *(
+            Column(f"{kind}_tokens", "INT64", f"Tokens (API: tokens.{kind}). {_OF_A_RECORD}", nullable=True)
+            for kind in TOKEN_KINDS
+        ),
+        Column("estimated_cost_cents", "NUMERIC", f"{_COST} {_OF_A_RECORD} {_IN_ONE_CURRENCY}", nullable=True),
+        Column("currency", "STRING", f"{_CURRENCY} {_IN_ONE_CURRENCY}", nullable=True, hmac="keep"),
+        UNKNOWN_FIELDS,
+        LOADED_AT,
+    ),
+)
+
+MODEL_USAGE = Table(
+    "model_usage",
+    "record and entry of its model_breakdown",
+    (
+        *SHARED_COLUMNS,
+        Column(
+            "model",
+            "STRING",
+            "Model identifier (API: model_breakdown[].model).",
+            get=attrgetter("model"),
+            hmac="keep",
+        ),
+        *(
+            Column(f"{kind}_tokens", "INT64", f"Tokens (API: tokens.{kind}).", get=attrgetter(f"tokens.{kind}"))
+            for kind in TOKEN_KINDS
+        ),
+        Column("estimated_cost_cents", "NUMERIC", _COST),
+        Column("currency", "STRING", _CURRENCY, get=attrgetter("estimated_cost.currency"), hmac="keep"),
+        UNKNOWN_FIELDS,
+        LOADED_AT,
+    ),
+    clustering=("actor_id", "model"),
+)
+
+TOOL_USAGE = Table(
+    "tool_usage",
+    "record and tool",
+    (
+        *SHARED_COLUMNS,
+        Column("tool_name", "STRING", "Tool identifier (API: key of tool_actions).", hmac="keep"),
+        Column("accepted", "INT64", "How often people accepted what the tool offered.", get=attrgetter("accepted")),
+        Column("rejected", "INT64", "How often people rejected what the tool offered.", get=attrgetter("rejected")),
+        UNKNOWN_FIELDS,
+        LOADED_AT,
+    ),
+    clustering=("actor_id", "tool_name"),
+)
+
+TABLES = (USAGE, MODEL_USAGE, TOOL_USAGE)

@@ -1,0 +1,1 @@
+"""Where days are published: files and BigQuery tables."""

@@ -1,0 +1,1 @@
+"""Days as partitions of BigQuery tables."""
