@@ -64,7 +64,7 @@ class ClaudeCodeBadRequestError(ClaudeCodeAPIError):
 
 
 class ClaudeCodeCursorError(ClaudeCodeAPIError):
-    """The API refuses to go on in the middle of a day (4xx after the first page): the day must be read anew."""
+    """The API refused a page after the first (4xx): the day must be read again from its first page."""
 
 
 class ClaudeCodeRateLimitError(ClaudeCodeAPIError):
@@ -72,7 +72,7 @@ class ClaudeCodeRateLimitError(ClaudeCodeAPIError):
 
 
 class ClaudeCodeServerError(ClaudeCodeAPIError):
-    """The API still answered 408, 409, 425 or 5xx when it was not asked again."""
+    """The API answered 408, 409, 425 or 5xx until the retries ended, or a 5xx that is not retried."""
 
 
 class ClaudeCodeConnectionError(ClaudeCodeAPIError):

@@ -41,7 +41,7 @@ def quoted(text: object, length: int = LONGEST_NAME, secret: str = "") -> str:
     # A secret that begins before the cut is masked whole.
     text = str(text)[: length + 2 * 4096]
     text = re.sub("|".join([*secrets, r"sk-ant-[\w-]*"]), MASK, text, flags=re.IGNORECASE)
-    text = re.sub(r"\S+", lambda word: MASK if "@" in word[0] else word[0], text)
+    text = re.sub(r"\S*(@|%40|\N{FULLWIDTH COMMERCIAL AT})\S*", MASK, text)
     shown = visible(text)
     return shown if len(shown) <= length else f"{shown[: length - 3]}..."
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Protocol
 from airflow_provider_claude_code.analytics.models import Settings, parts, render
 from airflow_provider_claude_code.csv_files import column_position, csv_rows
 from airflow_provider_claude_code.exceptions import ClaudeCodeConfigurationError, ClaudeCodeSourceError
+from airflow_provider_claude_code.storage.errors import is_of_a_store, store_error
 from airflow_provider_claude_code.storage.spool_directory import spool_directory
 from airflow_provider_claude_code.storage.stores import LOCAL_SCHEMES
 from airflow_provider_claude_code.streams.registry import DATA_TABLES
@@ -193,15 +194,15 @@ def bigquery_relations(
     :param mapping: the table of groups.
     :raises ClaudeCodeConfigurationError: that is no table's name.
     """
-    relations = {name: quoted("dataset_id", f"{project}.{dataset}.{table_prefix}{name}") for name in TABLES}
+    relations = {name: table_in_sql("dataset_id", f"{project}.{dataset}.{table_prefix}{name}") for name in TABLES}
     for name, table in (("roster", roster), ("mapping", mapping)):
         if table:
             missing = [project, dataset][: max(0, 2 - table.count("."))]
-            relations[name] = quoted(name, ".".join([*missing, table]))
+            relations[name] = table_in_sql(name, ".".join([*missing, table]))
     return relations
 
 
-def quoted(argument: str, table: str) -> str:
+def table_in_sql(argument: str, table: str) -> str:
     """
     Write a table's name in SQL.
 
@@ -276,11 +277,10 @@ def _create_table_of_user(database: duckdb.DuckDBPyConnection, name: str, file: 
     if kind not in (".csv", ".parquet"):
         raise ClaudeCodeConfigurationError(f"{name} is {file}; a .csv or .parquet file was expected.")
     try:
-        content = file.fs.cat_file(str(file.path))
+        with _typed_store_errors(file):
+            content = file.fs.cat_file(str(file.path))
     except FileNotFoundError:
         raise ClaudeCodeConfigurationError(f"{name} is {file}, where there is no file.") from None
-    except OSError as error:
-        raise ClaudeCodeSourceError(f"{file} cannot be read ({error.strerror or type(error).__name__}).") from error
     try:
         rows = _read_csv(content, columns) if kind == ".csv" else _read_parquet(content, columns)
     except ClaudeCodeConfigurationError as error:
@@ -368,12 +368,11 @@ def _keys(root: ObjectStoragePath) -> list[str]:
     """Return the files below a path, relative to it, in order: one listing in most stores."""
     folder = str(root.path).rstrip("/")
     try:
-        root.fs.invalidate_cache()
-        names = root.fs.find(folder)
+        with _typed_store_errors(root):
+            root.fs.invalidate_cache()
+            names = root.fs.find(folder)
     except FileNotFoundError:
         return []
-    except OSError as error:
-        raise ClaudeCodeSourceError(f"{root} cannot be listed ({error.strerror or type(error).__name__}).") from error
     prefix = folder.lstrip("/") + "/"
     return sorted(name.lstrip("/").removeprefix(prefix) for name in names)
 
@@ -387,13 +386,25 @@ def _local_copy(root: ObjectStoragePath, keys: list[str], directory: Path) -> Pa
         folder.mkdir(parents=True)
     bucket = str(root.path).rstrip("/")
     try:
-        root.fs.get([f"{bucket}/{key}" for key in keys], [str(copy / key) for key in keys])
-    except OSError as error:
-        # A load may have replaced one of them meanwhile, or the store be out of reach.
-        raise ClaudeCodeSourceError(
-            f"The files in {root} cannot be read ({error.strerror or type(error).__name__}); try again."
-        ) from error
+        with _typed_store_errors(root):
+            root.fs.get([f"{bucket}/{key}" for key in keys], [str(copy / key) for key in keys])
+    except FileNotFoundError as error:
+        raise ClaudeCodeSourceError(f"A file in {root} was removed while it was being read; try again.") from error
     return copy
+
+
+@contextmanager
+def _typed_store_errors(place: ObjectStoragePath) -> Iterator[None]:
+    """Turn what a store raises into a typed error, all but that there is no such file."""
+    try:
+        yield
+    except FileNotFoundError:
+        raise
+    except Exception as error:
+        if not is_of_a_store(error):
+            raise
+        failure = store_error(error, place.as_uri())
+        raise (ClaudeCodeSourceError(str(failure)) if failure.retryable else failure) from error
 
 
 def _pattern(file: Path) -> str:

@@ -1,1 +1,1 @@
-"""The Claude Code Analytics API over HTTP: typed records, paging without loss, retries. Knows no Airflow."""
+"""The Claude Code Analytics API over HTTP: settings, paging without loss, retries, errors. Knows no Airflow."""

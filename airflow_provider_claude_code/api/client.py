@@ -54,7 +54,7 @@ HttpxClient = TypeVar("HttpxClient", httpx.Client, httpx.AsyncClient)
 
 class ClaudeCodeClient:
     """
-    A connection to the Claude Code Analytics API. Use it as a context manager.
+    A connection to the Claude Code Analytics API. Use it as a context manager, in one thread at a time.
 
     :param settings: where and how to ask.
     :param transport: replaces the network, for tests.

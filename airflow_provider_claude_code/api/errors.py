@@ -135,7 +135,7 @@ _OTHER: tuple[tuple[int, Meaning], ...] = (
 
 _OF_A_LATER_PAGE: Meaning = (
     ClaudeCodeCursorError,
-    "The pages before it came, so its cursor has probably expired: read the day again from its first page.",
+    "Earlier pages arrived, so its cursor has probably expired: read the day again from its first page.",
 )
 
 _KINDS_OF_KEYS = (

@@ -156,8 +156,10 @@ def unusable_environment(error: Exception) -> ClaudeCodeConfigurationError:
     It is without the text of what was raised, and to be raised apart from it: a proxy's URL may hold a password.
     """
     return ClaudeCodeConfigurationError(
-        f"The HTTP client cannot be set up ({type(error).__name__}): check HTTPS_PROXY, ALL_PROXY, SSL_CERT_FILE and "
-        "SSL_CERT_DIR in the environment. A user or password in a proxy's URL must be percent-encoded."
+        "The environment names a SOCKS proxy, which needs another package: pip install 'httpx[socks]'."
+        if isinstance(error, ImportError)
+        else f"The HTTP client cannot be set up ({type(error).__name__}): check HTTPS_PROXY, ALL_PROXY, SSL_CERT_FILE "
+        "and SSL_CERT_DIR in the environment. A user or password in a proxy's URL must be percent-encoded."
     )
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from airflow_provider_claude_code.assets import asset_uri
 from airflow_provider_claude_code.exceptions import ClaudeCodeConfigurationError
+from airflow_provider_claude_code.storage.errors import typed_store_errors
 
 if TYPE_CHECKING:
     from airflow.providers.google.cloud.hooks.bigquery import BigQueryHook
@@ -40,7 +41,8 @@ class BigQueryDatasetMixin:
     @property
     def dataset_project(self) -> str:
         """The dataset's project."""
-        return self.project_id or self.google_hook.project_id
+        with typed_store_errors(f"The BigQuery dataset {self.dataset_id}"):
+            return self.project_id or self.google_hook.project_id
 
     @property
     def dataset(self) -> DatasetReference:
@@ -70,7 +72,8 @@ class BigQueryDatasetMixin:
 
     def get_client(self) -> Client:
         """Return the client, whose jobs run in the dataset's project and location."""
-        return self.google_hook.get_client(project_id=self.dataset_project, location=self.location)
+        with typed_store_errors(f"The BigQuery dataset {self.dataset_id}"):
+            return self.google_hook.get_client(project_id=self.dataset_project, location=self.location)
 
 
 def airflow_labels(dag_id: str, task_id: str) -> dict[str, str]:

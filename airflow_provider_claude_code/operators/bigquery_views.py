@@ -111,7 +111,7 @@ class ClaudeCodeBigQueryViewsOperator(BigQueryDatasetMixin, BaseOperator):
         # Load google.cloud, so not when a Dag file is parsed.
         from google.cloud.bigquery import QueryJobConfig
 
-        from airflow_provider_claude_code.analytics.sources import bigquery_relations, quoted
+        from airflow_provider_claude_code.analytics.sources import bigquery_relations, table_in_sql
         from airflow_provider_claude_code.targets.bigquery.target import typed_errors
 
         with fail_without_retry():
@@ -131,7 +131,9 @@ class ClaudeCodeBigQueryViewsOperator(BigQueryDatasetMixin, BaseOperator):
             views = {name: f"{project}.{view_dataset}.{prefix}{name}" for name in self.models}
             statements = {
                 name: view_statement(
-                    models()[name], quoted("view_dataset_id or view_prefix", view), render(name, relations, settings)
+                    models()[name],
+                    table_in_sql("view_dataset_id or view_prefix", view),
+                    render(name, relations, settings),
                 )
                 for name, view in views.items()
             }
@@ -169,7 +171,7 @@ def view_statement(model: Model, view: str, query: str) -> str:
     Return the GoogleSQL that makes a model a view.
 
     :param model: the model.
-    :param view: the view's name, quoted.
+    :param view: the view's name, table_in_sql.
     :param query: the model's query.
     """
     # JSON's strings are GoogleSQL's, too.

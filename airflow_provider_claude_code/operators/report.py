@@ -14,7 +14,7 @@ from airflow_provider_claude_code.exceptions import ClaudeCodeConfigurationError
 from airflow_provider_claude_code.hooks.claude_code import fail_without_retry
 from airflow_provider_claude_code.links import ClaudeCodeReportLink
 from airflow_provider_claude_code.operators.analytics import ClaudeCodeAnalyticsOperator
-from airflow_provider_claude_code.storage.errors import is_of_a_store, store_error
+from airflow_provider_claude_code.storage.errors import typed_store_errors
 from airflow_provider_claude_code.storage.spool_directory import spool_directory
 from airflow_provider_claude_code.storage.stores import open_store, storage_path
 from airflow_provider_claude_code.version_compat import get_hook_lineage_collector
@@ -113,14 +113,10 @@ class ClaudeCodeReportOperator(ClaudeCodeAnalyticsOperator):
 def _write(place: ObjectStoragePath, html: str) -> str:
     """Put the finished file in its place by one atomic write, and return its URL."""
     store = open_store(place.parent)
-    try:
-        with spool_directory() as directory:
-            file = directory / place.name
+    with spool_directory() as directory:
+        file = directory / place.name
+        with typed_store_errors(file.as_uri()):
             file.write_text(html, encoding="utf-8")
-            with store.exclusive([place.name]):
-                store.write(place.name, file)
-    except Exception as error:
-        if not is_of_a_store(error):
-            raise
-        raise store_error(error, store.url(place.name)) from error
+        with typed_store_errors(store.url(place.name)), store.exclusive([place.name]):
+            store.write(place.name, file)
     return store.url(place.name)

@@ -6,7 +6,7 @@ import time
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +15,7 @@ from airflow.sdk import BaseSensorOperator
 from airflow.triggers.base import StartTriggerArgs
 from jinja2 import meta
 
-from airflow_provider_claude_code.days import DEFAULT_DAY, FRESHNESS_DELAY, complete_from, parse_day
+from airflow_provider_claude_code.days import DEFAULT_DAY, FRESHNESS_DELAY, parse_day
 from airflow_provider_claude_code.exceptions import ClaudeCodeConfigurationError, ClaudeCodeError
 from airflow_provider_claude_code.hooks.claude_code import ClaudeCodeHook, fail_without_retry, find_stream
 from airflow_provider_claude_code.triggers.freshness import ClaudeCodeFreshnessTrigger
@@ -124,9 +124,9 @@ class ClaudeCodeFreshnessSensor(BaseSensorOperator):
         """Tell whether the day is complete and, if asked, has a record."""
         with fail_without_retry():
             day = parse_day(self.day)
-            moment = complete_from(day, self.freshness_delay)
+            moment = self._complete_from(day)
             if datetime.now(UTC) < moment:
-                self.log.info("%s is complete from %s on", day, f"{moment:%Y-%m-%d %H:%M} UTC")
+                self.log.info("%s will be complete at %s", day, f"{moment:%Y-%m-%d %H:%M} UTC")
                 return False
             if self.require_records and not self.hook.has_records(day, self.stream):
                 self.log.info("The API has no record of %s yet", day)
@@ -212,11 +212,14 @@ class ClaudeCodeFreshnessSensor(BaseSensorOperator):
             raise (ClaudeCodeError(message) if event is None or event["retryable"] else AirflowFailException(message))
         self._log_complete()
 
+    def _complete_from(self, day: date) -> datetime:
+        return find_stream(self.stream).complete_from(day) + (self.freshness_delay - FRESHNESS_DELAY)
+
     def _log_complete(self) -> None:
         day = parse_day(self.day)
-        moment = complete_from(day, self.freshness_delay)
+        moment = self._complete_from(day)
         self.log.info(
-            "%s is complete since %s%s",
+            "%s has been complete since %s%s",
             day,
             f"{moment:%Y-%m-%d %H:%M} UTC",
             ", and the API has records of it" if self.require_records else "",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from airflow_provider_claude_code.exceptions import (
@@ -107,6 +108,24 @@ def is_of_a_store(error: Exception) -> bool:
     return isinstance(error, OSError) or any(
         kind.__module__.partition(".")[0] in _LIBRARIES for kind in type(error).__mro__
     )
+
+
+@contextmanager
+def typed_store_errors(place: str, rights: str | None = None) -> Iterator[None]:
+    """
+    Turn what a store, or a file system, raises into a typed error.
+
+    :param place: what is read or written, for the message.
+    :param rights: what an account needs there, and what has to exist, for the advice.
+    :raises ClaudeCodeConfigurationError: no retry helps.
+    :raises ClaudeCodePublishError: a retry may help.
+    """
+    try:
+        yield
+    except Exception as error:
+        if not is_of_a_store(error):
+            raise
+        raise store_error(error, place, rights) from error
 
 
 def store_error(error: Exception, place: str, rights: str | None = None) -> ClaudeCodeError:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import UTC, date, datetime, time
 from typing import TYPE_CHECKING, Any, Protocol
 
 from airflow_provider_claude_code.days import complete_from
@@ -13,6 +14,11 @@ if TYPE_CHECKING:
     from airflow_provider_claude_code.api.paging import Requests
     from airflow_provider_claude_code.tables.contract import Table
     from airflow_provider_claude_code.tables.rows import DayTotals, PageRows, Pseudonym
+
+
+def as_of_now(day: date) -> datetime:
+    """Return the beginning of a day: what is true now is complete at once."""
+    return datetime.combine(day, time(), UTC)
 
 
 class Flattener(Protocol):
@@ -43,8 +49,8 @@ class Stream:
     :param tables: its tables; a day is empty when the first has no rows.
     :param flattener: returns what flattens the records of a day, given the day and what to store for an actor.
     :param sums_in_words: returns what a day's summary adds up to, in parts of a sentence for the log.
-    :param complete_from: returns the moment from which a day is complete.
-    :param is_snapshot: whether the API says how things are now, and nothing of earlier days.
+    :param complete_from: returns the moment from which a day is complete; :func:`as_of_now` for a list that says how
+        things are now, and nothing of earlier days.
     """
 
     name: str
@@ -56,7 +62,16 @@ class Stream:
     flattener: Callable[[date, Pseudonym | None], Flattener]
     sums_in_words: Callable[[Mapping[str, Any]], Sequence[str]] = lambda summary: ()
     complete_from: Callable[[date], datetime] = complete_from
-    is_snapshot: bool = False
+
+    def __post_init__(self) -> None:
+        """Refuse a name that cannot be part of a file's name."""
+        if not re.fullmatch(r"[a-z][a-z0-9_]*", self.name):
+            raise ValueError(f"A stream cannot be called {self.name!r}: use small letters, digits and underscores.")
+
+    @property
+    def is_snapshot(self) -> bool:
+        """Whether the API says how things are now, and nothing of earlier days."""
+        return self.complete_from is as_of_now
 
     @property
     def table_names(self) -> tuple[str, ...]:

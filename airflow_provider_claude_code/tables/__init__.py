@@ -1,1 +1,1 @@
-"""The table contract and the way from typed records to files that keep it. Knows no Airflow."""
+"""What all tables have in common, and the way from rows to files. Knows no Airflow."""

@@ -70,6 +70,11 @@ class Load:
     dag_id: str | None
     run_id: str | None
 
+    @property
+    def is_empty(self) -> bool:
+        """Whether the API has no records of the day: no rows for the stream's first table."""
+        return next(iter(self.totals.row_counts.values())) == 0
+
     def rows(self) -> list[dict[str, Any]]:
         """Return the rows of ``loads``, one per table that is published."""
         return [
@@ -88,6 +93,7 @@ class Load:
                 name: plain_decimal(value) if isinstance(value, Decimal) else value
                 for name, value in self.totals.sums().items()
             },
+            "empty": self.is_empty,
             "complete": self.complete,
             "repeated_keys": self.totals.repeated_keys,
             "unknown_names": len(unknown_names),

@@ -37,6 +37,11 @@ class PageRows:
     parents: Mapping[str, Sequence[int]] = field(default_factory=dict)
     key_hashes: Sequence[bytes] = ()
 
+    def __post_init__(self) -> None:
+        """Refuse shared columns without keys, which no digest would cover."""
+        if any(len(values) != len(self.key_hashes) for values in self.shared.values()):
+            raise ValueError("Columns that tables share need a key hash for each record.")
+
 
 class DayTotals:
     """
@@ -73,7 +78,7 @@ class DayTotals:
         Return a table's digest, 32 hex digits.
 
         It is the sum of its rows' hashes, so that their order is no matter. Nulls at the end of a row are left out, so
-        that a column that is added later changes no digest of older days.
+        that a column that is added at the end of the table changes no digest of older days.
         """
         return f"{self._digests[table] % 2**128:032x}"
 

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import io
 import re
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from datetime import UTC, date, datetime
 from decimal import Context, Decimal
 from pathlib import Path
@@ -22,7 +21,7 @@ from airflow_provider_claude_code.exceptions import (
     SupersededError,
 )
 from airflow_provider_claude_code.quoting import quoted
-from airflow_provider_claude_code.storage.errors import is_of_a_store, store_error
+from airflow_provider_claude_code.storage.errors import typed_store_errors
 from airflow_provider_claude_code.storage.stores import Store
 from airflow_provider_claude_code.tables.arrays import arrow_array
 from airflow_provider_claude_code.tables.contract import EXTENSIONS, MONEY_PLACES, FileFormat
@@ -56,7 +55,7 @@ class FileTarget:
 
     def last_loaded_at(self, day: date) -> datetime | None:
         """Return when the newest load of a day began, which its ``load_id`` says."""
-        with _typed_errors(self._store):
+        with typed_store_errors(self._store.url("")):
             newest = max(self._loads(day), default=None)
         if newest is None:
             return None
@@ -68,7 +67,7 @@ class FileTarget:
         # Where there are no rows and none are to come, a file could only erase what another writer publishes meanwhile.
         to_write = {} if keep_rows else load.files
         keys = {table: f"{_folder(table, load.day)}/{table}.{self._extension}" for table in to_write}
-        with _typed_errors(self._store), self._store.exclusive(keys.values()):
+        with typed_store_errors(self._store.url("")), self._store.exclusive(keys.values()):
             self._claim(load)
             self._refuse_newer(load)
             stored: dict[str, dict[str, Any]] = {
@@ -102,7 +101,8 @@ class FileTarget:
         marker = self._store.read(ORGANIZATION_KEY)
         if marker is None:
             path = next(iter(load.files.values())).path.with_name(ORGANIZATION_KEY)
-            path.write_bytes(msgspec.json.encode({"organization_id": load.organization_id}))
+            with typed_store_errors(path.as_uri()):
+                path.write_bytes(msgspec.json.encode({"organization_id": load.organization_id}))
             self._store.write(ORGANIZATION_KEY, path)
             return
         try:
@@ -188,17 +188,6 @@ class FileTarget:
                 self._store.delete(f"{folder}/{name}")
 
 
-@contextmanager
-def _typed_errors(store: Store) -> Iterator[None]:
-    """Turn the errors of file systems and of the libraries of object stores into ours."""
-    try:
-        yield
-    except Exception as error:
-        if not is_of_a_store(error):
-            raise
-        raise store_error(error, store.url("")) from error
-
-
 def _folder(table: str, day: date) -> str:
     # Hive's layout; the path's key must not be a column of the files, so it is not called date.
     return f"{table}/dt={day.isoformat()}"
@@ -212,7 +201,8 @@ def _write_loads(load: Load, stored: Mapping[str, Mapping[str, Any]]) -> Path:
     ]
     columns = [arrow_array(column.type, [row[column.name] for row in rows]) for column in FILE_LOADS.columns]
     path = next(iter(load.files.values())).path.with_name("loads.parquet")
-    pa.parquet.write_table(pa.Table.from_arrays(columns, schema=arrow_schema(FILE_LOADS)), path, compression="zstd")
+    with typed_store_errors(path.as_uri()):
+        pa.parquet.write_table(pa.Table.from_arrays(columns, schema=arrow_schema(FILE_LOADS)), path, compression="zstd")
     return path
 
 

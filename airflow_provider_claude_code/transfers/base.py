@@ -117,10 +117,11 @@ class ClaudeCodeTransferOperator(BaseOperator):
     ) -> None:
         super().__init__(**kwargs)
         self.day = day
-        self.stream = find_stream(stream)
+        self.stream = stream
+        self._stream = find_stream(stream)
         self.tables = tuple(
-            _checked("tables", name, self.stream.table_names)
-            for name in (self.stream.table_names if tables is None else _listed(tables))
+            _checked("tables", name, self._stream.table_names)
+            for name in (self._stream.table_names if tables is None else _listed(tables))
         )
         if isinstance(lookback_days, bool) or not isinstance(lookback_days, int) or lookback_days < 0:
             raise ClaudeCodeConfigurationError(
@@ -151,7 +152,7 @@ class ClaudeCodeTransferOperator(BaseOperator):
     @property
     def table_contracts(self) -> list[Table]:
         """The tables that are written."""
-        return [table for table in self.stream.tables if table.name in self.tables]
+        return [table for table in self._stream.tables if table.name in self.tables]
 
     @cached_property
     def hook(self) -> ClaudeCodeHook:
@@ -166,10 +167,10 @@ class ClaudeCodeTransferOperator(BaseOperator):
     def _days(self, context: Context) -> list[date]:
         """Return the days to load, the oldest first."""
         last, now = parse_day(self.day), datetime.now(UTC)
-        if self.stream.is_snapshot:
+        if self._stream.is_snapshot:
             # What a list holds now says nothing of the days of a backfill.
             if last < now.date() - timedelta(days=1):
-                raise AirflowSkipException(f"{self.stream.title} can be loaded as of today only, not as of {last}.")
+                raise AirflowSkipException(f"{self._stream.title} can be loaded as of today only, not as of {last}.")
             return [now.date()]
         self._refuse_incomplete(last, now)
         # A backfill's runs load the days before by themselves, and would do so at the same time.
@@ -184,7 +185,7 @@ class ClaudeCodeTransferOperator(BaseOperator):
             shutil.rmtree(self._spooling, ignore_errors=True)
 
     def _refuse_incomplete(self, day: date, now: datetime) -> None:
-        complete_from = self.stream.complete_from(day)
+        complete_from = self._stream.complete_from(day)
         if now >= complete_from or (self.allow_incomplete and day <= now.date()):
             return
         raise ClaudeCodeIncompleteDayError(
@@ -257,15 +258,14 @@ class ClaudeCodeTransferOperator(BaseOperator):
                 return self._read_day(day, directory, last_loaded_at, context)
 
             load = start_again_once(read)
-            empty = load.totals.row_counts[self.stream.tables[0].name] == 0
-            if empty and self.on_empty == "fail":
+            if load.is_empty and self.on_empty == "fail":
                 raise ClaudeCodeEmptyDayError(
-                    f"The API has no records of {day}, and on_empty is 'fail'. {self.stream.coverage}"
+                    f"The API has no records of {day}, and on_empty is 'fail'. {self._stream.coverage}"
                 )
-            if empty and self.on_empty == "skip":
+            if load.is_empty and self.on_empty == "skip":
                 self.log.info("The API has no records of %s; leaving the day as it is", day)
                 return load.summary() | {"published": False}
-            return self._publish(target, load, empty and self.on_empty == "write", progress)
+            return self._publish(target, load, load.is_empty and self.on_empty == "write", progress)
 
     def _publish(self, target: Target, load: Load, keep_rows: bool, progress: Progress) -> dict[str, Any]:
         """Publish a day and return its summary."""
@@ -287,7 +287,7 @@ class ClaudeCodeTransferOperator(BaseOperator):
         """Log a day that is done and go on to the next."""
         told = (
             ", ".join(f"{count} {table}" for table, count in day["rows"].items()) + " rows",
-            *self.stream.sums_in_words(day),
+            *self._stream.sums_in_words(day),
             "complete" if day["complete"] else "NOT COMPLETE YET",
         )
         self.log.info("%s %s: %s", "Loaded" if day["published"] else "Left alone", day["day"], "; ".join(told))
@@ -318,21 +318,21 @@ class ClaudeCodeTransferOperator(BaseOperator):
                 for asset in assets:
                     context["outlet_events"][outlet].add(asset, extra=summary)
         lineage = get_hook_lineage_collector()
-        lineage.add_input_asset(context=self.hook, uri=self.hook.settings.base_url + self.stream.path)
+        lineage.add_input_asset(context=self.hook, uri=self.hook.settings.base_url + self._stream.path)
         for table in self.tables:
             lineage.add_output_asset(context=self.hook, uri=self.table_uri(table))
         return summary
 
     def _tell_of_coverage(self, loaded: list[dict[str, Any]]) -> None:
         """Say what the stream covers, and louder where several days are empty: that may be why."""
-        if any(day["rows"].get(self.stream.tables[0].name) != 0 for day in loaded):
-            self.log.info(self.stream.coverage)
+        if not all(day["empty"] for day in loaded):
+            self.log.info(self._stream.coverage)
             return
         self.log.log(
             logging.WARNING if len(loaded) > 1 else logging.INFO,
             "The API has no records of %s. %s If people used Claude Code on such days, this may be why.",
             _days_in_words(loaded),
-            self.stream.coverage,
+            self._stream.coverage,
         )
 
     def _warn_of_unknown_names(self, loaded: list[dict[str, Any]]) -> None:
@@ -375,7 +375,7 @@ class ClaudeCodeTransferOperator(BaseOperator):
                     outputFacets={"outputStatistics": OutputStatisticsOutputDatasetFacet(rowCount=rows)},
                 )
             )
-        report = Dataset(namespace=self.hook.settings.base_url, name=self.stream.path)
+        report = Dataset(namespace=self.hook.settings.base_url, name=self._stream.path)
         return OperatorLineage(inputs=[report], outputs=outputs)
 
     def _read_day(self, day: date, directory: Path, last_loaded_at: datetime | None, context: Context) -> Load:
@@ -386,11 +386,11 @@ class ClaudeCodeTransferOperator(BaseOperator):
         load_id, loaded_at = begin_load(after=last_loaded_at)
         read_at = None
         pseudonyms = self.hook.pseudonyms if self.actor_identity == "hmac" else None
-        flattener = self.stream.flattener(day, pseudonyms)
+        flattener = self._stream.flattener(day, pseudonyms)
         totals = flattener.totals
         organization_id = None
         with DaySpool(directory, self.table_contracts, self.file_format, load_id, loaded_at) as spool:
-            for number, page in enumerate(read_ahead(self.hook.iter_pages(day, self.stream.name)), start=1):
+            for number, page in enumerate(read_ahead(self.hook.iter_pages(day, self.stream)), start=1):
                 # The first page fixes what all pages of the day hold.
                 if read_at is None:
                     read_at = self._time_of(page)
@@ -403,16 +403,16 @@ class ClaudeCodeTransferOperator(BaseOperator):
                     "%s: %d pages, %d records so far",
                     day,
                     number,
-                    totals.row_counts[self.stream.tables[0].name],
+                    totals.row_counts[self._stream.tables[0].name],
                 )
             files = spool.finish()
         return Load(
             load_id=load_id,
             loaded_at=loaded_at,
-            stream=self.stream.name,
+            stream=self.stream,
             day=day,
             organization_id=organization_id or self.hook.get_organization().id,
-            complete=read_at is not None and read_at >= self.stream.complete_from(day),
+            complete=read_at is not None and read_at >= self._stream.complete_from(day),
             totals=totals,
             files=files,
             actor_identity=self.actor_identity,

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from airflow_provider_claude_code.assets import asset_uri
 from airflow_provider_claude_code.exceptions import ClaudeCodeConfigurationError
 from airflow_provider_claude_code.links import GCSFolderLink
+from airflow_provider_claude_code.storage.errors import typed_store_errors
 from airflow_provider_claude_code.transfers.base import ClaudeCodeTransferOperator
 
 if TYPE_CHECKING:
@@ -84,7 +85,8 @@ class ClaudeCodeToGCSOperator(ClaudeCodeTransferOperator):
             )
         hook = GCSHook(gcp_conn_id=self.gcp_conn_id, impersonation_chain=self.impersonation_chain)
         try:
-            store = GCSStore(hook, self.bucket, self.prefix.strip("/"))
+            with typed_store_errors(f"gs://{self.bucket}"):
+                store = GCSStore(hook, self.bucket, self.prefix.strip("/"))
         except ValueError as error:
             raise ClaudeCodeConfigurationError(f"bucket is {self.bucket!r}: {error}") from error
-        return FileTarget(store, self.stream.name, self.file_format)
+        return FileTarget(store, self.stream, self.file_format)

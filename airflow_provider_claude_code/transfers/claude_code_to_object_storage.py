@@ -69,4 +69,4 @@ class ClaudeCodeToObjectStorageOperator(ClaudeCodeTransferOperator):
         # Loads pyarrow, so not when a Dag file is parsed.
         from airflow_provider_claude_code.targets.files import FileTarget
 
-        return FileTarget(open_store(self._root), self.stream.name, self.file_format)
+        return FileTarget(open_store(self._root), self.stream, self.file_format)

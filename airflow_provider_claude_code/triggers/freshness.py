@@ -10,7 +10,7 @@ from typing import Any
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 
 from airflow_provider_claude_code.api.client import AsyncClaudeCodeClient
-from airflow_provider_claude_code.days import FRESHNESS_DELAY, complete_from, parse_day
+from airflow_provider_claude_code.days import FRESHNESS_DELAY, parse_day
 from airflow_provider_claude_code.exceptions import ClaudeCodeError
 from airflow_provider_claude_code.hooks.claude_code import ClaudeCodeHook, find_stream
 
@@ -70,9 +70,9 @@ class ClaudeCodeFreshnessTrigger(BaseTrigger):
         try:
             # Parsed here and not in __init__: only now has the triggerer rendered a template.
             day = parse_day(self.day)
-            moment = complete_from(day, self.freshness_delay)
+            moment = find_stream(self.stream).complete_from(day) + (self.freshness_delay - FRESHNESS_DELAY)
             if datetime.now(UTC) < moment:
-                self.log.info("%s is complete from %s on", day, f"{moment:%Y-%m-%d %H:%M} UTC")
+                self.log.info("%s will be complete at %s", day, f"{moment:%Y-%m-%d %H:%M} UTC")
             while (left := (moment - datetime.now(UTC)).total_seconds()) > 0:
                 await asyncio.sleep(min(left, LONGEST_NAP))
             if self.require_records:

@@ -543,6 +543,7 @@ class TestReplacement:
             assert row == {
                 "organization_id": sandbox.organization.id,
                 "date": DAY,
+                "stream": "usage",
                 "table_name": table,
                 "row_count": count,
                 "num_sessions": 15,
@@ -1948,6 +1949,7 @@ class TestReport:
             "num_sessions": 15,
             "estimated_cost_cents": "3075",
             "currency": "USD",
+            "empty": False,
             "complete": True,
             "repeated_keys": 0,
             "unknown_names": 0,

@@ -103,7 +103,7 @@ class SteppedGCSOperator(ClaudeCodeToGCSOperator):
         self.stepped_store = store
 
     def open_target(self, context: Any) -> FileTarget:
-        return FileTarget(self.stepped_store, self.stream.name, self.file_format)
+        return FileTarget(self.stepped_store, self.stream, self.file_format)
 
 
 def run(operator: ClaudeCodeToGCSOperator, outlet_events: Any = None) -> dict[str, Any]:
@@ -914,6 +914,7 @@ class TestReports:
                 "num_sessions": 15,
                 "estimated_cost_cents": "3075",
                 "currency": "USD",
+                "empty": False,
                 "complete": True,
                 "repeated_keys": 0,
                 "unknown_names": 0,

@@ -951,6 +951,7 @@ class TestSummary:
                     "num_sessions": 15,
                     "estimated_cost_cents": "3075",
                     "currency": "USD",
+                    "empty": False,
                     "complete": True,
                     "repeated_keys": 0,
                     "unknown_names": 0,
@@ -1058,7 +1059,7 @@ class SteppedOperator(ClaudeCodeToObjectStorageOperator):
         self.stepped_store = SteppedStore(place.store(), step)
 
     def open_target(self, context: Any) -> FileTarget:
-        return FileTarget(self.stepped_store, self.stream.name, self.file_format)
+        return FileTarget(self.stepped_store, self.stream, self.file_format)
 
 
 def load_in_steps(place: Place, step: Callable[[str], object], **arguments: Any) -> dict[str, Any]:

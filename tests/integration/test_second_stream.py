@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 import http.server
 import json
 import tempfile
 import threading
 import uuid
 from collections.abc import Callable, Iterator, Sequence
-from datetime import UTC, date, datetime, time, timedelta
+from datetime import UTC, date, datetime, timedelta
 from functools import partial
 from operator import attrgetter
 from pathlib import Path
@@ -26,8 +27,10 @@ from airflow_provider_claude_code.api.decoding import Documented, PageDecoder
 from airflow_provider_claude_code.api.paging import Request, Requests, cursor_pages
 from airflow_provider_claude_code.exceptions import ClaudeCodeConfigurationError
 from airflow_provider_claude_code.hooks.claude_code import ClaudeCodeHook
+from airflow_provider_claude_code.operators.data_quality import ClaudeCodeDataQualityOperator
 from airflow_provider_claude_code.sandbox import Sandbox
-from airflow_provider_claude_code.streams.base import Stream
+from airflow_provider_claude_code.sensors.freshness import ClaudeCodeFreshnessSensor
+from airflow_provider_claude_code.streams.base import Stream, as_of_now
 from airflow_provider_claude_code.streams.registry import DATA_TABLES, STREAMS
 from airflow_provider_claude_code.tables.contract import (
     LOADED_AT,
@@ -161,8 +164,7 @@ TEAM_STREAM = Stream(
     requests=team_requests,
     flattener=TeamFlattener,
     tables=(TEAMS, TEAM_MEMBERS),
-    complete_from=lambda day: datetime.combine(day, time(), UTC),
-    is_snapshot=True,
+    complete_from=as_of_now,
 )
 
 MEMBERS = {"t1": ["ada@example.com", "bob@example.com", "cyd@example.com"], "t2": [], "t3": ["ada@example.com"]}
@@ -243,7 +245,9 @@ def run(operator: Any) -> dict[str, Any]:
 def arguments(stream: str, changes: dict[str, Any]) -> dict[str, Any]:
     conn_id = "teams" if stream == "teams" else "claude_code_default"
     day = str(datetime.now(UTC).date())
-    given = {"task_id": "load", "day": day, "stream": stream, "claude_code_conn_id": conn_id, "allow_incomplete": True}
+    given = {"task_id": "load", "day": day, "stream": stream, "claude_code_conn_id": conn_id}
+    if stream == "usage":
+        given["allow_incomplete"] = True
     return given | changes
 
 
@@ -355,6 +359,31 @@ def test_a_load_of_another_stream_meanwhile_supersedes_nothing(place: Place, mon
     assert len(place.rows("team_members")) == 4
     by_stream = {row["stream"]: row["loaded_at"] for row in place.rows("loads")}
     assert by_stream["teams"] < by_stream["usage"]
+
+
+def test_a_name_that_no_file_can_have_is_refused() -> None:
+    with pytest.raises(ValueError, match="cost-report"):
+        dataclasses.replace(TEAM_STREAM, name="cost-report")
+
+
+def test_a_sensor_waits_for_nothing_that_is_complete_at_once() -> None:
+    today = str(datetime.now(UTC).date())
+    sensor = ClaudeCodeFreshnessSensor(task_id="wait", day=today, stream="teams", claude_code_conn_id="teams")
+    assert sensor.poke({})
+    assert not ClaudeCodeFreshnessSensor(task_id="wait", day=today).poke({})
+
+
+def test_the_models_know_the_days_of_usage_alone(tmp_path: Path) -> None:
+    place = in_directory(tmp_path / "files")
+    place.load("teams")
+    place.load("usage")
+    day = str(datetime.now(UTC).date())
+    found = run(
+        ClaudeCodeDataQualityOperator(
+            task_id="check", path=str(tmp_path / "files"), last_day=day, period_days=1, checks=["sums", "volume_drop"]
+        )
+    )["findings"]
+    assert (found["sums"], found["volume_drop"]) == (0, 0)
 
 
 def test_a_snapshot_is_of_today_and_skipped_for_earlier_days(place: Place) -> None:

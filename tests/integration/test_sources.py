@@ -177,7 +177,7 @@ def test_an_object_that_is_gone_before_it_is_read_can_be_tried_again(
 
     monkeypatch.setattr(store, "find", delete_after_listing)
     with (
-        pytest.raises(ClaudeCodeSourceError, match=r"cannot be read \(.*FileNotFoundError\); try again"),
+        pytest.raises(ClaudeCodeSourceError, match=r"was removed while it was being read; try again"),
         open_files(root, Settings()),
     ):
         pass

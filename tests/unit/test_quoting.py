@@ -26,6 +26,8 @@ def test_plain_text_stays(text: str) -> None:
         "x" * 90 + KEY,
         "x" * 95 + "@canary.example.com",
         "from canary@example.com",
+        "serviceAccounts/canary%40example.com has no right",
+        "canary\N{FULLWIDTH COMMERCIAL AT}example.com",
         "<canary.canary+x@example.com>",
     ],
 )

@@ -72,9 +72,12 @@ def run(trigger: ClaudeCodeFreshnessTrigger, timeout: float = 30) -> dict[str, A
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [
-        ({}, "2025-09-02 is complete since 2025-09-03 01:00 UTC"),
-        ({"freshness_delay": timedelta(hours=30)}, "2025-09-02 is complete since 2025-09-04 06:00 UTC"),
-        ({"require_records": True}, "2025-09-02 is complete since 2025-09-03 01:00 UTC, and the API has records of it"),
+        ({}, "2025-09-02 has been complete since 2025-09-03 01:00 UTC"),
+        ({"freshness_delay": timedelta(hours=30)}, "2025-09-02 has been complete since 2025-09-04 06:00 UTC"),
+        (
+            {"require_records": True},
+            "2025-09-02 has been complete since 2025-09-03 01:00 UTC, and the API has records of it",
+        ),
     ],
 )
 @pytest.mark.parametrize("deferred", [False, True])
@@ -99,7 +102,7 @@ def test_the_log_says_from_when_on_a_day_will_be_complete(
     caplog: pytest.LogCaptureFixture, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert not sensor(day=FUTURE_DAY).poke(CONTEXT)
-    assert "2099-01-01 is complete from 2099-01-02 01:00 UTC on" in caplog.text + capsys.readouterr().out
+    assert "2099-01-01 will be complete at 2099-01-02 01:00 UTC" in caplog.text + capsys.readouterr().out
 
 
 @pytest.mark.parametrize("arguments", [{"mode": "poke"}, {"mode": "reschedule"}, {"deferrable": True}])

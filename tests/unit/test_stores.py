@@ -2,6 +2,7 @@
 
 import errno
 import hashlib
+import json
 import os
 import signal
 import socket
@@ -11,7 +12,9 @@ import sys
 import threading
 import uuid
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import fsspec.implementations.memory
@@ -20,8 +23,12 @@ from airflow.sdk import ObjectStoragePath
 from airflow.sdk.io import attach
 
 from airflow_provider_claude_code.exceptions import ClaudeCodeConfigurationError, ClaudeCodePublishError
+from airflow_provider_claude_code.operators.data_quality import ClaudeCodeDataQualityOperator
 from airflow_provider_claude_code.storage import locks, stores
 from airflow_provider_claude_code.storage.stores import LocalStore, ObjectStore, Store, open_store, storage_path
+from airflow_provider_claude_code.transfers.claude_code_to_bigquery import ClaudeCodeToBigQueryOperator
+from airflow_provider_claude_code.transfers.claude_code_to_gcs import ClaudeCodeToGCSOperator
+from airflow_provider_claude_code.version_compat import AirflowFailException
 
 
 class CachingFileSystem(fsspec.implementations.memory.MemoryFileSystem):
@@ -368,3 +375,25 @@ class TestStoragePath:
     def test_a_store_that_nothing_installed_reaches_is_refused(self) -> None:
         with pytest.raises(ClaudeCodeConfigurationError, match=r"cannot open memory://.*provider for this store"):
             open_store(storage_path("path", "memory://bucket/x", None))
+
+
+@pytest.mark.parametrize("kind", ["gcs", "bigquery", "report"])
+def test_without_google_credentials_a_task_fails_for_good_and_says_so(
+    kind: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    for name in ("GOOGLE_APPLICATION_CREDENTIALS", "STORAGE_EMULATOR_HOST", "BIGQUERY_EMULATOR_HOST"):
+        monkeypatch.delenv(name, raising=False)
+    # No file of gcloud, and no metadata server, is looked for.
+    monkeypatch.setenv("CLOUDSDK_CONFIG", str(tmp_path))
+    monkeypatch.setenv("NO_GCE_CHECK", "true")
+    monkeypatch.setenv("AIRFLOW_CONN_GOOGLE_CLOUD_DEFAULT", json.dumps({"conn_type": "google_cloud_platform"}))
+    place = {"dataset_id": "d", "project_id": "p"}
+    operators: dict[str, Any] = {
+        "gcs": lambda: ClaudeCodeToGCSOperator(task_id="t", bucket="b", day="2025-09-01"),
+        "bigquery": lambda: ClaudeCodeToBigQueryOperator(task_id="t", day="2025-09-01", **place),
+        "report": lambda: ClaudeCodeDataQualityOperator(task_id="t", last_day="2025-09-01", **place),
+    }
+    ti = SimpleNamespace(dag_id="d", run_id="r", task_id="t", map_index=-1, try_number=1, start_date=datetime.now(UTC))
+    context: Any = {"ti": ti, "dag_run": SimpleNamespace(run_type="manual"), "outlet_events": {}}
+    with pytest.raises(AirflowFailException, match=r"default credentials were not found.*Correct the credentials"):
+        operators[kind]().execute(context)

@@ -1,6 +1,6 @@
 -- Of the groups in `members`, whether each is to be folded together with others, so that no row shows what fewer
 -- than min_group_size people do. `members` is a query of the model that reads this: one row per dimension, period,
--- organization_id, name (of the group) and person. A person is null who adds nothing to what is shown.
+-- organization_id, name (of the group) and person. `person` is null for somebody who adds nothing to what is shown.
 --
 -- is_small: the group has fewer people; or it is the smallest of the others, and the smaller ones are together still
 --   fewer people.

@@ -10,7 +10,8 @@ USAGE = Stream(
     title="Claude Code usage",
     coverage=(
         "The report covers Claude Code used through the Claude API (Claude Console). Seats of Team and Enterprise "
-        "plans are not in it, nor is usage through Amazon Bedrock, Google Cloud or Microsoft Foundry."
+        "plans are not in it, nor is usage through Amazon Bedrock, Google Cloud, Microsoft Foundry or Claude Platform "
+        "on AWS."
     ),
     path=REPORT_PATH,
     requests=usage_requests,

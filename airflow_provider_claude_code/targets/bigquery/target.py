@@ -344,7 +344,7 @@ class BigQueryTarget:
     def _create_table(self, contract: Table, organization: str) -> bigquery.Table:
         options = self._options
         table = bigquery.Table(self.table_id(contract.name), schema=bigquery_schema(contract))
-        table.description = f"Claude Code usage: one row per {contract.grain}"
+        table.description = f"One row per {contract.grain}"
         table.labels = {**options.labels, ORGANIZATION_LABEL: organization}
         is_data = contract is not LOADS
         expiration = options.partition_expiration if is_data else None

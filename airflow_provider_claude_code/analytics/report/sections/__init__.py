@@ -20,6 +20,7 @@ from airflow_provider_claude_code.analytics.report.sections.overview import (
     tiles,
 )
 from airflow_provider_claude_code.analytics.report.wording import count, day, period
+from airflow_provider_claude_code.streams.usage import USAGE
 
 _CAVEATS = (
     "All amounts are estimates in US dollars.",
@@ -27,7 +28,7 @@ _CAVEATS = (
     "The subscription value says what usage within subscriptions would have cost by use. It is not a bill, and must "
     "not be added to the API cost.",
     "Sessions without model detail have an unknown cost, not one of 0.",
-    "Usage through Amazon Bedrock, Google Cloud or Microsoft Foundry is not in these numbers.",
+    USAGE.coverage,
     "A person who uses two terminals, or works locally and remotely, counts once among people, and in several rows by "
     "terminal and place.",
     "Days are UTC days, from 00:00 to 24:00.",

@@ -116,5 +116,5 @@ def _change(organization: Organization, now: Any, before: Any, *, in_points: boo
     if in_points:
         return f"{signed((now - before) * 100)} points", ""
     if before == 0:
-        return "", "new: 0 before" if now else "0 before, too"
+        return "", "new: 0 before" if now else "also 0 before"
     return f"{signed(float((now - before) / before) * 100)}\u00a0%", ""
