@@ -240,9 +240,12 @@ def storage_path(argument: str, path: str, conn_id: str | None) -> ObjectStorage
     path = str(path)
     match = _URL.fullmatch(path)
     scheme, place = match.groups() if match else ("file", path)
-    is_local = scheme.lower() in LOCAL_SCHEMES
+    # Not every version of the library for paths knows a scheme in capital letters.
+    scheme = scheme.lower()
+    is_local = scheme in LOCAL_SCHEMES
     # A relative path would depend on where a worker was started.
-    if not place.strip("/") or not path.isprintable() or (is_local and not place.startswith("/")):
+    # A place in an object store begins with its bucket.
+    if not place.strip("/") or not path.isprintable() or is_local != place.startswith("/"):
         raise ClaudeCodeConfigurationError(
             f"{argument} is {path!r}; an absolute path or a URL was expected, for example file:///data/claude_code."
         )

@@ -795,7 +795,7 @@ class TestErrors:
         finally:
             tracemalloc.stop()
 
-        assert peak < 8 * megabyte
+        assert peak < 16 * megabyte
 
     @pytest.mark.parametrize(
         ("encoding", "compress"),

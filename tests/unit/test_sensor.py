@@ -23,7 +23,7 @@ from airflow_provider_claude_code.sensors import freshness
 from airflow_provider_claude_code.sensors.freshness import ClaudeCodeFreshnessSensor
 from airflow_provider_claude_code.triggers.freshness import ClaudeCodeFreshnessTrigger
 from airflow_provider_claude_code.version_compat import AirflowFailException, AirflowSkipException, TaskDeferralError
-from tests.airflow_version import AIRFLOW, AirflowSensorTimeout, TaskDeferred, needs_airflow_3_3
+from tests.airflow_version import AirflowSensorTimeout, TaskDeferred, needs_airflow_3_3
 
 PAST_DAY = "2025-09-02"
 FUTURE_DAY = "2099-01-01"
@@ -319,8 +319,7 @@ def test_the_end_of_a_deferral_is_that_of_the_shorter_limit(soft_fail: bool) -> 
         return type(caught.value).__name__
 
     hour, minute = timedelta(hours=1), timedelta(minutes=1)
-    # Airflow 3.0 does not heed soft_fail when a deferred sensor times out.
-    of_sensor = "AirflowSkipException" if soft_fail and AIRFLOW >= (3, 1) else "AirflowSensorTimeout"
+    of_sensor = "AirflowSkipException" if soft_fail else "AirflowSensorTimeout"
     assert ended(timeout=hour) == of_sensor
     assert ended(timeout=minute, execution_timeout=hour) == of_sensor
     assert ended(timeout=hour, execution_timeout=minute) == "AirflowTaskTimeout"

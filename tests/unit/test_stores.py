@@ -4,6 +4,7 @@ import errno
 import hashlib
 import json
 import os
+import re
 import signal
 import socket
 import stat
@@ -29,6 +30,7 @@ from airflow_provider_claude_code.storage.stores import LocalStore, ObjectStore,
 from airflow_provider_claude_code.transfers.claude_code_to_bigquery import ClaudeCodeToBigQueryOperator
 from airflow_provider_claude_code.transfers.claude_code_to_gcs import ClaudeCodeToGCSOperator
 from airflow_provider_claude_code.version_compat import AirflowFailException
+from tests.airflow_version import AIRFLOW
 
 
 class CachingFileSystem(fsspec.implementations.memory.MemoryFileSystem):
@@ -342,7 +344,14 @@ class TestStoragePath:
     ) -> None:
         (tmp_path / "elsewhere").mkdir()
         monkeypatch.chdir(tmp_path / "elsewhere")
-        open_store(storage_path("path", f"{prefix}{tmp_path}/{name}", None)).write("a/b", put(b"content"))
+        try:
+            root = storage_path("path", f"{prefix}{tmp_path}/{name}", None)
+        except ClaudeCodeConfigurationError:
+            # Its library for paths takes these names for something else.
+            assert AIRFLOW < (3, 1)
+            assert re.search("[?]|://", name)
+            return
+        open_store(root).write("a/b", put(b"content"))
         assert (tmp_path / name / "a/b").read_bytes() == b"content"
         assert list((tmp_path / "elsewhere").iterdir()) == []
 
@@ -369,8 +378,8 @@ class TestStoragePath:
         ],
     )
     def test_a_url_that_could_lead_elsewhere_or_nowhere_is_refused(self, url: str) -> None:
-        with pytest.raises(ClaudeCodeConfigurationError, match="path is"):
-            storage_path("path", url, None)
+        with pytest.raises(ClaudeCodeConfigurationError, match=r"path is|Airflow cannot open nothing-of-this-kind://"):
+            open_store(storage_path("path", url, None))
 
     def test_a_store_that_nothing_installed_reaches_is_refused(self) -> None:
         with pytest.raises(ClaudeCodeConfigurationError, match=r"cannot open memory://.*provider for this store"):
