@@ -20,7 +20,7 @@ from airflow_provider_claude_code.sandbox import Faults, Sandbox
 from tests.e2e.airflow import Airflow, free_port, wait_for
 from tests.e2e.truth import assert_files_hold, assert_nothing_is_left, days
 
-SIXTY_DAYS = days(date(2025, 10, 1), 60)
+THIRTY_DAYS = days(date(2025, 10, 1), 30)
 WORKERS = [f"celery worker --skip-serve-logs --concurrency 2 --celery-hostname {name}@localhost" for name in ("a", "b")]
 
 
@@ -101,16 +101,16 @@ def test_a_backfill_ends_exact_though_a_worker_is_killed(cluster: Airflow, sandb
     # Tasks spend their time with reading, so that the killed ones are in the middle of it.
     sandbox.faults = Faults(latency=2)
     try:
-        cluster.start_backfill(dag_id, SIXTY_DAYS[0], SIXTY_DAYS[-1], max_active_runs=8)
+        cluster.start_backfill(dag_id, THIRTY_DAYS[0], THIRTY_DAYS[-1], max_active_runs=8)
         wait_for("some days to be loaded", lambda: len(cluster.runs(dag_id, state="success")) >= 5)
         wait_for("both workers to be loading", lambda: loading() == 4)
         cluster.kill(WORKERS[0], with_children=True)
     finally:
         sandbox.faults = Faults()
     runs = cluster.wait_for_backfill(dag_id)
-    assert Counter(run["state"] for run in runs) == {"success": 60}
+    assert Counter(run["state"] for run in runs) == {"success": 30}
     tries = Counter(cluster.task_instances(dag_id, run["dag_run_id"])["load_day"]["try_number"] for run in runs)
     assert tries[2] >= 1, "nothing was running in the killed worker"
-    for day in SIXTY_DAYS:
+    for day in THIRTY_DAYS:
         assert_files_hold(cluster.files / "workers", sandbox, day)
     assert_nothing_is_left(cluster.files, cluster.temporary)
