@@ -354,27 +354,27 @@ class TestBounds:
         """A byte now and then keeps the time-out of a read from being met."""
         wire.answers = [Broken(endless, "drip")]
 
-        with pytest.raises(ClaudeCodeConnectionError, match="not complete after 1 s"):
-            read(settings_for(wire, request_timeout=0.2))
+        with pytest.raises(ClaudeCodeConnectionError, match=r"not complete after 2\.5 s"):
+            read(settings_for(wire, request_timeout=0.5))
 
         assert len(wire.requests) == 2
         # Each would have had 300, and 50 fit into the time: the connections were ended, and not only given up.
-        assert wire.blanks < 200
+        assert wire.blanks < 500
 
     def test_over_tls_too(self, tls_wire: Wire, read: Read, self_signed: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv("SSL_CERT_FILE", str(self_signed))
         tls_wire.answers = [Broken(b"HTTP/1.1 200 OK\r\ncontent-length: 1000\r\n\r\n", "drip")]
 
-        with pytest.raises(ClaudeCodeConnectionError, match="not complete after 1 s"):
-            read(settings_for(tls_wire, request_timeout=0.2))
+        with pytest.raises(ClaudeCodeConnectionError, match=r"not complete after 2\.5 s"):
+            read(settings_for(tls_wire, request_timeout=0.5))
 
-        assert tls_wire.blanks < 200
+        assert tls_wire.blanks < 500
 
     def test_on_a_connection_that_is_used_again_too(self, wire: Wire, read: Read) -> None:
         wire.answers = [wire.page("1"), Broken(b"HTTP/1.1 200 OK\r\ncontent-length: 1000\r\n\r\n", "drip")]
 
-        with pytest.raises(ClaudeCodeConnectionError, match="not complete after 1 s"):
-            read(settings_for(wire, request_timeout=0.2))
+        with pytest.raises(ClaudeCodeConnectionError, match=r"not complete after 2\.5 s"):
+            read(settings_for(wire, request_timeout=0.5))
 
         # The first two requests have used the same one.
         assert (len(wire.requests), wire.connections) == (3, 2)
