@@ -14,7 +14,8 @@ DEFAULT_DAY = (
     "{% set cron = (schedule.timetables | default(schedule._timetables | default([schedule]))) | first %}"
     "{% set zone = cron.timezone | default(cron._timezone | default('UTC')) %}"
     "{% set end = data_interval_end | default(none) or logical_date | default(none) or dag_run.run_after %}"
-    "{% set zone = macros.dateutil.tz.gettz(zone) if zone is string else zone %}"
+    # An unknown name stays text, which fromtimestamp() refuses; None would be the worker's own zone.
+    "{% set zone = macros.dateutil.tz.gettz(zone) or zone if zone is string else zone %}"
     # run_after may be a plain datetime, which has no in_timezone(), and a pendulum.DateTime knows no zones of dateutil.
     "{% set local_end = macros.datetime.fromtimestamp(end.timestamp(), zone) %}"
     "{% set end = local_end if dag_run.run_type in ('scheduled', 'backfill') else end %}"

@@ -15,7 +15,7 @@ from airflow_provider_claude_code.days import DEFAULT_DAY, days_until, parse_day
 from airflow_provider_claude_code.exceptions import ClaudeCodeConfigurationError
 from airflow_provider_claude_code.operators.bigquery_dataset import BigQueryDatasetMixin, airflow_labels
 from airflow_provider_claude_code.storage.stores import storage_path
-from airflow_provider_claude_code.streams.registry import DATA_TABLES
+from airflow_provider_claude_code.streams.usage import USAGE
 from airflow_provider_claude_code.version_compat import get_hook_lineage_collector
 
 if TYPE_CHECKING:
@@ -140,12 +140,12 @@ class ClaudeCodeAnalyticsOperator(BigQueryDatasetMixin, BaseOperator):
                 self.dataset_project, self.dataset_id, self.table_prefix, roster=roster, mapping=mapping
             )
             labels = airflow_labels(context["ti"].dag_id, context["ti"].task_id)
-            for table in DATA_TABLES:
+            for table in USAGE.table_names:
                 lineage.add_input_asset(context=self.google_hook, uri=self.table_uri(table))
             yield BigQuerySource(self.get_client(), self.dataset, relations, settings, labels)
             return
         root = storage_path("path", str(self.path), self.conn_id)
-        for table in DATA_TABLES:
+        for table in USAGE.table_names:
             lineage.add_input_asset(context=root, uri=asset_uri((root / table).as_uri()))
         files = {
             name: self._storage_path(name, file, root) if file else None

@@ -15,7 +15,7 @@ from airflow_provider_claude_code.exceptions import ClaudeCodeConfigurationError
 from airflow_provider_claude_code.hooks.claude_code import fail_without_retry
 from airflow_provider_claude_code.links import BigQueryDatasetLink
 from airflow_provider_claude_code.operators.bigquery_dataset import BigQueryDatasetMixin, airflow_labels
-from airflow_provider_claude_code.streams.registry import DATA_TABLES
+from airflow_provider_claude_code.streams.usage import USAGE
 from airflow_provider_claude_code.version_compat import get_hook_lineage_collector
 
 if TYPE_CHECKING:
@@ -148,7 +148,7 @@ class ClaudeCodeBigQueryViewsOperator(BigQueryDatasetMixin, BaseOperator):
                     client.query_and_wait(statement, job_config=QueryJobConfig(labels=labels))
                     self.log.info("Created %s", views[name])
             lineage = get_hook_lineage_collector()
-            for table in DATA_TABLES:
+            for table in USAGE.table_names:
                 lineage.add_input_asset(context=self.google_hook, uri=self.table_uri(table))
             for view in views.values():
                 lineage.add_output_asset(

@@ -100,13 +100,13 @@ def columns_of(
     """
     values = computed
     for column in columns:
-        if column.get is None:
+        if column.get is not None:
+            values[column.name] = list(map(column.get, objects))
+        if pseudonym is None or column.name not in values:
             continue
-        if pseudonym is not None and column.hmac == "null":
+        if column.hmac == "null":
             values[column.name] = [None] * len(objects)
-            continue
-        values[column.name] = list(map(column.get, objects))
-        if pseudonym is not None and isinstance(column.hmac, PseudonymOf):
+        elif isinstance(column.hmac, PseudonymOf):
             values[column.name] = list(map(pseudonym, map(column.hmac.kind, objects), values[column.name]))
     return values
 

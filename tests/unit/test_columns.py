@@ -18,7 +18,8 @@ from airflow_provider_claude_code.streams.usage import flatten
 from airflow_provider_claude_code.streams.usage.flatten import UsageFlattener
 from airflow_provider_claude_code.streams.usage.pages import decode_report
 from airflow_provider_claude_code.streams.usage.tables import MODEL_USAGE, TABLES, USAGE
-from airflow_provider_claude_code.tables.contract import Column, FileFormat, Table, markdown_reference
+from airflow_provider_claude_code.tables.contract import Column, FileFormat, PseudonymOf, Table, markdown_reference
+from airflow_provider_claude_code.tables.rows import columns_of
 from airflow_provider_claude_code.tables.spool import DaySpool
 from tests.records import DAY, LOADED_AT, body, official_example
 
@@ -57,6 +58,22 @@ def test_a_column_is_added_by_one_line_wherever_it_stands(
     assert list(after)[position] == "sessions_again"
     assert after == before | {"sessions_again": 5}
     assert "| `sessions_again` | INT64 | yes | A second copy. |" in markdown_reference([changed])
+
+
+def test_what_pseudonyms_do_to_a_column_holds_for_computed_values_too() -> None:
+    kinds = PseudonymOf(kind=lambda person: "user_actor")
+    columns = [
+        Column("name", "STRING", "Computed.", nullable=True, hmac="null"),
+        Column("email", "STRING", "Computed.", hmac=kinds),
+        Column("team", "STRING", "Computed.", hmac="keep"),
+    ]
+    values = {"name": ["Ada"], "email": ["ada@example.com"], "team": ["red"]}
+    assert columns_of(columns, ["a row"], None, **values) == values
+    assert columns_of(columns, ["a row"], lambda kind, actor: f"{kind} {len(actor or '')}", **values) == {
+        "name": [None],
+        "email": ["user_actor 15"],
+        "team": ["red"],
+    }
 
 
 def test_a_new_column_without_values_changes_no_digest(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

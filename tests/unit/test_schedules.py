@@ -164,3 +164,9 @@ def test_the_zone_is_that_of_the_schedule_however_it_is_written() -> None:
                 }.items():
                     found = day_of(timetable, interval, run_type, has_interval=has_interval)
                     assert found == day, (timetable, run_type, has_interval)
+
+
+def test_a_zone_that_the_worker_does_not_know_is_an_error_and_not_its_own_zone() -> None:
+    timetable = SimpleNamespace(timezone="Nowhere/Nothing")
+    with pytest.raises(TypeError, match="tzinfo"):
+        day_of(timetable, DataInterval.exact(pendulum.datetime(2025, 6, 10, 22)))
