@@ -4,18 +4,15 @@ from collections.abc import Iterable, Iterator
 
 import httpx
 
-from airflow_provider_claude_code.api.paging import Page, Requests
+from airflow_provider_claude_code.api.paging import Page, Request, Requests, next_request
 
 
 def walk(requests: Requests, responses: Iterable[httpx.Response]) -> Iterator[Page]:
     """Give a walk what it asks for, and yield its pages."""
     answers = iter(responses)
-    request = next(requests)
+    request: Request | None = next(requests)
     while request is not None:
         page = Page(request, next(answers))
-        try:
-            request = requests.send(page)
-        except StopIteration:
-            request = None
+        request = next_request(requests, page)
         yield page
     assert next(answers, None) is None, "the walk ended early"

@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Protocol
 from airflow_provider_claude_code.analytics.models import Settings, parts, render
 from airflow_provider_claude_code.csv_files import column_position, csv_rows
 from airflow_provider_claude_code.exceptions import ClaudeCodeConfigurationError, ClaudeCodeSourceError
-from airflow_provider_claude_code.storage.errors import is_of_a_store, store_error
+from airflow_provider_claude_code.storage.errors import typed_store_errors
 from airflow_provider_claude_code.storage.spool_directory import spool_directory
 from airflow_provider_claude_code.storage.stores import LOCAL_SCHEMES
-from airflow_provider_claude_code.streams.registry import DATA_TABLES
+from airflow_provider_claude_code.streams.usage import USAGE
 from airflow_provider_claude_code.streams.usage.models import ACTOR_ID_FIELDS
 from airflow_provider_claude_code.tables.actors import ADDRESS_BLANKS
 from airflow_provider_claude_code.tables.contract import MONEY_PLACES
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from airflow.sdk import ObjectStoragePath
     from google.cloud.bigquery import Client, DatasetReference
 
-TABLES = (*DATA_TABLES, LOADS.name)
+TABLES = (*USAGE.table_names, LOADS.name)
 """The tables that the queries read."""
 
 _MAPPING_ERROR = "Rows of the mapping overlap"
@@ -245,7 +245,7 @@ def _create_tables(
             f"{root} holds no Parquet files of usage; load the days with file_format='parquet'."
         )
     folder = _local_copy(root, list(chain.from_iterable(files.values())), directory)
-    for table in (*DATA_TABLES.values(), FILE_LOADS):
+    for table in (*USAGE.tables, FILE_LOADS):
         empty = database.from_arrow(arrow_schema(table).empty_table())
         if files[table.name]:
             names = ", ".join(_literal(_pattern(folder / key)) for key in files[table.name])
@@ -266,7 +266,7 @@ def _is_written_by_loads(table: str, name: str) -> bool:
     """Tell a day's file from others beside it: copies, metadata of an operating system, what another tool writes."""
     if table == LOADS.name:
         return re.fullmatch(rf"{LOAD_ID}(\.\w+)?", name) is not None
-    return table in DATA_TABLES and name == table
+    return table in USAGE.table_names and name == table
 
 
 def _create_table_of_user(database: duckdb.DuckDBPyConnection, name: str, file: ObjectStoragePath) -> None:
@@ -276,11 +276,11 @@ def _create_table_of_user(database: duckdb.DuckDBPyConnection, name: str, file: 
     kind = file.suffix.lower()
     if kind not in (".csv", ".parquet"):
         raise ClaudeCodeConfigurationError(f"{name} is {file}; a .csv or .parquet file was expected.")
-    try:
-        with _typed_store_errors(file):
+    with typed_store_errors(file.as_uri(), later=ClaudeCodeSourceError):
+        try:
             content = file.fs.cat_file(str(file.path))
-    except FileNotFoundError:
-        raise ClaudeCodeConfigurationError(f"{name} is {file}, where there is no file.") from None
+        except FileNotFoundError:
+            raise ClaudeCodeConfigurationError(f"{name} is {file}, where there is no file.") from None
     try:
         rows = _read_csv(content, columns) if kind == ".csv" else _read_parquet(content, columns)
     except ClaudeCodeConfigurationError as error:
@@ -367,12 +367,12 @@ def _read_parquet(content: bytes, columns: Iterable[str]) -> pa.Table:
 def _keys(root: ObjectStoragePath) -> list[str]:
     """Return the files below a path, relative to it, in order: one listing in most stores."""
     folder = str(root.path).rstrip("/")
-    try:
-        with _typed_store_errors(root):
-            root.fs.invalidate_cache()
+    with typed_store_errors(root.as_uri(), later=ClaudeCodeSourceError):
+        root.fs.invalidate_cache()
+        try:
             names = root.fs.find(folder)
-    except FileNotFoundError:
-        return []
+        except FileNotFoundError:
+            return []
     prefix = folder.lstrip("/") + "/"
     return sorted(name.lstrip("/").removeprefix(prefix) for name in names)
 
@@ -385,26 +385,12 @@ def _local_copy(root: ObjectStoragePath, keys: list[str], directory: Path) -> Pa
     for folder in {(copy / key).parent for key in keys}:
         folder.mkdir(parents=True)
     bucket = str(root.path).rstrip("/")
-    try:
-        with _typed_store_errors(root):
+    with typed_store_errors(root.as_uri(), later=ClaudeCodeSourceError):
+        try:
             root.fs.get([f"{bucket}/{key}" for key in keys], [str(copy / key) for key in keys])
-    except FileNotFoundError as error:
-        raise ClaudeCodeSourceError(f"A file in {root} was removed while it was being read; try again.") from error
+        except FileNotFoundError as error:
+            raise ClaudeCodeSourceError(f"A file in {root} was removed while it was being read; try again.") from error
     return copy
-
-
-@contextmanager
-def _typed_store_errors(place: ObjectStoragePath) -> Iterator[None]:
-    """Turn what a store raises into a typed error, all but that there is no such file."""
-    try:
-        yield
-    except FileNotFoundError:
-        raise
-    except Exception as error:
-        if not is_of_a_store(error):
-            raise
-        failure = store_error(error, place.as_uri())
-        raise (ClaudeCodeSourceError(str(failure)) if failure.retryable else failure) from error
 
 
 def _pattern(file: Path) -> str:

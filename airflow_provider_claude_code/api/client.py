@@ -22,6 +22,7 @@ from airflow_provider_claude_code.api.paging import (
     bounded,
     is_organization_id,
     log_new_start,
+    next_request,
     start_again_once,
 )
 from airflow_provider_claude_code.api.retries import retry_arguments
@@ -107,7 +108,7 @@ class ClaudeCodeClient:
         while request is not None:
             page = Page(request, self._get(request.path, _inquiry(self._settings, request), request.query))
             # Its checks come before anybody may use it.
-            request = _following(requests, page)
+            request = next_request(requests, page)
             yield page
 
     def _get(self, path: str, inquiry: Inquiry, query: Mapping[str, str | int]) -> httpx.Response:
@@ -167,7 +168,7 @@ class AsyncClaudeCodeClient:
         request: Request | None = next(requests)
         while request is not None:
             page = Page(request, await self._get(request.path, _inquiry(self._settings, request), request.query))
-            request = _following(requests, page)
+            request = next_request(requests, page)
             yield page
 
     async def _get(self, path: str, inquiry: Inquiry, query: Mapping[str, str | int]) -> httpx.Response:
@@ -310,13 +311,6 @@ class _Body:
 
 def _inquiry(settings: ClientSettings, request: Request) -> Inquiry:
     return Inquiry(settings, request.subject, later_page=request.number > 1)
-
-
-def _following(requests: Requests, page: Page) -> Request | None:
-    try:
-        return requests.send(page)
-    except StopIteration:
-        return None
 
 
 def _short(requests: Requests, settings: ClientSettings) -> Requests:

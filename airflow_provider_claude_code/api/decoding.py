@@ -137,7 +137,7 @@ def _refuse_repeated_keys(pairs: list[tuple[str, Any]]) -> None:
 
 
 def _set_unknown_fields_apart(content: Any, type_: Any, path: str, paths: set[str]) -> dict[str, Any]:
-    """Take what the type does not name out of the content, note its path, and return it unless a row keeps it."""
+    """Remove the fields that the type does not name, note their paths, and return those that no row keeps."""
     if isinstance(content, list) and get_origin(type_) is list:
         for item in content:
             _set_unknown_fields_apart(item, get_args(type_)[0], f"{path}[]", paths)

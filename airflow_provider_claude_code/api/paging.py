@@ -140,6 +140,18 @@ Requests = Generator[Request, Page, None]
 """Yields what to ask, and is sent the page that answers it."""
 
 
+def next_request(requests: Requests, page: Page) -> Request | None:
+    """
+    Send a walk the page that answers its request, and return what it asks next; ``None`` at its end.
+
+    :raises ClaudeCodeResponseError: the page cannot be trusted.
+    """
+    try:
+        return requests.send(page)
+    except StopIteration:
+        return None
+
+
 def cursor_pages(first: Request) -> Requests:
     """
     Walk through a list whose pages name the cursor of the next one.
@@ -170,7 +182,7 @@ def cursor_pages(first: Request) -> Requests:
 
 def bounded(requests: Requests, seconds: float = MAX_WALK_SECONDS) -> Requests:
     """
-    End what never ends, by bounds on pages, empty pages and time; and what several organisations have answered.
+    End a walk that exceeds the bounds on pages, empty pages or time, or whose pages are of several organisations.
 
     :param requests: the walk.
     :param seconds: how long it may take.
@@ -188,10 +200,10 @@ def bounded(requests: Requests, seconds: float = MAX_WALK_SECONDS) -> Requests:
             if organization_id not in (None, page.organization_id):
                 raise page.refusal("the page is of another organisation than the ones before")
             organization_id = page.organization_id
-        try:
-            request = requests.send(page)
-        except StopIteration:
+        following = next_request(requests, page)
+        if following is None:
             return
+        request = following
         pages += 1
         empty_pages += page.is_empty
         if empty_pages >= MAX_EMPTY_PAGES:

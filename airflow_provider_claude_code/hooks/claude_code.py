@@ -20,7 +20,7 @@ from airflow_provider_claude_code.days import parse_day
 from airflow_provider_claude_code.exceptions import ClaudeCodeConfigurationError, ClaudeCodeError
 from airflow_provider_claude_code.get_provider_info import CONNECTION_FIELDS, UI_FIELD_BEHAVIOUR
 from airflow_provider_claude_code.quoting import quoted
-from airflow_provider_claude_code.streams.registry import STREAMS
+from airflow_provider_claude_code.streams.registry import DATA_TABLES, STREAMS
 from airflow_provider_claude_code.streams.usage import USAGE
 from airflow_provider_claude_code.tables.pseudonyms import Pseudonyms
 from airflow_provider_claude_code.version_compat import (
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from airflow.sdk import Connection
 
     from airflow_provider_claude_code.api.models import Organization
-    from airflow_provider_claude_code.api.paging import Page, Requests
+    from airflow_provider_claude_code.api.paging import Page
     from airflow_provider_claude_code.streams.base import Stream
 
 TEST_RETRY_BUDGET = 5.0
@@ -170,7 +170,7 @@ class ClaudeCodeHook(BaseHook):
         :param stream: the stream to read.
         :raises ClaudeCodeAPIError: the day cannot be read whole; what came before must not be used then.
         """
-        return self.get_conn().iter_pages(self._requests(day, stream))
+        return self.get_conn().iter_pages(find_stream(stream).requests(parse_day(day), self.settings.page_limit))
 
     def iter_records(self, day: str | date, stream: str = "usage") -> Iterator[Any]:
         """
@@ -192,10 +192,7 @@ class ClaudeCodeHook(BaseHook):
         :param stream: the stream to look into.
         :raises ClaudeCodeAPIError: the API does not say.
         """
-        return self.get_conn().has_records(lambda: self._requests(day, stream, limit=1))
-
-    def _requests(self, day: str | date, stream: str, limit: int | None = None) -> Requests:
-        return find_stream(stream).requests(parse_day(day), limit or self.settings.page_limit)
+        return self.get_conn().has_records(lambda: find_stream(stream).requests(parse_day(day), 1))
 
     def get_df(
         self, day: str | date, table: str = "usage", *, stream: str = "usage", actor_identity: str = "plain"
@@ -227,7 +224,7 @@ class ClaudeCodeHook(BaseHook):
         day = parse_day(day)
         pseudonyms = self.pseudonyms if actor_identity == "hmac" else None
         loaded_at = datetime.now(UTC)
-        contract = next(contract for contract in read_stream.tables if contract.name == table)
+        contract = DATA_TABLES[table]
 
         def read() -> list[pa.Table]:
             flattener = read_stream.flattener(day, pseudonyms)

@@ -213,7 +213,7 @@ class ClaudeCodeFreshnessSensor(BaseSensorOperator):
         self._log_complete()
 
     def _complete_from(self, day: date) -> datetime:
-        return find_stream(self.stream).complete_from(day) + (self.freshness_delay - FRESHNESS_DELAY)
+        return find_stream(self.stream).complete_from(day, self.freshness_delay)
 
     def _log_complete(self) -> None:
         day = parse_day(self.day)

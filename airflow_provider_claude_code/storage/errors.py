@@ -111,31 +111,36 @@ def is_of_a_store(error: Exception) -> bool:
 
 
 @contextmanager
-def typed_store_errors(place: str, rights: str | None = None) -> Iterator[None]:
+def typed_store_errors(
+    place: str, rights: str | None = None, later: type[ClaudeCodeError] = ClaudeCodePublishError
+) -> Iterator[None]:
     """
     Turn what a store, or a file system, raises into a typed error.
 
     :param place: what is read or written, for the message.
     :param rights: what an account needs there, and what has to exist, for the advice.
+    :param later: the error to raise when a retry may help.
     :raises ClaudeCodeConfigurationError: no retry helps.
-    :raises ClaudeCodePublishError: a retry may help.
     """
     try:
         yield
     except Exception as error:
         if not is_of_a_store(error):
             raise
-        raise store_error(error, place, rights) from error
+        raise store_error(error, place, rights, later) from error
 
 
-def store_error(error: Exception, place: str, rights: str | None = None) -> ClaudeCodeError:
+def store_error(
+    error: Exception, place: str, rights: str | None = None, later: type[ClaudeCodeError] = ClaudeCodePublishError
+) -> ClaudeCodeError:
     """
     Return the typed error for what a store said.
 
     :param error: what its library, or the file system, raised.
     :param place: what was being read or written, for the message.
     :param rights: what an account needs there, and what has to exist, for the advice.
-    :return: a :class:`ClaudeCodeConfigurationError` where no retry helps, else a :class:`ClaudeCodePublishError`.
+    :param later: the error to return when a retry may help.
+    :return: a :class:`ClaudeCodeConfigurationError` where no retry helps, else ``later``.
     """
     codes = list(dict.fromkeys(_codes(error, local=place.startswith("file:"))))
     said = f"{place} could not be read or written: {_words(error)} ({', '.join(codes[:2])})."
@@ -145,7 +150,7 @@ def store_error(error: Exception, place: str, rights: str | None = None) -> Clau
         if (advice := _FOR_GOOD.get(code)) is not None:
             return ClaudeCodeConfigurationError(f"{said} {rights if rights and code in ('403', '404') else advice}")
     advice = next((LATER[code] for code in codes if code in LATER), "Try again later.")
-    return ClaudeCodePublishError(f"{said} {advice}")
+    return later(f"{said} {advice}")
 
 
 def _codes(error: Exception, *, local: bool) -> Iterator[str]:

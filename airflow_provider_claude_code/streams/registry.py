@@ -1,4 +1,4 @@
-"""All streams. A new one is a folder and a line here."""
+"""All streams. To add one, add a folder and a line here."""
 
 from airflow_provider_claude_code.streams.usage import USAGE
 

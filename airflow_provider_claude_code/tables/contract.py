@@ -1,5 +1,5 @@
 """
-What a column is, and what a table.
+Columns and tables.
 
 The Arrow schema, the BigQuery schema and the documentation are made from these definitions. Values meet columns by
 name. A column that is added is nullable, and comes with a new ``SCHEMA_VERSION``.

@@ -77,10 +77,8 @@ class Load:
 
     def rows(self) -> list[dict[str, Any]]:
         """Return the rows of ``loads``, one per table that is published."""
-        return [
-            {column.name: column.get(_LoadedTable(self, name, file)) for column in LOADS.columns if column.get}
-            for name, file in self.files.items()
-        ]
+        tables = [_LoadedTable(self, name, file) for name, file in self.files.items()]
+        return [{column.name: column.get(table) for column in LOADS.columns if column.get} for table in tables]
 
     def summary(self) -> dict[str, Any]:
         """Return what a run tells about the day: counts and sums, never a record, an address or a key."""

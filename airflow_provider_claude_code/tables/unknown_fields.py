@@ -36,8 +36,8 @@ def unknown_fields_text(members: Mapping[str, Any] | None) -> str | None:
 UNKNOWN_FIELDS = Column(
     "unknown_fields",
     "STRING",
-    "JSON object of what the API sent beyond its reference, at most 8 KiB; null when there is nothing, and with "
-    "actor_identity=hmac.",
+    "JSON object of the fields that the API sent but does not document, at most 8 KiB; null when there are none, and "
+    "with actor_identity=hmac.",
     nullable=True,
     # Of any typed part of a response that makes a row.
     get=lambda part: unknown_fields_text(part.unknown_fields),

@@ -6,7 +6,7 @@ import io
 import re
 from collections.abc import Mapping
 from datetime import UTC, date, datetime
-from decimal import Context, Decimal
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -24,8 +24,9 @@ from airflow_provider_claude_code.quoting import quoted
 from airflow_provider_claude_code.storage.errors import typed_store_errors
 from airflow_provider_claude_code.storage.stores import Store
 from airflow_provider_claude_code.tables.arrays import arrow_array
-from airflow_provider_claude_code.tables.contract import EXTENSIONS, MONEY_PLACES, FileFormat
+from airflow_provider_claude_code.tables.contract import EXTENSIONS, FileFormat
 from airflow_provider_claude_code.tables.loads import FILE_LOADS, LOAD_ID, LOADS, Load
+from airflow_provider_claude_code.tables.money import billionths_of
 from airflow_provider_claude_code.tables.spool import arrow_schema
 
 ORGANIZATION_KEY = "_organization.json"
@@ -196,7 +197,10 @@ def _folder(table: str, day: date) -> str:
 def _write_loads(load: Load, stored: Mapping[str, Mapping[str, Any]]) -> Path:
     """Write the load's rows of ``loads`` beside its spooled files."""
     rows = [
-        {name: _as_billionths(value) for name, value in {**row, **stored[row["table_name"]]}.items()}
+        {
+            name: billionths_of(value) if isinstance(value, Decimal) else value
+            for name, value in {**row, **stored[row["table_name"]]}.items()
+        }
         for row in load.rows()
     ]
     columns = [arrow_array(column.type, [row[column.name] for row in rows]) for column in FILE_LOADS.columns]
@@ -204,7 +208,3 @@ def _write_loads(load: Load, stored: Mapping[str, Mapping[str, Any]]) -> Path:
     with typed_store_errors(path.as_uri()):
         pa.parquet.write_table(pa.Table.from_arrays(columns, schema=arrow_schema(FILE_LOADS)), path, compression="zstd")
     return path
-
-
-def _as_billionths(value: Any) -> Any:
-    return int(value.scaleb(MONEY_PLACES, Context(prec=150))) if isinstance(value, Decimal) else value

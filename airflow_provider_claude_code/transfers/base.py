@@ -29,6 +29,7 @@ from airflow_provider_claude_code.exceptions import (
 from airflow_provider_claude_code.hooks.claude_code import ClaudeCodeHook, fail_without_retry, find_stream
 from airflow_provider_claude_code.quoting import MOST_NAMES
 from airflow_provider_claude_code.storage.spool_directory import spool_directory
+from airflow_provider_claude_code.streams.registry import DATA_TABLES
 from airflow_provider_claude_code.tables.contract import FileFormat
 from airflow_provider_claude_code.tables.loads import Load, begin_load
 from airflow_provider_claude_code.version_compat import AirflowSkipException, get_hook_lineage_collector
@@ -152,7 +153,7 @@ class ClaudeCodeTransferOperator(BaseOperator):
     @property
     def table_contracts(self) -> list[Table]:
         """The tables that are written."""
-        return [table for table in self._stream.tables if table.name in self.tables]
+        return [DATA_TABLES[table] for table in self.tables]
 
     @cached_property
     def hook(self) -> ClaudeCodeHook:
@@ -324,7 +325,7 @@ class ClaudeCodeTransferOperator(BaseOperator):
         return summary
 
     def _tell_of_coverage(self, loaded: list[dict[str, Any]]) -> None:
-        """Say what the stream covers, and louder where several days are empty: that may be why."""
+        """Log what the stream covers. Warn if all of several days are empty, since that may be why."""
         if not all(day["empty"] for day in loaded):
             self.log.info(self._stream.coverage)
             return

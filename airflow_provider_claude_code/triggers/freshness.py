@@ -70,7 +70,7 @@ class ClaudeCodeFreshnessTrigger(BaseTrigger):
         try:
             # Parsed here and not in __init__: only now has the triggerer rendered a template.
             day = parse_day(self.day)
-            moment = find_stream(self.stream).complete_from(day) + (self.freshness_delay - FRESHNESS_DELAY)
+            moment = find_stream(self.stream).complete_from(day, self.freshness_delay)
             if datetime.now(UTC) < moment:
                 self.log.info("%s will be complete at %s", day, f"{moment:%Y-%m-%d %H:%M} UTC")
             while (left := (moment - datetime.now(UTC)).total_seconds()) > 0:

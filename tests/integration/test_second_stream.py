@@ -24,7 +24,7 @@ from google.auth.credentials import AnonymousCredentials
 from google.cloud.bigquery import Client
 
 from airflow_provider_claude_code.api.decoding import Documented, PageDecoder
-from airflow_provider_claude_code.api.paging import Request, Requests, cursor_pages
+from airflow_provider_claude_code.api.paging import Request, Requests, cursor_pages, next_request
 from airflow_provider_claude_code.exceptions import ClaudeCodeConfigurationError
 from airflow_provider_claude_code.hooks.claude_code import ClaudeCodeHook
 from airflow_provider_claude_code.operators.data_quality import ClaudeCodeDataQualityOperator
@@ -96,10 +96,7 @@ def team_requests(day: date, limit: int) -> Requests:
     while request is not None:
         page = yield request
         teams += page.records
-        try:
-            request = pages.send(page)
-        except StopIteration:
-            request = None
+        request = next_request(pages, page)
     for team in teams:
         decode = partial(decode_members, team_id=team.id)
         path = f"/v1/teams/{team.id}/members"

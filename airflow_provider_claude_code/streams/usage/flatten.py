@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping, Sequence
 from datetime import date
-from decimal import ROUND_HALF_EVEN, Context, Decimal
+from decimal import Decimal
 from itertools import accumulate, pairwise
 from typing import Any
 
@@ -29,7 +29,7 @@ from airflow_provider_claude_code.streams.usage.tables import (
     TOOL_USAGE,
     USAGE,
 )
-from airflow_provider_claude_code.tables.contract import MONEY_PLACES, Column, Table
+from airflow_provider_claude_code.tables.money import amount_of, billionths_of
 from airflow_provider_claude_code.tables.rows import DayTotals, PageRows, Pseudonym, Values, columns_of, lines
 
 _COUNTED = {
@@ -44,8 +44,6 @@ _COUNTED = {
     TOOL_USAGE.name: ("accepted", "rejected"),
 }
 _TOO_LARGE = f"numbers that add up to more than {MAX_OF_A_DAY:,}, which no day has"
-# The default context rounds at 28 digits; this one holds any amount that a response may have, with all its places.
-_EXACT = Context(prec=150)
 
 
 class UsageTotals(DayTotals):
@@ -90,7 +88,7 @@ class UsageTotals(DayTotals):
         """The day's cost in cents; ``None`` when its currencies differ, so that there is no sum."""
         if len(self.currencies) > 1:
             return None
-        return Decimal(self.billionths_of_all_currencies).scaleb(-MONEY_PLACES, _EXACT)
+        return amount_of(self.billionths_of_all_currencies)
 
     def sums(self) -> dict[str, int | Decimal | str | None]:
         """Return the day's sessions, cost and currency."""
@@ -126,6 +124,11 @@ class UsageFlattener:
         self.totals = UsageTotals()
         self._day = day
         self._pseudonym = pseudonym
+        shared = {column.name for column in SHARED_COLUMNS}
+        self._own = {
+            table.name: [column for column in table.columns if column.name not in shared]
+            for table in (USAGE, MODEL_USAGE, TOOL_USAGE)
+        }
         # Of each key only 60 bits of its hash are remembered: the smallest int object holds them, so a million
         # keys take some 70 MB. Should two keys share them (in one of two million such days), one is numbered
         # as if it repeated; its rows stay complete.
@@ -145,7 +148,7 @@ class UsageFlattener:
             raise self._refusal("an actor that is nested too deeply") from None
         self.totals.add(page)
         self._name_unknown_actors(records)
-        if max(self.totals.counted, self.totals.billionths_without_signs // 10**MONEY_PLACES) > MAX_OF_A_DAY:
+        if max(self.totals.counted, self.totals.billionths_without_signs // billionths_of(1)) > MAX_OF_A_DAY:
             raise self._refusal(_TOO_LARGE)
         return page
 
@@ -159,19 +162,19 @@ class UsageFlattener:
         model_counts = [len(record.model_breakdown) for record in records]
         tool_counts = [len(record.tool_actions) for record in records]
         models = columns_of(
-            _own(MODEL_USAGE),
+            self._own[MODEL_USAGE.name],
             entries,
             self._pseudonym,
-            estimated_cost_cents=[_billionths(entry.estimated_cost.amount) for entry in entries],
+            estimated_cost_cents=[billionths_of(entry.estimated_cost.amount) for entry in entries],
         )
         tools = columns_of(
-            _own(TOOL_USAGE),
+            self._own[TOOL_USAGE.name],
             actions,
             self._pseudonym,
             tool_name=[name for record in records for name in record.tool_actions],
         )
         sums = _sums_over_models(models, model_counts) | _sums_over_tools(records, tools, tool_counts)
-        usage = columns_of(_own(USAGE), records, self._pseudonym, **sums)
+        usage = columns_of(self._own[USAGE.name], records, self._pseudonym, **sums)
         return PageRows(
             own={USAGE.name: usage, MODEL_USAGE.name: models, TOOL_USAGE.name: tools},
             shared={"record_id": record_ids, "key_ordinal": ordinals, **key},
@@ -205,10 +208,6 @@ class UsageFlattener:
         return ClaudeCodeResponseError(
             f"The Claude Code usage of {self._day} holds {problem}, so nothing of it is published."
         )
-
-
-def _own(table: Table) -> list[Column]:
-    return [column for column in table.columns if column not in SHARED_COLUMNS]
 
 
 def _sums_over_tools(
@@ -253,10 +252,3 @@ def _only_ones(values: Values, counts: list[int]) -> Values:
 
 def _parents(counts: list[int]) -> list[int]:
     return [position for position, count in enumerate(counts) for _ in range(count)]
-
-
-def _billionths(amount: int | Decimal) -> int:
-    """Return a number of cents in billionths of a cent, rounded half to even."""
-    if isinstance(amount, int):
-        return amount * 10**MONEY_PLACES
-    return int(amount.scaleb(MONEY_PLACES, _EXACT).to_integral_value(ROUND_HALF_EVEN))
