@@ -7,7 +7,7 @@ AIRFLOW := $(lastword $(sort $(patsubst constraints/airflow-%.txt,%,$(wildcard c
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo demo-bigquery test fuzz e2e bench audit lint lock docs faults clean
+.PHONY: help install demo demo-bigquery test fuzz e2e bench audit lint lock docs site links screenshots dist faults clean
 
 help: ## show this list
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -28,16 +28,15 @@ install: .venv/installed ## create .venv with the package and its development to
 	@touch $@
 
 demo: install ## load 14 days from the sandbox API through Airflow into .demo/files
-	@$(BIN)/python -m airflow_provider_claude_code.sandbox.demo \
-	  example_dags/claude_code_to_object_storage.py .demo
+	@$(BIN)/python -m demo.files example_dags/claude_code_to_object_storage.py .demo
 
-demo-bigquery: install ## the same for a week into a local stand-in for BigQuery, and query it
-	@$(BIN)/python -m tests.servers.demo example_dags/claude_code_to_bigquery.py .demo/bigquery
+demo-bigquery: install ## load a week into a local stand-in for BigQuery, and query it
+	@$(BIN)/python -m demo.bigquery example_dags/claude_code_to_bigquery.py .demo/bigquery
 
-test: install ## run the unit and integration tests
-	@$(BIN)/python -m pytest --numprocesses=logical --dist=worksteal
+test: install ## run the unit and integration tests, or only TESTS=tests/unit/test_days.py
+	@$(BIN)/python -m pytest $(if $(TESTS),$(TESTS),--numprocesses=logical --dist=worksteal)
 
-fuzz: install ## try many more damaged and whole pages than the tests do, and count them (10 minutes)
+fuzz: install ## try many more damaged and intact pages than the tests do, and count them (10 minutes)
 	@HYPOTHESIS_PROFILE=fuzz $(BIN)/python -m pytest tests/unit/test_fuzz.py --hypothesis-show-statistics
 
 e2e: install ## run the tests in a real Airflow, with the wheel as users install it
@@ -56,17 +55,29 @@ lint: install ## check style and types
 	@$(BIN)/mypy
 
 docs: install ## write the references of tables and models
-	@$(BIN)/python -m airflow_provider_claude_code.streams > .venv/tables.md
-	@sed -i -e "/<!-- tables: begin/,/<!-- tables: end/{/<!-- tables: /!d}" -e "/<!-- tables: begin/r .venv/tables.md" README.md
-	@$(BIN)/python -m airflow_provider_claude_code.analytics > airflow_provider_claude_code/analytics/README.md
+	@$(BIN)/python -m airflow_provider_claude_code reference tables > docs/reference/tables.md
+	@$(BIN)/python -m airflow_provider_claude_code reference models > docs/reference/models.md
 
-faults: install ## write the faults that are tested into tests/integration/FAULTS.md
-	@$(BIN)/python -m tests.faults
+site: install ## build the documentation site into docs/_build
+	@$(BIN)/sphinx-build --quiet --fail-on-warning --keep-going docs docs/_build
+	@echo "docs/_build/index.html"
 
-lock: ## pin the development environment anew, under the constraints of the newest Airflow
+links: install ## check the links of the documentation to other sites
+	@$(BIN)/sphinx-build --quiet --builder linkcheck docs .venv/links
+
+screenshots: e2e ## take the screenshots of the documentation again, in a real Airflow
+	@for image in docs/images/*.png; do cp ".screenshots/$${image##*/}" docs/images/; done
+
+dist: install ## build the sdist and the wheel, check them, and install the sdist
+	@$(BIN)/nox --session dist
+
+faults: install ## list the tested faults in tests/integration/FAULTS.md
+	@$(BIN)/python -m tests.fixtures.faults
+
+lock: ## pin the development environment again, under the constraints of the newest Airflow
 	@uv pip compile --quiet --universal --python-version 3.11 --no-header --no-annotate \
-	  --upgrade --extra google --extra report --extra s3 --group dev --group e2e --group bench \
+	  --upgrade --extra google --extra report --extra s3 --group dev --group docs --group e2e --group bench \
 	  --constraint constraints/airflow-$(AIRFLOW).txt pyproject.toml -o requirements-dev.txt
 
-clean: ## remove what the other targets made
-	rm -rf .venv .demo dist
+clean: ## remove what the other targets created
+	rm -rf .venv .demo dist docs/_build

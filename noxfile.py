@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import sys
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ import nox
 PACKAGE = "airflow-provider-claude-code"
 CONSTRAINTS = {path.stem.removeprefix("airflow-"): path for path in sorted(Path("constraints").glob("airflow-*.txt"))}
 """By version of Airflow, what its official installation and the managed services pin."""
-OLDEST, *_, NEWEST = CONSTRAINTS
+NEWEST = list(CONSTRAINTS)[-1]
 PYTHONS = ["3.11", "3.12", "3.13"]
 UNINSTALLABLE = {
     ("3.13", "3.0.6"),  # Airflow 3.0 does not support Python 3.13.
@@ -81,9 +82,27 @@ def e2e(session: nox.Session, airflow: str) -> None:
 
 
 @nox.session
+def dbt(session: nox.Session) -> None:
+    """Build the dbt package with dbt, which does not fit Airflow's pins; the tests themselves run in .venv."""
+    (duckdb,) = [line for line in Path("requirements-dev.txt").read_text().splitlines() if line.startswith("duckdb==")]
+    session.install("--quiet", "dbt-core<1.12", "dbt-duckdb", duckdb)
+    test = [".venv/bin/python", "-m", "pytest", "tests/integration/test_dbt.py"]
+    session.run(*test, external=True, env={"DBT": str(Path(session.bin, "dbt").resolve())})
+
+
+@nox.session
+def spark(session: nox.Session) -> None:
+    """Run the SQL for Spark in Spark, which takes half a gigabyte; the tests themselves run in .venv."""
+    folder = Path(session.create_tmp(), "pyspark").resolve()
+    session.install("--quiet", "--target", str(folder), "pyspark>=4,<5")
+    test = [".venv/bin/python", "-m", "pytest", "tests/integration/test_spark.py"]
+    session.run(*test, external=True, env={"PYTHONPATH": str(folder)})
+
+
+@nox.session
 @nox.parametrize(["python", "airflow"], COMBINATIONS)
 def managed(session: nox.Session, airflow: str) -> None:
-    """Add the wheel by pip to an environment that has an Airflow's pins, as MWAA and the README's Dockerfile do."""
+    """Add the wheel by pip to an environment that has an Airflow's pins, as MWAA and the documented Dockerfile do."""
     installed = "amazon,celery,cncf-kubernetes,fab,google,http,openlineage,pandas,postgres"
     session.install(
         "--quiet", "pip", f"apache-airflow[{installed}]=={airflow}", "--constraint", str(CONSTRAINTS[airflow])
@@ -105,6 +124,23 @@ def managed(session: nox.Session, airflow: str) -> None:
         home = {"AIRFLOW_HOME": str(Path(session.create_tmp(), "airflow").resolve())}
         session.run("airflow", "providers", "get", PACKAGE, env=home, silent=True)
         session.run("python", "-m", "pip", "uninstall", "--yes", "--quiet", PACKAGE)
+
+
+@nox.session
+def dist(session: nox.Session) -> None:
+    """Build the sdist, and from it the wheel, into dist; install the sdist as a user does, and let Airflow list it."""
+    folder = Path("dist")
+    shutil.rmtree(folder, ignore_errors=True)
+    session.run_install("uv", "build", "--quiet", "--out-dir", str(folder), external=True)
+    distributions = list(map(str, folder.glob("airflow_provider_claude_code-*")))
+    session.run(*[sys.executable, "-m", "twine", "check", "--strict", *distributions], external=True)
+    (sdist,) = folder.glob("*.tar.gz")
+    pins = ["--constraint", str(CONSTRAINTS[NEWEST])]
+    session.install("--quiet", f"apache-airflow=={NEWEST}", *pins)
+    session.run("uv", "pip", "uninstall", "--quiet", PACKAGE, silent=True, external=True, success_codes=[0, 1])
+    session.install("--quiet", "--no-cache", str(sdist), *pins)
+    home = {"AIRFLOW_HOME": str(Path(session.create_tmp(), "airflow").resolve())}
+    session.run("airflow", "providers", "get", PACKAGE, env=home)
 
 
 @nox.session(python="3.11")

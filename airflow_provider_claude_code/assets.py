@@ -1,4 +1,4 @@
-"""The URIs by which Airflow knows what was read and written."""
+"""The URIs of Airflow assets."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from urllib.parse import quote
 
 def asset_uri(url: str) -> str:
     """
-    Percent-encode a URL of which nothing is encoded yet: the URI of an Asset is ASCII, and ends at a ``?`` or ``#``.
+    Percent-encode a URL that is not encoded yet. The URI of an Asset is ASCII, and ends at a ``?`` or ``#``.
 
     :param url: ``SCHEME://`` and a place.
     """

@@ -1,4 +1,4 @@
-"""UTC days: which one a run means, how one is written, and when the API's data of it is complete."""
+"""UTC days: the day of a run, its format, and the time from which its data is complete."""
 
 from __future__ import annotations
 
@@ -19,10 +19,14 @@ DEFAULT_DAY = (
     # run_after may be a plain datetime, which has no in_timezone(), and a pendulum.DateTime knows no zones of dateutil.
     "{% set local_end = macros.datetime.fromtimestamp(end.timestamp(), zone) %}"
     "{% set end = local_end if dag_run.run_type in ('scheduled', 'backfill') else end %}"
-    "{{ dag_run.partition_key | default(none) or (end.date() - macros.timedelta(days=1)) | ds }}"
+    "{{ (dag_run.conf | default(none) or {}).get('day') or dag_run.partition_key | default(none)"
+    " or (end.date() - macros.timedelta(days=1)) | ds }}"
 )
 """
-The day that a run is about, and the last day of its period: its partition key, else the date before the run.
+The day that a run is about, and the last day of its period.
+
+It is ``day`` in the run's configuration, which the trigger form of a Dag with a param ``day`` fills in, else the run's
+partition key, else the date before the run.
 
 The date of a scheduled or backfilled run is that of the end of its data interval in the time zone of the schedule.
 There, the runs of a daily schedule have consecutive dates; in UTC one is missing and another repeated when the clocks
@@ -35,7 +39,7 @@ altogether from manual, asset-triggered and partitioned runs.
 FRESHNESS_DELAY = timedelta(hours=1)
 """The API includes usage once it is an hour old, so a day is complete one hour after it ends."""
 
-# Far enough from the ends of Python's calendar for all that is computed with days.
+# Far enough from the limits of Python's calendar for all computations with days.
 _FIRST_DAY = date(1970, 1, 1)
 _LAST_DAY = date(2999, 12, 31)
 
@@ -45,33 +49,34 @@ _DAY_OR_MOMENT = re.compile(
 )
 
 
-def parse_day(value: object) -> date:
+def parse_day(value: object, argument: str = "day") -> date:
     """
     Return the UTC day that a (rendered) argument names.
 
     :param value: ``YYYY-MM-DD``, a :class:`datetime.date`, or midnight UTC of a day as text or as a
         :class:`datetime.datetime`. What has no time zone is UTC.
+    :param argument: its name, for the message.
     :raises ClaudeCodeConfigurationError: it names no day, or none from 1970 to 2999.
     """
-    moment = _moment(value)
+    moment = _moment(value, argument)
     if moment is None:
         hint = (
-            " The run has no such value: a bare {{ partition_key }} is None in runs without one. Leave day out to"
-            " use the default, which covers every kind of run."
+            " The run has no such value: a bare {{ partition_key }} is None in runs without one. Leave "
+            f"{argument} out to use the default, which covers every kind of run."
             if value in (None, "None", "")
             else ""
         )
         raise ClaudeCodeConfigurationError(
-            f"day is {value!r}; a UTC day written YYYY-MM-DD was expected, for example 2025-09-01.{hint}"
+            f"{argument} is {value!r}; a UTC day written YYYY-MM-DD was expected, for example 2025-09-01.{hint}"
         )
     if moment.utcoffset() or moment.time() != time():
         raise ClaudeCodeConfigurationError(
-            f"day is {str(value)!r}, which is not midnight in UTC; a UTC day written YYYY-MM-DD was expected. If it "
-            "is a partition key, set key_format='%Y-%m-%d' in the timetable."
+            f"{argument} is {str(value)!r}, which is not midnight in UTC; a UTC day written YYYY-MM-DD was expected. "
+            "If it is a partition key, set key_format='%Y-%m-%d' in the timetable."
         )
     day = date(moment.year, moment.month, moment.day)
     if not _FIRST_DAY <= day <= _LAST_DAY:
-        raise ClaudeCodeConfigurationError(f"day is {day}; a day from {_FIRST_DAY} to {_LAST_DAY} was expected.")
+        raise ClaudeCodeConfigurationError(f"{argument} is {day}; a day from {_FIRST_DAY} to {_LAST_DAY} was expected.")
     return day
 
 
@@ -89,7 +94,7 @@ def days_until(last_day: date, count: int, argument: str) -> list[date]:
     return [last_day - timedelta(days=back) for back in reversed(range(count))]
 
 
-def _moment(value: object) -> datetime | None:
+def _moment(value: object, argument: str) -> datetime | None:
     if isinstance(value, datetime):
         return value
     if isinstance(value, date):
@@ -99,9 +104,11 @@ def _moment(value: object) -> datetime | None:
     try:
         return datetime.fromisoformat(value)
     except ValueError as error:
-        raise ClaudeCodeConfigurationError(f"day is {value!r}, which is not in the calendar ({error}).") from None
+        raise ClaudeCodeConfigurationError(
+            f"{argument} is {value!r}, which is not in the calendar ({error})."
+        ) from None
 
 
 def complete_from(day: date, freshness_delay: timedelta = FRESHNESS_DELAY) -> datetime:
-    """Return the moment from which the API's data of a UTC day is complete."""
+    """Return the time from which the API's data of a UTC day is complete."""
     return datetime(day.year, day.month, day.day, tzinfo=UTC) + timedelta(days=1) + freshness_delay

@@ -1,30 +1,30 @@
-"""What can go wrong between the Claude Code Analytics API and a published day."""
+"""The errors that this provider raises."""
 
 from __future__ import annotations
 
 
 class ClaudeCodeError(Exception):
     """
-    The root of every error this provider raises by itself.
+    The base class of all errors that this provider raises.
 
-    A message says what happened, for which day, and what to do. It never holds a key, a header or a record.
+    A message says what happened, for which day, and what to do. It never contains a key, a header or a record.
 
-    :cvar retryable: whether another try of the task can mend it; if not, operators and sensors fail the task
-        without using up its retries.
+    :cvar retryable: whether a retry of the task may fix the error. If not, operators and sensors fail the task without
+        retries.
     """
 
     retryable = True
 
 
 class ClaudeCodeConfigurationError(ClaudeCodeError):
-    """The Connection, an argument or the target is not usable as it is."""
+    """The Connection, an argument or the target cannot be used."""
 
     retryable = False
 
 
 class ClaudeCodeAPIError(ClaudeCodeError):
     """
-    The API was asked and did not give what was asked for.
+    A request to the API failed.
 
     :ivar status: HTTP status, or ``None`` when no response arrived.
     :ivar error_type: ``error.type`` of the response's envelope, for example ``rate_limit_error``.
@@ -64,7 +64,11 @@ class ClaudeCodeBadRequestError(ClaudeCodeAPIError):
 
 
 class ClaudeCodeCursorError(ClaudeCodeAPIError):
-    """The API refused a page after the first (4xx): the day must be read again from its first page."""
+    """
+    The pages of a day are no longer consistent, so the day must be read again from its first page.
+
+    The API refused a page after the first (4xx), or its data changed in between.
+    """
 
 
 class ClaudeCodeRateLimitError(ClaudeCodeAPIError):
@@ -80,30 +84,30 @@ class ClaudeCodeConnectionError(ClaudeCodeAPIError):
 
 
 class ClaudeCodeResponseError(ClaudeCodeAPIError):
-    """A response breaks the API's contract; nothing of the day is published."""
+    """A response of the API is invalid; nothing of the day is published."""
 
 
 class ClaudeCodeIncompleteDayError(ClaudeCodeError):
-    """The day is not past the API's freshness delay yet."""
+    """The day is not complete in the API yet."""
 
 
 class ClaudeCodeEmptyDayError(ClaudeCodeError):
-    """The API answered with no records where ``on_empty`` asks for some."""
+    """The API has no records of the day, and ``on_empty`` does not allow to publish it."""
 
 
 class ClaudeCodePublishError(ClaudeCodeError):
-    """The day could not be published whole, for example because other writers kept replacing it."""
+    """The day could not be published completely, for example because other writers kept replacing it."""
 
 
 class ClaudeCodeSourceError(ClaudeCodeError):
-    """Loaded usage could not be read."""
+    """Loaded data could not be read."""
 
 
 class ClaudeCodeDataQualityError(ClaudeCodeError):
-    """A check of loaded usage found something."""
+    """A check of loaded data failed."""
 
     retryable = False
 
 
 class SupersededError(Exception):
-    """Another load of the day was published while this one was on its way."""
+    """Another load of the day was published during this one."""

@@ -1,4 +1,4 @@
-"""What Airflow reads to know this provider, its connection form included. Imports nothing."""
+"""The metadata that Airflow reads about this provider, including its connection form. Imports nothing."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ _API_DOCS = "https://platform.claude.com/docs/en/build-with-claude/claude-code-a
 
 
 def _field(label: str, description: str, **schema: Any) -> dict[str, Any]:
-    # "null" in the type is how a form field is said to be optional.
+    # "null" in the type makes a form field optional.
     kind = schema.pop("type")
     return {"label": label, "description": description, "schema": {"type": [kind, "null"], **schema}}
 
@@ -18,15 +18,15 @@ def _field(label: str, description: str, **schema: Any) -> dict[str, Any]:
 CONNECTION_FIELDS = {
     "authentication": _field(
         "Authentication",
-        "How the key is sent: api_key for an admin API key (x-api-key), bearer for an OAuth token with the "
-        "org:admin scope (Authorization: Bearer).",
+        "api_key sends the key as an API key (x-api-key). bearer sends it as an OAuth token (Authorization: Bearer), "
+        "which needs the scope org:admin.",
         type="string",
         enum=["api_key", "bearer"],
         default="api_key",
     ),
     "page_limit": _field(
         "Records per page",
-        "1 to 1000. Fewer mean more requests for a day.",
+        "Maximum number of records per request, 1 to 1000. With fewer, a day takes more requests.",
         type="integer",
         minimum=1,
         maximum=1000,
@@ -34,7 +34,7 @@ CONNECTION_FIELDS = {
     ),
     "request_timeout": _field(
         "Request timeout (seconds)",
-        "How long to wait for each part of a response. A whole response may take five times as long.",
+        "How long to wait for each part of a response. A whole response may take up to five times as long.",
         type="integer",
         minimum=1,
         maximum=3600,
@@ -42,28 +42,36 @@ CONNECTION_FIELDS = {
     ),
     "retry_budget": _field(
         "Time budget for retries (seconds)",
-        "How long one request is repeated after rate limits, server errors and lost connections.",
+        "How long to retry a request after rate limits, server errors and lost connections.",
         type="integer",
         minimum=0,
         maximum=86400,
         default=600,
     ),
+    "requests_per_minute": _field(
+        "Requests per minute",
+        "Maximum number of requests that one task sends in a minute, 1 to 100,000.",
+        type="integer",
+        minimum=1,
+        maximum=100_000,
+        default=60,
+    ),
     "anthropic_version": _field(
         "anthropic-version",
-        "API version to ask for. The table definitions are made for 2023-06-01.",
+        "Version of the API. The tables are defined for 2023-06-01.",
         type="string",
         pattern="^[0-9]{4}-[0-9]{2}-[0-9]{2}$",
         default="2023-06-01",
     ),
     "user_agent_suffix": _field(
         "User-Agent suffix",
-        "Added to the User-Agent of every request, to tell your deployments apart.",
+        "Text to add to the User-Agent of every request, to tell your deployments apart.",
         type="string",
     ),
     "pseudonym_secret": _field(
         "Pseudonym secret",
-        'Needed by actor_identity="hmac": at least 16 random characters. Keep it: another secret gives other '
-        "pseudonyms.",
+        'For actor_identity="hmac": at least 16 random characters. Keep it: with another secret, everybody gets '
+        "another pseudonym.",
         type="string",
         format="password",
     ),
@@ -72,9 +80,10 @@ CONNECTION_FIELDS = {
 
 UI_FIELD_BEHAVIOUR: dict[str, Any] = {
     "hidden-fields": ["schema", "login"],
-    "relabeling": {"password": "Admin API key", "host": "API base URL", "port": "Port"},
+    # Airflow determines the order of the standard fields, and cannot mark a required field.
+    "relabeling": {"password": "Admin API key (required)", "host": "API base URL", "port": "Port"},
     "placeholders": {
-        "password": "sk-ant-admin01-...",
+        "password": "sk-ant-admin01-..., created at platform.claude.com/settings/admin-keys",
         "host": "https://api.anthropic.com",
         # A standard field cannot have a default, and the UI of these versions cannot test a Connection without a port:
         # https://github.com/apache/airflow/pull/73298
@@ -90,7 +99,7 @@ def get_provider_info() -> dict[str, Any]:
         "name": _INTEGRATION,
         "description": (
             # The Providers page drops the space after a link, so that the link stands last.
-            "Loads an organisation's usage of Claude Code into files, Google Cloud Storage and BigQuery from the "
+            "Loads the Claude Code usage of an organisation into files, Google Cloud Storage and BigQuery from the "
             f"`Claude Code Analytics API <{_API_DOCS}>`__"
         ),
         "integrations": [
@@ -105,7 +114,7 @@ def get_provider_info() -> dict[str, Any]:
             {
                 "integration-name": _INTEGRATION,
                 "python-modules": [
-                    f"{_PACKAGE}.operators.{module}" for module in ("bigquery_views", "data_quality", "report")
+                    f"{_PACKAGE}.operators.{module}" for module in ("bigquery_models", "data_quality", "report")
                 ],
             }
         ],
@@ -147,4 +156,26 @@ def get_provider_info() -> dict[str, Any]:
                 "conn-fields": CONNECTION_FIELDS,
             }
         ],
+        # No "plugins": Airflow reads them only with [core] lazy_discover_providers off. An entry point names ours.
+        "config": {
+            "claude_code": {
+                "description": "Settings of the Claude Code Analytics provider.",
+                "options": {
+                    "reports_directory": {
+                        "description": (
+                            "Local directory with reports. The API server shows DIRECTORY/DAG_ID/NAME.html at "
+                            "/claude_code_reports/DAG_ID/NAME.html, to users who may read the XComs of the Dag. "
+                            "Set it for the workers as well, so that their tasks link to the page. If it is empty, "
+                            "no report is shown. Needs Airflow 3.1."
+                        ),
+                        "version_added": "0.1.0",
+                        "type": "string",
+                        "example": "/opt/airflow/reports",
+                        "default": "",
+                    }
+                },
+            }
+        },
+        # Read by Airflow 3.2 and later.
+        "cli": [f"{_PACKAGE}.cli.definition.get_cli_commands"],
     }

@@ -1,11 +1,14 @@
-"""Links from a task in the Airflow UI to what it wrote."""
+"""Links from a task in the Airflow UI to its output."""
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from airflow.sdk import BaseOperatorLink
+
+from airflow_provider_claude_code.plugins.places import page_url
 
 if TYPE_CHECKING:
     from airflow.sdk.types import TaskInstanceKey
@@ -39,14 +42,14 @@ class BigQueryJobLink(BaseOperatorLink):
 
 
 class BigQueryDatasetLink(BaseOperatorLink):
-    """To the dataset that the views are in."""
+    """To the dataset that the models are in."""
 
     name = "BigQuery Dataset"
 
     def get_link(self, operator: Any, *, ti_key: TaskInstanceKey) -> str:
         """Return the dataset's page."""
         project = operator.dataset_project
-        dataset = operator.view_dataset_id or operator.dataset_id
+        dataset = operator.model_dataset_id or operator.dataset_id
         return f"{_CONSOLE}/bigquery?project={project}&p={project}&d={dataset}&page=dataset"
 
 
@@ -57,7 +60,7 @@ class GCSFolderLink(BaseOperatorLink):
 
     def get_link(self, operator: Any, *, ti_key: TaskInstanceKey) -> str:
         """Return the folder's page."""
-        return f"{_CONSOLE}/storage/browser/{operator.bucket}/{quote(operator.prefix.strip('/'))}"
+        return f"{_CONSOLE}/storage/browser/{operator.bucket}/{quote(operator.folder)}"
 
 
 class ClaudeCodeReportLink(BaseOperatorLink):
@@ -66,11 +69,25 @@ class ClaudeCodeReportLink(BaseOperatorLink):
     name = "Report"
 
     def get_link(self, operator: Any, *, ti_key: TaskInstanceKey) -> str:
-        """Return where a browser opens it: the store's console, which asks who is there, or else its own URL."""
-        scheme, _, place = str(operator.report_url or "").partition("://")
-        bucket, _, key = place.partition("/")
-        if scheme in ("gs", "gcs"):
-            return f"https://storage.cloud.google.com/{bucket}/{quote(key)}"
-        if scheme in ("s3", "s3a"):
-            return f"https://console.aws.amazon.com/s3/object/{bucket}?prefix={quote(key)}"
-        return operator.report_url or ""
+        """Return where a browser opens it, or nothing."""
+        return report_link(operator.report_url, operator.dag_id)
+
+
+def report_link(url: str | None, dag_id: str) -> str:
+    """
+    Return where a browser opens a report.
+
+    :param url: where the report is.
+    :param dag_id: the Dag that has written it.
+    :return: the page in Airflow if it is enabled, or the console of the store, which authenticates users. Empty if
+        there is neither, since browsers do not open ``file://`` URLs from a page of Airflow.
+    """
+    scheme, _, place = str(url or "").partition("://")
+    bucket, _, key = place.partition("/")
+    if scheme == "file":
+        return page_url(Path(place), dag_id)
+    if scheme in ("gs", "gcs"):
+        return f"https://storage.cloud.google.com/{bucket}/{quote(key)}"
+    if scheme in ("s3", "s3a"):
+        return f"https://console.aws.amazon.com/s3/object/{bucket}?prefix={quote(key)}"
+    return str(url) if scheme in ("http", "https") else ""

@@ -1,4 +1,4 @@
-"""Text from outside, made fit for a message, a log line or a report."""
+"""Makes external text safe for messages, log lines and reports."""
 
 from __future__ import annotations
 
@@ -7,20 +7,20 @@ from collections.abc import Iterable
 from urllib.parse import quote
 
 MASK = "***"
-"""What is shown in the place of a key or an e-mail address."""
+"""The replacement for a key or an e-mail address."""
 LONGEST_NAME = 80
-"""Characters that are shown of a name."""
+"""Maximum number of characters of a name."""
 MOST_NAMES = 5
-"""Names that are listed; of more only the number is told."""
+"""Maximum number of listed names. Others are only counted."""
 
 
 def visible(text: object) -> str:
     """
     Return text with what does not print (line breaks, escape sequences, direction marks) as escape sequences of Python.
 
-    Such characters forge log lines, are illegal in SVG, or let one name pass for another.
+    Such characters can forge log lines, are illegal in SVG, or make one name look like another.
 
-    :param text: any text; one of blanks is called ``(empty)``.
+    :param text: any text; blank text becomes ``(empty)``.
     """
     shown = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in str(text))
     return shown if shown.strip() else "(empty)"
@@ -32,16 +32,17 @@ def quoted(text: object, length: int = LONGEST_NAME, secret: str = "") -> str:
 
     Keys of Anthropic and e-mail addresses are masked, and what does not print is made visible.
 
-    :param text: what somebody else has written.
-    :param length: how many characters are returned at most.
-    :param secret: is masked too, in upper and lower case and percent-encoded; what is longer than 4,096 characters is
-        no key.
+    :param text: text from outside.
+    :param length: maximum length of the result.
+    :param secret: a secret to mask as well, also in upper or lower case and percent-encoded. Text of more than 4,096
+        characters is not a key.
     """
     secrets = [re.escape(form) for form in {secret, quote(secret), quote(secret, safe="")} if form]
-    # A secret that begins before the cut is masked whole.
+    # A secret that starts before the cut is masked completely.
     text = str(text)[: length + 2 * 4096]
     text = re.sub("|".join([*secrets, r"sk-ant-[\w-]*"]), MASK, text, flags=re.IGNORECASE)
-    text = re.sub(r"\S*(@|%40|\N{FULLWIDTH COMMERCIAL AT})\S*", MASK, text)
+    # Matches start where a word starts. Otherwise, a word of 10,000 letters would take a second.
+    text = re.sub(r"(?<!\S)\S*(@|%40|\N{FULLWIDTH COMMERCIAL AT})\S*", MASK, text)
     shown = visible(text)
     return shown if len(shown) <= length else f"{shown[: length - 3]}..."
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from airflow import __version__ as airflow_version
 
@@ -20,6 +20,7 @@ if TYPE_CHECKING or _AIRFLOW_VERSION >= (3, 2):
         TaskDeferralError,
     )
     from airflow.sdk.lineage import get_hook_lineage_collector
+    from airflow.sdk.plugins_manager import get_hook_lineage_readers_plugins as get_hook_lineage_readers
 else:
     from airflow.configuration import conf
     from airflow.exceptions import (
@@ -31,6 +32,14 @@ else:
         TaskDeferralError,
     )
     from airflow.lineage.hook import get_hook_lineage_collector
+
+    def get_hook_lineage_readers() -> list[Any]:
+        """Return the plugins' readers of hook lineage, as Airflow 3.2 does."""
+        from airflow import plugins_manager
+
+        plugins_manager.initialize_hook_lineage_readers_plugins()
+        return plugins_manager.hook_lineage_reader_classes or []
+
 
 if TYPE_CHECKING or _AIRFLOW_VERSION >= (3, 1):
     from airflow.sdk import BaseHook
@@ -50,5 +59,6 @@ __all__ = [
     "TaskDeferralError",
     "conf",
     "get_hook_lineage_collector",
+    "get_hook_lineage_readers",
     "mask_secret",
 ]

@@ -23,6 +23,7 @@ NAMES = (
     "year",
     "task_overhead",
     "report",
+    "backfill",
 )
 RESULTS = Path(__file__).with_name("RESULTS.md")
 NOTES = Path(__file__).with_name("NOTES.md")
@@ -54,7 +55,7 @@ def main() -> None:
             section = _run(name)
             sections |= _sections(section)
             print(section, flush=True)
-    numbered = sorted(text for title, text in sections.items() if title[0].isdigit())
+    numbered = [text for title, text in sorted(sections.items(), key=_number) if title[0].isdigit()]
     RESULTS.write_text("\n".join([introduction, *numbered, NOTES.read_text()]))
     print(f"Written: {RESULTS.relative_to(Path.cwd())}")
 
@@ -63,6 +64,11 @@ def _sections(text: str) -> dict[str, str]:
     """Return the sections of a Markdown text by their titles."""
     _, *sections = re.split(r"^(?=## )", text, flags=re.MULTILINE)
     return {section.splitlines()[0].removeprefix("## "): f"{section.rstrip()}\n" for section in sections}
+
+
+def _number(section: tuple[str, str]) -> int:
+    number, _, _ = section[0].partition(".")
+    return int(number) if number.isdigit() else 0
 
 
 def _run(name: str) -> str:

@@ -1,7 +1,7 @@
 """
 Loads through the real operators, outside Airflow, and what is then in their targets.
 
-``python -m benchmarks.loading TARGET PLACE FORMAT DAY`` loads one day and prints what it took.
+``python -m benchmarks.loading TARGET PLACE FORMAT DAY [FIRST_DAY]`` loads days and prints what they took.
 """
 
 from __future__ import annotations
@@ -36,7 +36,9 @@ TABLES = ("usage", "model_usage", "tool_usage")
 def connections(api_url: str, **more: str) -> dict[str, str]:
     """Return environment variables that lead Airflow's hooks to the local servers."""
     google = {"conn_type": "google_cloud_platform", "extra": {"is_anonymous": True, "project": GOOGLE_PROJECT}}
-    claude_code = {"conn_type": "claude_code", "host": api_url, "password": API_KEY}
+    # What is measured is what the machine can do.
+    extra = {"requests_per_minute": 100_000}
+    claude_code = {"conn_type": "claude_code", "host": api_url, "password": API_KEY, "extra": extra}
     return {
         "AIRFLOW_CONN_CLAUDE_CODE_DEFAULT": json.dumps(claude_code),
         "AIRFLOW_CONN_GOOGLE_CLOUD_DEFAULT": json.dumps(google),
@@ -48,7 +50,15 @@ def connections(api_url: str, **more: str) -> dict[str, str]:
     }
 
 
-def load(target: str, place: str, day: date, *, file_format: Any = "parquet", lookback_days: int = 0) -> dict[str, Any]:
+def load(
+    target: str,
+    place: str,
+    day: date,
+    *,
+    file_format: Any = "parquet",
+    lookback_days: int = 0,
+    first_day: date | None = None,
+) -> dict[str, Any]:
     """
     Load days as a task would.
 
@@ -57,13 +67,19 @@ def load(target: str, place: str, day: date, *, file_format: Any = "parquet", lo
     :param day: the last day.
     :param file_format: of the files.
     :param lookback_days: days before it.
+    :param first_day: the first day instead.
     """
     # Imported by those who load only, and after the environment says where the servers are.
     from airflow_provider_claude_code.transfers.claude_code_to_bigquery import ClaudeCodeToBigQueryOperator
     from airflow_provider_claude_code.transfers.claude_code_to_gcs import ClaudeCodeToGCSOperator
     from airflow_provider_claude_code.transfers.claude_code_to_object_storage import ClaudeCodeToObjectStorageOperator
 
-    shared: dict[str, Any] = {"task_id": "load_day", "day": str(day), "lookback_days": lookback_days}
+    shared: dict[str, Any] = {
+        "task_id": "load_day",
+        "day": str(day),
+        "lookback_days": lookback_days,
+        "first_day": first_day and str(first_day),
+    }
     operator: Any
     match target:
         case "files":
@@ -97,14 +113,14 @@ def totals_of_files(directory: Path, file_format: str = "parquet") -> Totals:
     sources = {}
     for table in TABLES:
         pattern = f"{directory}/{table}/dt=*/{table}.{extension}"
-        sources[table] = reader.format(pattern, _duckdb_types(table, file_format))
+        sources[table] = reader.format(pattern, _duckdb_types(table))
     row = duckdb.connect().execute(TOTALS_SQL.format(**sources)).fetchone()
     assert row is not None
     *counts, cents = row
     return Totals(*map(int, counts), Decimal(cents))
 
 
-def _duckdb_types(table: str, file_format: str) -> str:
+def _duckdb_types(table: str) -> str:
     types = {
         "usage": {"num_sessions": "BIGINT"},
         "model_usage": {"output_tokens": "BIGINT", "estimated_cost_cents": "DECIMAL(38, 9)"},
@@ -147,10 +163,11 @@ def peak_memory() -> int:
 
 
 def main() -> None:
-    """Load one day and print, as JSON, what it took and the rows that were loaded."""
-    target, place, file_format, day = sys.argv[1:]
+    """Load days and print, as JSON, what they took and the rows of the last."""
+    target, place, file_format, day, *first = sys.argv[1:]
     begun = time.perf_counter()
-    summary = load(target, place, date.fromisoformat(day), file_format=file_format)
+    first_day = date.fromisoformat(first[0]) if first else None
+    summary = load(target, place, date.fromisoformat(day), file_format=file_format, first_day=first_day)
     usage = resource.getrusage(resource.RUSAGE_SELF)
     took = {"peak": peak_memory(), "wall": time.perf_counter() - begun, "cpu": usage.ru_utime + usage.ru_stime}
     print(json.dumps({**took, "rows": summary["days"][-1]["rows"]}))

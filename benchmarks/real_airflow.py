@@ -10,7 +10,8 @@ from pathlib import Path
 from benchmarks.loading import connections
 from benchmarks.measuring import PROJECT, REPEATS
 from benchmarks.usage import DAY
-from tests.e2e.airflow import Airflow
+from tests.fixtures.airflow import Airflow
+from tests.fixtures.programs import postgresql
 
 
 @contextmanager
@@ -32,7 +33,10 @@ def airflow(api_url: str, **environment: str) -> Iterator[Airflow]:
     }
     with tempfile.TemporaryDirectory() as folder:
         home = Path(folder, "airflow")
-        with Airflow(home, settings, dag_folders=[PROJECT / "benchmarks/dags"]) as running:
+        with (
+            postgresql() as database,
+            Airflow(home, database, settings, dag_folders=[PROJECT / "benchmarks/dags"]) as running,
+        ):
             yield running
 
 

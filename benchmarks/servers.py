@@ -57,12 +57,12 @@ def api_server(records: int, latency: float = 0.0) -> AbstractContextManager[Ser
 
 def gcs_server() -> AbstractContextManager[Server]:
     """Serve an empty bucket."""
-    return _server("tests.servers.gcs", "--port", "0", "--bucket", BUCKET)
+    return _server("tests.fixtures.servers.gcs", "--port", "0", "--bucket", BUCKET)
 
 
 def bigquery_server() -> AbstractContextManager[Server]:
     """Serve an empty project."""
-    return _server("tests.servers.bigquery", "--port", "0", "--project", GOOGLE_PROJECT)
+    return _server("tests.fixtures.servers.bigquery", "--port", "0", "--project", GOOGLE_PROJECT)
 
 
 def main() -> None:

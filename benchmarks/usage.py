@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, date, datetime
 from decimal import Decimal
 from functools import cache
 from typing import Any
@@ -53,17 +53,16 @@ class UsageOfADay(Sequence[Json]):
         return template | {"date": self._date, "actor": actor}
 
 
+def page_of(records: Sequence[Json], next_page: str | None = None) -> bytes:
+    """Return the body of a page as the API would send it."""
+    return msgspec.json.encode({"data": list(records), "has_more": next_page is not None, "next_page": next_page})
+
+
 def pages(day: date, count: int) -> list[bytes]:
     """Return the bodies of a day's pages as the API would send them."""
     usage = UsageOfADay(day, count)
     return [
-        msgspec.json.encode(
-            {
-                "data": usage[start : start + PAGE_RECORDS],
-                "has_more": start + PAGE_RECORDS < count,
-                "next_page": f"page-{start}" if start + PAGE_RECORDS < count else None,
-            }
-        )
+        page_of(usage[start : start + PAGE_RECORDS], f"page-{start}" if start + PAGE_RECORDS < count else None)
         for start in range(0, count, PAGE_RECORDS)
     ]
 
@@ -111,8 +110,3 @@ def expected_totals(count: int, days: int = 1) -> Totals:
         sums = [total + times * value for total, value in zip(sums, values, strict=True)]
     *counts, cents = sums
     return Totals(*map(int, counts), cents)
-
-
-def following_days(first: date, count: int) -> list[date]:
-    """Return so many days in order."""
-    return [first + timedelta(days=number) for number in range(count)]

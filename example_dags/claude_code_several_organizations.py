@@ -1,9 +1,9 @@
 """
-Load the Claude Code usage of several organisations into Google Cloud Storage, each under a prefix of its own.
+Load the Claude Code usage of several organisations into Google Cloud Storage, each under its own prefix.
 
-Needs a Connection of type ``claude_code`` for each organisation, ``google_cloud_default``, and a bucket;
-``CLAUDE_CODE_BUCKET`` says which. The same works with ``ClaudeCodeToBigQueryOperator`` and a ``dataset_id`` or
-``table_prefix`` each, united by a view.
+Needs a Connection of the type ``claude_code`` for each organisation, the Connection ``google_cloud_default``, and in
+``CLAUDE_CODE_BUCKET`` the name of a bucket. For BigQuery, use ``ClaudeCodeToBigQueryOperator`` with a ``dataset_id`` or
+``table_prefix`` for each organisation, and combine the tables with a view.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ with DAG(
     wait_until_complete = ClaudeCodeFreshnessSensor(
         task_id="wait_until_complete", deferrable=True, timeout=timedelta(hours=6)
     )
-    # One task instance to an organisation: the others are loaded even if one key is refused.
+    # One mapped task per organisation: if one key is refused, the others are loaded all the same.
     load_day = ClaudeCodeToGCSOperator.partial(task_id="load_day", bucket=BUCKET, lookback_days=3).expand_kwargs(
         [
             {"claude_code_conn_id": f"claude_code_{organization}", "prefix": f"claude_code/{organization}"}

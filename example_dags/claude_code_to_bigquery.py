@@ -1,8 +1,10 @@
 """
-Load yesterday's Claude Code usage into BigQuery, every day, once it is complete; then use what is new.
+Every day, load the Claude Code usage of the day before into BigQuery, once it is complete.
 
-Needs the Connections ``claude_code_default`` and ``google_cloud_default``, and a dataset; ``CLAUDE_CODE_DATASET`` says
-which. A second Dag starts whenever the first has loaded a day.
+To load another day, trigger the Dag and fill in the day.
+
+Needs the Connections ``claude_code_default`` and ``google_cloud_default``. ``CLAUDE_CODE_DATASET`` names the dataset,
+which is created if it is missing. A second Dag starts whenever the first one has loaded a day.
 """
 
 from __future__ import annotations
@@ -10,7 +12,7 @@ from __future__ import annotations
 import os
 from datetime import UTC, datetime, timedelta
 
-from airflow.sdk import DAG, Asset, task
+from airflow.sdk import DAG, Asset, Param, task
 
 try:
     from airflow.sdk import CronPartitionTimetable
@@ -35,9 +37,25 @@ with DAG(
     schedule=schedule,
     start_date=datetime(2025, 9, 1, tzinfo=UTC),
     catchup=False,
-    # The look-back of two runs at once would load the same days.
+    # Two runs at the same time would load the same days, because of the look-back.
     max_active_runs=1,
     default_args={"retries": 3, "retry_delay": timedelta(minutes=10)},
+    params={
+        "day": Param(
+            None,
+            type=["null", "string"],
+            format="date",
+            title="Day",
+            description="The UTC day to load. Leave it empty to load the day before the run.",
+        ),
+        "on_empty": Param(
+            "write",
+            enum=["write", "replace", "skip", "fail"],
+            title="Empty day",
+            description="What to do if the API has no records of the day. If the target has rows of that day, write "
+            "fails, replace deletes them, and skip keeps them. fail always fails.",
+        ),
+    },
     doc_md=__doc__,
     tags=["claude-code"],
 ):
@@ -50,7 +68,8 @@ with DAG(
         create_dataset=True,
         # Usage that reached the API late is picked up by the loads of the next three days.
         lookback_days=3,
-        # A sibling of the API allows 60 requests a minute: no more than this in backfills.
+        on_empty="{{ params.on_empty }}",
+        # Backfills ignore max_active_runs. At most four of their tasks send requests at the same time.
         max_active_tis_per_dag=4,
         deferrable=True,
         outlets=[USAGE],
@@ -59,11 +78,11 @@ with DAG(
 
 with DAG(
     dag_id="claude_code_usage_is_new",
-    # The events of a partitioned Dag bear its partition keys, which a plain list of assets would not see.
+    # A plain list of assets does not react to the events of a partitioned Dag.
     schedule=PartitionedAssetTimetable(assets=USAGE) if PartitionedAssetTimetable else [USAGE],
     start_date=datetime(2025, 9, 1, tzinfo=UTC),
     catchup=False,
-    doc_md="Runs after each load; the event's extra says which days were loaded, with their row counts.",
+    doc_md="Runs after each load. The extra of the asset event has the loaded days with their row counts.",
     tags=["claude-code"],
 ):
 

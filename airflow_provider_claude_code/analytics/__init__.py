@@ -1,1 +1,1 @@
-"""Answers from the tables: queries in GoogleSQL, and where they are run."""
+"""Metrics computed from the tables: queries in GoogleSQL, and the engines that run them."""

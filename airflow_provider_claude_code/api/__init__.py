@@ -1,1 +1,1 @@
-"""The Claude Code Analytics API over HTTP: settings, paging without loss, retries, errors. Knows no Airflow."""
+"""The Claude Code Analytics API over HTTP: settings, paging, retries and errors. Does not import Airflow."""

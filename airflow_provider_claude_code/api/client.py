@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import socket
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager, suppress
+from datetime import UTC, datetime
+from types import MappingProxyType
 from typing import Any, TypeVar
 
 import httpx
@@ -23,22 +26,24 @@ from airflow_provider_claude_code.api.paging import (
     is_organization_id,
     log_new_start,
     next_request,
-    start_again_once,
+    start_again,
 )
+from airflow_provider_claude_code.api.rate_limit import RateLimit
+from airflow_provider_claude_code.api.request_log import leave_ids_out_of_the_log
 from airflow_provider_claude_code.api.retries import retry_arguments
 from airflow_provider_claude_code.api.settings import ClientSettings, unusable_environment
-from airflow_provider_claude_code.exceptions import ClaudeCodeCursorError, ClaudeCodeResponseError
+from airflow_provider_claude_code.exceptions import ClaudeCodeAPIError, ClaudeCodeCursorError, ClaudeCodeResponseError
 
 ORGANIZATION_PATH = "/v1/organizations/me"
 MAX_BODY_SIZE = 32 * 1024 * 1024
 """
-Bytes of a decompressed response body that are read at most.
+Maximum size of a decompressed response body in bytes.
 
-A page has at most 1,000 records, which take some hundred bytes to a few kilobytes each, so real pages stay below some
-megabytes. Whatever is larger is no page, and would cost a worker its memory before anybody could tell.
+A page has at most 1,000 records of some hundred bytes to a few kilobytes each, so real pages have a few megabytes at
+most. A larger body is not a page, and could exhaust the memory of a worker.
 """
 MAX_HEADER_LENGTH = MAX_NAME_LENGTH = 200
-"""Characters of a header, and of an organisation's name, that are kept."""
+"""Maximum number of characters kept of a header or of an organisation's name."""
 _HEADERS = (
     "anthropic-organization-id",
     "content-type",
@@ -48,7 +53,7 @@ _HEADERS = (
     "retry-after-ms",
     "x-should-retry",
 )
-"""The headers of a response that are looked at."""
+"""The headers of a response that are used."""
 
 HttpxClient = TypeVar("HttpxClient", httpx.Client, httpx.AsyncClient)
 
@@ -59,10 +64,17 @@ class ClaudeCodeClient:
 
     :param settings: where and how to ask.
     :param transport: replaces the network, for tests.
+    :param rate_limit: when the next request may begin, for all clients that share it; ``None`` for no limit.
     """
 
-    def __init__(self, settings: ClientSettings, transport: httpx.BaseTransport | None = None) -> None:
+    def __init__(
+        self,
+        settings: ClientSettings,
+        transport: httpx.BaseTransport | None = None,
+        rate_limit: RateLimit | None = None,
+    ) -> None:
         self._settings = settings
+        self._rate_limit = rate_limit
         self._http = _open(httpx.Client, settings, transport=transport)
         self._watch = _Watch(settings.response_timeout)
 
@@ -78,47 +90,70 @@ class ClaudeCodeClient:
 
     def iter_pages(self, requests: Requests) -> Iterator[Page]:
         """
-        Yield the pages that a walk asks for, in its order. Looking at their records checks them.
+        Yield the pages that a walk requests, in order. The records of a page are checked when they are read.
 
         :param requests: the walk.
-        :raises ClaudeCodeAPIError: the walk does not come to its end.
+        :raises ClaudeCodeAPIError: the walk fails before its end.
         """
         return self._walk(bounded(requests))
 
     def has_records(self, walk: Callable[[], Requests]) -> bool:
         """
-        Tell whether a walk finds a record, reading as little as possible.
+        Return whether a walk finds a record. Reads as few pages as possible.
 
         :param walk: begins the walk.
         :raises ClaudeCodeAPIError: the API does not say.
         """
-        return start_again_once(lambda: any(page.records for page in self._walk(_short(walk(), self._settings))))
+        return start_again(lambda: any(page.records for page in self._walk(_short(walk(), self._settings))))
 
-    def get_organization(self) -> Organization:
+    def first_page(self, walk: Callable[[], Requests]) -> tuple[Page, datetime]:
+        """
+        Return the first page of a walk, and when it was sent.
+
+        :param walk: begins the walk.
+        :raises ClaudeCodeAPIError: there is none.
+        """
+        return _dated(next(self._walk(_short(walk(), self._settings))))
+
+    def get_organization(self, *, without_retries: bool = False) -> Organization:
         """
         Return the organisation that the key belongs to.
 
+        :param without_retries: ask once only.
         :raises ClaudeCodeAPIError: the API does not say.
         """
-        inquiry = Inquiry(self._settings, "the key's organisation")
-        return _read_organization(self._get(ORGANIZATION_PATH, inquiry, {}), inquiry)
+        settings = dataclasses.replace(self._settings, retry_budget=0) if without_retries else self._settings
+        inquiry = Inquiry(settings, "the key's organisation")
+        return _read_organization(self._get(ORGANIZATION_PATH, inquiry), inquiry)
 
     def _walk(self, requests: Requests) -> Iterator[Page]:
         request: Request | None = next(requests)
         while request is not None:
-            page = Page(request, self._get(request.path, _inquiry(self._settings, request), request.query))
-            # Its checks come before anybody may use it.
-            request = next_request(requests, page)
-            yield page
+            answer = self._answer(request)
+            # Its checks run before anything else uses it.
+            request = next_request(requests, answer)
+            if isinstance(answer, Page):
+                yield answer
 
-    def _get(self, path: str, inquiry: Inquiry, query: Mapping[str, str | int]) -> httpx.Response:
-        attempts = tenacity.Retrying(**retry_arguments(inquiry.subject, self._settings.retry_budget, inquiry.described))
+    def _answer(self, request: Request) -> Page | ClaudeCodeAPIError:
+        try:
+            return Page(request, self._get(request.path, _inquiry(self._settings, request), _asked(request)))
+        except ClaudeCodeAPIError as error:
+            return error
+
+    def _get(self, path: str, inquiry: Inquiry, asked: Mapping[str, Any] = MappingProxyType({})) -> httpx.Response:
+        arguments = retry_arguments(inquiry.subject, inquiry.settings.retry_budget, inquiry.described)
+        if self._rate_limit is not None:
+            # Before the retry budget starts.
+            self._rate_limit.wait()
+            arguments["sleep"] = self._rate_limit.pause
+        attempts = tenacity.Retrying(**arguments)
         with inquiry.typed_errors(attempts.statistics):
             for attempt in attempts:
                 with (
                     attempt,
                     self._watch.limited(),
-                    self._http.stream("GET", path, **self._watch.sent(query)) as response,
+                    self._http.stream("GET", path, **asked, **self._watch.extensions()) as response,
                 ):
                     body = _Body(response, inquiry)
                     for piece in response.iter_bytes():
@@ -151,12 +186,16 @@ class AsyncClaudeCodeClient:
         return self._walk(bounded(requests))
 
     async def has_records(self, walk: Callable[[], Requests]) -> bool:
-        """Tell whether a walk finds a record; see :meth:`ClaudeCodeClient.has_records`."""
+        """Return whether a walk finds a record; see :meth:`ClaudeCodeClient.has_records`."""
         try:
             return await self._finds_records(walk())
         except ClaudeCodeCursorError as error:
             log_new_start(error)
             return await self._finds_records(walk())
+
+    async def first_page(self, walk: Callable[[], Requests]) -> tuple[Page, datetime]:
+        """Return the first page of a walk; see :meth:`ClaudeCodeClient.first_page`."""
+        return _dated(await anext(self._walk(_short(walk(), self._settings))))
 
     async def _finds_records(self, requests: Requests) -> bool:
         async for page in self._walk(_short(requests, self._settings)):
@@ -167,11 +206,18 @@ class AsyncClaudeCodeClient:
     async def _walk(self, requests: Requests) -> AsyncIterator[Page]:
         request: Request | None = next(requests)
         while request is not None:
-            page = Page(request, await self._get(request.path, _inquiry(self._settings, request), request.query))
-            request = next_request(requests, page)
-            yield page
+            answer = await self._answer(request)
+            request = next_request(requests, answer)
+            if isinstance(answer, Page):
+                yield answer
 
-    async def _get(self, path: str, inquiry: Inquiry, query: Mapping[str, str | int]) -> httpx.Response:
+    async def _answer(self, request: Request) -> Page | ClaudeCodeAPIError:
+        try:
+            return Page(request, await self._get(request.path, _inquiry(self._settings, request), _asked(request)))
+        except ClaudeCodeAPIError as error:
+            return error
+
+    async def _get(self, path: str, inquiry: Inquiry, asked: Mapping[str, Any]) -> httpx.Response:
         attempts = tenacity.AsyncRetrying(
             **retry_arguments(inquiry.subject, self._settings.retry_budget, inquiry.described)
         )
@@ -180,7 +226,7 @@ class AsyncClaudeCodeClient:
                 with attempt:
                     async with (
                         _limited(self._settings.response_timeout),
-                        self._http.stream("GET", path, params=query) as response,
+                        self._http.stream("GET", path, **asked) as response,
                     ):
                         body = _Body(response, inquiry)
                         async for piece in response.aiter_bytes():
@@ -192,10 +238,10 @@ class AsyncClaudeCodeClient:
 
 class _Watch:
     """
-    Ends a response that does not end.
+    Ends a response that takes too long.
 
-    The time-outs of httpx are for each read, so a server that sends a byte now and then never meets them. A thread
-    shuts the connection down, which lets a read end at once.
+    The time-outs of httpx apply to each read, so a server that sends single bytes never reaches them. A thread shuts
+    the connection down, which ends a read at once.
 
     :param seconds: how long a whole response may take.
     """
@@ -205,9 +251,9 @@ class _Watch:
         self._socket: socket.socket | None = None
         self._over = False
 
-    def sent(self, query: Mapping[str, str | int]) -> dict[str, Any]:
+    def extensions(self) -> dict[str, Any]:
         """Return the arguments of a request that tells which connection it uses."""
-        return {"params": query, "extensions": {"trace": self._follow}}
+        return {"extensions": {"trace": self._follow}}
 
     @contextmanager
     def limited(self) -> Iterator[None]:
@@ -229,7 +275,7 @@ class _Watch:
             timer.cancel()
             timer.join()
         if self._over:
-            # Also for an answer that ends with its connection, and so seems to be whole.
+            # Also for an answer that ends when its connection closes, and therefore seems complete.
             raise _too_slow(self._seconds)
 
     def _follow(self, event: str, information: Mapping[str, Any]) -> None:
@@ -263,11 +309,11 @@ def _too_slow(seconds: float) -> httpx.ReadTimeout:
 
 
 class _Body:
-    """Collects a response's body piece by piece, as far as ``MAX_BODY_SIZE``."""
+    """Collects the body of a response piece by piece, up to ``MAX_BODY_SIZE``."""
 
     def __init__(self, response: httpx.Response, inquiry: Inquiry) -> None:
-        # A piece that was read grows a thousandfold by gzip, but without bound by several or other encodings, before
-        # it can be counted. What was not asked for stays encoded, and is no JSON then.
+        # A piece grows by gzip up to a thousandfold, but without limit by several or other encodings, before
+        # it can be counted. Encodings that were not requested stay encoded, so the body is not valid JSON.
         if response.headers.get("content-encoding", "").lower() != "gzip":
             response.headers.pop("content-encoding", None)
         self._response = response
@@ -285,9 +331,9 @@ class _Body:
         if self._size > MAX_BODY_SIZE:
             request_id = self._headers().get("request-id")
             raise ClaudeCodeResponseError(
-                f"Asking for {self._inquiry.subject} was answered {self._response.status_code} with more than "
-                f"{MAX_BODY_SIZE} bytes, so nothing of it is used. Check the base URL and that no proxy answers in the "
-                f"API's place; if a page can be that large, lower page_limit (request-id {request_id}).",
+                f"The answer to the request for {self._inquiry.subject} (status {self._response.status_code}) has more "
+                f"than {MAX_BODY_SIZE} bytes, so nothing of it is used. Check the base URL, and that no proxy answers "
+                f"instead of the API; if a page can be that large, lower page_limit (request-id {request_id}).",
                 status=self._response.status_code,
                 request_id=request_id,
             )
@@ -303,22 +349,32 @@ class _Body:
         )
 
     def _headers(self) -> httpx.Headers:
-        """Return the headers that are looked at, fit to be quoted."""
+        """Return the headers that are used, safe to quote."""
         headers = self._response.headers
         shown = {name: self._inquiry.quoted(headers[name], MAX_HEADER_LENGTH) for name in _HEADERS if name in headers}
         return httpx.Headers([(name.encode(), value.encode()) for name, value in shown.items()])
 
 
+def _dated(page: Page) -> tuple[Page, datetime]:
+    return page, page.answered_at or datetime.now(UTC)
+
+
+def _asked(request: Request) -> dict[str, Any]:
+    """Return the arguments that identify the requested page."""
+    return {"params": request.query, "headers": request.headers}
+
+
 def _inquiry(settings: ClientSettings, request: Request) -> Inquiry:
-    return Inquiry(settings, request.subject, later_page=request.number > 1)
+    return Inquiry(settings, request.subject, request.number > 1, request.enterprise_scope)
 
 
 def _short(requests: Requests, settings: ClientSettings) -> Requests:
-    """Let a walk that looks for one record take as long as one request."""
+    """Limit a walk that looks for one record to the time of one request."""
     return bounded(requests, settings.retry_budget + settings.response_timeout)
 
 
 def _open(client_class: type[HttpxClient], settings: ClientSettings, transport: Any) -> HttpxClient:
+    leave_ids_out_of_the_log()
     network = settings.network_arguments() if transport is None else {"transport": transport}
     try:
         return client_class(**settings.httpx_arguments, **network)
@@ -334,8 +390,8 @@ def _read_organization(response: httpx.Response, inquiry: Inquiry) -> Organizati
             raise msgspec.ValidationError
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         raise ClaudeCodeResponseError(
-            "The answer about the key's organisation is not the documented JSON. Is the base URL that of the "
-            "Anthropic API, and does no proxy answer in its place?",
+            "The answer about the key's organisation is not the documented JSON. Check the base URL, and that no proxy "
+            "answers instead of the API.",
             status=response.status_code,
             request_id=response.headers.get("request-id"),
         ) from None

@@ -1,4 +1,4 @@
-"""What a failed request means: which error it is, and what its message tells people to do."""
+"""Maps failed requests to error classes and to messages that say what to do."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ _KEY_ADVICE = (
     "Settings, Admin keys. Personal and service-account keys that are not scoped to a workspace work too, and OAuth "
     "tokens with the scope org:admin (authentication: bearer). Individual accounts have no Admin API."
 )
-_NOT_THE_API = "The answer is not the API's: a proxy, a firewall or another server on the way has refused the request. "
+_NOT_THE_API = "The answer does not come from the API: a proxy, a firewall or another server has refused the request. "
 _REDIRECTED = (
     ClaudeCodeBadRequestError,
     "Redirects are not followed, to keep the key from other hosts: correct the API base URL.",
@@ -48,7 +48,7 @@ _PROXY_CREDENTIALS = (
 )
 _SPENDING_LIMIT = (
     ClaudeCodePermissionError,
-    "The organisation has reached a spending limit, which waiting does not change: raise it in the Claude Console "
+    "The organisation has reached a spending limit, so a retry does not help: raise it in the Claude Console "
     "under Settings, Limits, or wait for the next billing period.",
 )
 
@@ -69,7 +69,7 @@ _BY_CODE: dict[str, Meaning] = {
     ),
     "organization_on_hold": (
         ClaudeCodePermissionError,
-        "Anthropic has put the organisation on hold: an admin sees why in the Claude Console, or asks Anthropic's "
+        "Anthropic has put the organisation on hold: an admin can see why in the Claude Console, or ask Anthropic's "
         "support.",
     ),
     "parent_organization_required": (
@@ -80,10 +80,6 @@ _BY_CODE: dict[str, Meaning] = {
         ClaudeCodePermissionError,
         f"The key is scoped to a workspace, and the report is the whole organisation's. {_KEY_ADVICE}",
     ),
-    "api_key_scope_missing": (
-        ClaudeCodePermissionError,
-        f"The key lacks a scope that the report needs (org:admin). {_KEY_ADVICE}",
-    ),
 }
 """By ``error.details.error_code``, whatever the status."""
 
@@ -91,7 +87,7 @@ _FROM_ELSEWHERE: dict[int, Meaning] = {
     401: (ClaudeCodeAuthenticationError, f"{_NOT_THE_API}Check the API base URL and the proxy."),
     403: (
         ClaudeCodePermissionError,
-        f"{_NOT_THE_API}Ask your network's admins to let requests to the API's host through, and check the API base "
+        f"{_NOT_THE_API}Ask your network's admins to allow requests to the API's host, and check the API base "
         "URL. The key may be fine.",
     ),
 }
@@ -105,7 +101,7 @@ _BY_STATUS: dict[int, Meaning] = {
     404: (ClaudeCodeBadRequestError, "Check the API base URL: the report was not found under it."),
     407: _PROXY_CREDENTIALS,
     408: (ClaudeCodeServerError, "The API, or a proxy, did not get the request in time: try again later."),
-    409: (ClaudeCodeServerError, "The API was busy with the same thing: try again later."),
+    409: (ClaudeCodeServerError, "The API was busy with a conflicting request: try again later."),
     425: (ClaudeCodeServerError, "The API was not ready for the request: try again later."),
     429: (
         ClaudeCodeRateLimitError,
@@ -114,7 +110,7 @@ _BY_STATUS: dict[int, Meaning] = {
     ),
     511: (
         ClaudeCodeServerError,
-        "The network wants somebody to sign in before it lets requests through: ask its admins.",
+        "The network requires a sign-in before it lets requests through: ask its admins.",
     ),
 }
 
@@ -123,7 +119,7 @@ _OTHER: tuple[tuple[int, Meaning], ...] = (
         500,
         (
             ClaudeCodeServerError,
-            "The API, or what is in front of it, has trouble: try again later (status.anthropic.com).",
+            "The API, or a server in front of it, has a problem: try again later (status.anthropic.com).",
         ),
     ),
     (
@@ -131,51 +127,57 @@ _OTHER: tuple[tuple[int, Meaning], ...] = (
         (ClaudeCodeBadRequestError, "The request itself was refused: check the day and the Connection's extra fields."),
     ),
 )
-"""From which status on."""
+"""The lowest status with this meaning."""
 
 _OF_A_LATER_PAGE: Meaning = (
     ClaudeCodeCursorError,
-    "Earlier pages arrived, so its cursor has probably expired: read the day again from its first page.",
+    "Earlier pages arrived, so the cursor has probably expired: read the day again from its first page.",
 )
 
+_ENTERPRISE_KEY = "sk-ant-api01-"
 _KINDS_OF_KEYS = (
     (
         "sk-ant-api03-",
-        "This looks like a standard API key (sk-ant-api03-); those of a workspace cannot read the report.",
+        "This looks like a standard API key (sk-ant-api03-); keys of a workspace cannot read the report.",
     ),
-    ("sk-ant-api01-", "This looks like an Enterprise Analytics key (sk-ant-api01-), which belongs to another API."),
+    (
+        _ENTERPRISE_KEY,
+        f"This looks like an Enterprise Analytics key ({_ENTERPRISE_KEY}), which belongs to another API.",
+    ),
     (
         "sk-ant-admin",
         "This looks like an admin key: it may have been revoked, have expired, or belong to another organisation.",
     ),
 )
-"""By prefix, which is a hint only: the API accepts more kinds of keys than one."""
+"""By prefix, which is only a hint, since the API accepts several kinds of keys."""
 
 
 @dataclass(frozen=True)
 class Inquiry:
     """
-    What was asked for, to tell what its failure means.
+    What a request is for, to explain its failure.
 
     :param settings: how the API is reached.
-    :param subject: what is asked for, such as "the Claude Code usage of 2026-01-13".
+    :param subject: the requested data, such as "the Claude Code usage of 2026-01-13".
     :param later_page: whether pages of it have come before.
+    :param enterprise_scope: the scope with which a Claude Enterprise key may ask for it, too; ``None`` when none may.
     """
 
     settings: ClientSettings = field(repr=False)
     subject: str
     later_page: bool = False
+    enterprise_scope: str | None = None
 
     def quoted(self, text: str, length: int = 400) -> str:
-        """Return what the other side has said, without the key."""
+        """Return text from the server, without the key."""
         return quoted(text, length, self.settings.api_key)
 
     def described(self, error: BaseException) -> str:
-        """Say in a few words how an attempt ended: "was answered 503 (api_error)"."""
+        """Say in a few words how an attempt ended: "failed with status 503 (api_error)"."""
         if isinstance(error, httpx.HTTPStatusError):
             envelope = read_error_envelope(error.response)
             kind = self.quoted(envelope.error.type, 100) if envelope else "not in the API's error format"
-            return f"was answered {error.response.status_code} ({kind})"
+            return f"failed with status {error.response.status_code} ({kind})"
         return f"failed ({type(error).__name__}: {self.quoted(str(error), 200)})"
 
     @contextmanager
@@ -183,7 +185,7 @@ class Inquiry:
         """
         Turn httpx's errors into ours, and keep the originals, whose request holds the key, out of tracebacks.
 
-        :param attempts: ``attempt_number`` counts how often was asked.
+        :param attempts: ``attempt_number`` counts the attempts.
         """
         try:
             yield
@@ -192,7 +194,7 @@ class Inquiry:
         except httpx.RequestError as error:
             raise self._connection_error(error, attempts["attempt_number"]) from None
         except (httpx.InvalidURL, UnicodeError) as error:
-            # What the settings and the walk have not foreseen.
+            # Errors that the settings and the walk do not expect.
             raise unusable_environment(error) from None
 
     def _status_error(self, response: httpx.Response, attempts: int) -> ClaudeCodeAPIError:
@@ -208,8 +210,8 @@ class Inquiry:
             else "not in the API's error format, so a proxy or another server may have answered"
         )
         return error_class(
-            # The advice before the details: the connection test's message is shown for seconds.
-            f"Asking for {self.subject} was answered {status}{_times(attempts)}. {advice} "
+            # Advice before details, since the UI shows the message of a connection test only for seconds.
+            f"The request for {self.subject} failed with status {status}{_times(attempts)}. {advice} "
             f"({said}; request-id {request_id})",
             status=status,
             error_type=error_type,
@@ -218,6 +220,9 @@ class Inquiry:
 
     def _meaning(self, status: int, envelope: ErrorEnvelope | None) -> Meaning:
         code = envelope.error_code if envelope else None
+        if code == "api_key_scope_missing":
+            needed = f"The key lacks the scope that this needs: {self._needed_scopes()}. "
+            return ClaudeCodePermissionError, f"{needed}{_KEY_ADVICE}"
         if code in _BY_CODE:
             return _BY_CODE[code]
         if envelope is None and status in _FROM_ELSEWHERE:
@@ -226,19 +231,27 @@ class Inquiry:
         if self.later_page and error_class is ClaudeCodeBadRequestError and 400 <= status != 407:
             return _OF_A_LATER_PAGE
         if envelope is not None and status in (401, 403):
-            return error_class, f"{self._about_the_key(status, envelope)}{advice}"
+            needed = f"This needs the scope {self._needed_scopes()}. " if status == 403 else ""
+            return error_class, f"{self._about_the_key(status, envelope)}{needed}{advice}"
         return error_class, advice
+
+    def _needed_scopes(self) -> str:
+        if self.enterprise_scope is None:
+            return "org:admin"
+        return f"org:admin, or {self.enterprise_scope} with a Claude Enterprise key ({_ENTERPRISE_KEY})"
 
     def _about_the_key(self, status: int, envelope: ErrorEnvelope) -> str:
         key, bearer = self.settings.api_key, self.settings.authentication == "bearer"
         if status == 401 and "expired" in envelope.error.message.lower():
             what = "OAuth token" if bearer else "key"
-            lasting = " Tokens of people last for hours; an admin API key lasts." if bearer else " Create a new one."
+            lasting = " A person's token expires within hours." if bearer else " Create a new one."
             return f"The {what} has expired.{lasting} "
         if bearer and key.startswith(("sk-ant-admin", "sk-ant-api")):
             return "This looks like an API key, and is sent as an OAuth token: set authentication to api_key. "
         if not bearer and key.startswith("sk-ant-oat"):
             return "This looks like an OAuth token, and is sent as an API key: set authentication to bearer. "
+        if self.enterprise_scope and key.startswith(_ENTERPRISE_KEY):
+            return ""
         return next((f"{hint} " for prefix, hint in _KINDS_OF_KEYS if key.startswith(prefix)), "")
 
     def _connection_error(self, error: httpx.RequestError, attempts: int) -> ClaudeCodeAPIError:
@@ -250,11 +263,12 @@ class Inquiry:
                 if status == 407
                 else (
                     ClaudeCodeBadRequestError,
-                    "The proxy lets no request through to the API's host: ask its admins, or correct HTTPS_PROXY.",
+                    "The proxy does not allow requests to the API's host: ask its admins, or correct HTTPS_PROXY.",
                 )
             )
             return error_class(
-                f"Asking for {self.subject} was answered {status} by the proxy{_times(attempts)}. {advice} ({said})",
+                f"The proxy refused the request for {self.subject} with status {status}{_times(attempts)}. {advice} "
+                f"({said})",
                 status=status,
             )
         advice = (
@@ -265,7 +279,7 @@ class Inquiry:
         )
         base_url = self.quoted(self.settings.base_url)
         return ClaudeCodeConnectionError(
-            f"Asking {base_url} for {self.subject} failed{_times(attempts)}: {said}. {advice}"
+            f"The request to {base_url} for {self.subject} failed{_times(attempts)}: {said}. {advice}"
         )
 
 

@@ -1,4 +1,4 @@
-"""What the API answers about the key's organisation, and when a request fails."""
+"""The API's answers about the key's organisation and about failed requests."""
 
 from __future__ import annotations
 
@@ -34,5 +34,5 @@ class ErrorEnvelope(msgspec.Struct, frozen=True, gc=False):
 
     @property
     def error_code(self) -> str | None:
-        """What the error is about, more closely than its type, if the API says so."""
+        """The error code, which is more specific than the type, if the API sends one."""
         return self.error.details.error_code if self.error.details else None

@@ -1,4 +1,4 @@
-"""A walk through the pages of a day, without any I/O: what to ask next, and whether the answer can be trusted."""
+"""Walks through the pages of a day, without I/O: which page to request next, and whether the answer is valid."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import dataclasses
 import logging
 import re
 import time
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cached_property
@@ -16,22 +16,26 @@ import httpx
 
 from airflow_provider_claude_code.api.decoding import Continuation, decode_continuation
 from airflow_provider_claude_code.api.retries import parse_http_date
-from airflow_provider_claude_code.exceptions import ClaudeCodeCursorError, ClaudeCodeResponseError
+from airflow_provider_claude_code.exceptions import ClaudeCodeAPIError, ClaudeCodeCursorError, ClaudeCodeResponseError
 
 log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
 MAX_PAGE_LIMIT = 1000
-"""Records per page that the API allows at most."""
+"""Maximum number of records per page in the API."""
 MAX_PAGES = 100_000
-"""Pages of a day that are read at most: with full pages, a hundred million records."""
+"""Maximum number of pages of a day: with full pages, a hundred million records."""
 MAX_EMPTY_PAGES = 1_000
-"""Pages without a record that are passed in a day at most."""
+"""Maximum number of pages of a day that have no records but a next page."""
 MAX_CURSOR_LENGTH = 4096
-"""Characters that a cursor may have; one that is much longer fits in no URL."""
+"""Maximum number of characters of a cursor, since URLs are limited."""
 MAX_WALK_SECONDS = 86_400.0
-"""Seconds that a walk through a day may take, whatever its pages are: after a day, the next one is due."""
+"""Maximum number of seconds to read a day: after a day, the next one is due."""
+
+
+Query = Mapping[str, str | int | Sequence[str]]
+"""The parameters of a request. A parameter with several values is repeated."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,16 +45,20 @@ class Request:
 
     :param path: the path of the API.
     :param query: the parameters.
-    :param subject: what is asked for, such as "the Claude Code usage of 2025-09-01".
+    :param subject: the requested data, such as "the Claude Code usage of 2025-09-01".
     :param decode: decodes and checks the body of the answer: returns the records, and the paths of fields that the
         reference does not have. Raises :class:`ValueError` with what is wrong.
+    :param headers: headers beyond those of every request.
+    :param enterprise_scope: the scope with which a Claude Enterprise key may ask for it, too; ``None`` when none may.
     :param number: counts the pages of a list from 1.
     """
 
     path: str
-    query: Mapping[str, str | int]
+    query: Query
     subject: str
     decode: Callable[[bytes], tuple[list[Any], set[str]]]
+    headers: Mapping[str, str] = field(default_factory=dict)
+    enterprise_scope: str | None = None
     number: int = 1
 
 
@@ -74,7 +82,7 @@ class Page:
 
     @property
     def answered_at(self) -> datetime | None:
-        """The moment of the answer by the API's clock, from the ``Date`` header, if there is one."""
+        """The time of the answer by the API's clock, from the ``Date`` header, if there is one."""
         return parse_http_date(self.response.headers.get("date"))
 
     @property
@@ -82,7 +90,7 @@ class Page:
         """
         The records.
 
-        They are decoded and checked when they are first looked at, so that the next page can be on its way.
+        They are decoded and checked on first access, so that the next page can be requested before that.
 
         :raises ClaudeCodeResponseError: the page breaks the API's contract.
         """
@@ -107,7 +115,7 @@ class Page:
     @cached_property
     def continuation(self) -> Continuation:
         """
-        How the list goes on after this page.
+        How the list continues after this page.
 
         :raises ClaudeCodeResponseError: the page does not tell.
         """
@@ -118,18 +126,26 @@ class Page:
 
     @property
     def is_empty(self) -> bool:
-        """Whether the page is one of a list, and has no record."""
+        """Whether the page has no record, and is not the last of its list."""
         try:
-            return self.continuation.is_empty
+            return self.continuation.is_empty and self.continuation.has_more
         except ClaudeCodeResponseError:
             return False
 
+    def outdated(self, problem: str) -> ClaudeCodeCursorError:
+        """Return the error for a page that is inconsistent with the pages before it."""
+        return ClaudeCodeCursorError(
+            f"{problem} while {self.request.subject} was read (page {self.request.number}).",
+            status=self.response.status_code,
+            request_id=self.response.headers.get("request-id"),
+        )
+
     def refusal(self, problem: str) -> ClaudeCodeResponseError:
-        """Return the error that says what is wrong with this page, so that nothing of its day may be used."""
+        """Return the error for an invalid page. Nothing of its day may be used."""
         request_id = self.response.headers.get("request-id")
         return ClaudeCodeResponseError(
-            f"The API's answer about {self.request.subject} cannot be trusted, so nothing of it is published: "
-            f"{problem} (page {self.request.number}, request-id {request_id}). Try again; if it stays, "
+            f"The API's answer about {self.request.subject} is invalid, so nothing is published: "
+            f"{problem} (page {self.request.number}, request-id {request_id}). Try again; if the error persists, "
             "check that no proxy rewrites the answers, and report the request-id to Anthropic's support.",
             status=self.response.status_code,
             request_id=request_id,
@@ -137,52 +153,106 @@ class Page:
 
 
 Requests = Generator[Request, Page, None]
-"""Yields what to ask, and is sent the page that answers it."""
+"""Yields what to ask, and is sent the page that answers it. The API's refusal is raised at the ``yield``."""
 
 
-def next_request(requests: Requests, page: Page) -> Request | None:
+def next_request(requests: Requests, answer: Page | ClaudeCodeAPIError) -> Request | None:
     """
-    Send a walk the page that answers its request, and return what it asks next; ``None`` at its end.
+    Send a walk the answer to its request, and return its next request; ``None`` at its end.
 
     :raises ClaudeCodeResponseError: the page cannot be trusted.
+    :raises ClaudeCodeAPIError: the API's refusal, unless the walk goes on without what was refused.
     """
     try:
-        return requests.send(page)
+        return requests.throw(answer) if isinstance(answer, ClaudeCodeAPIError) else requests.send(answer)
     except StopIteration:
         return None
 
 
-def cursor_pages(first: Request) -> Requests:
+def cursor_pages(first: Request, check: Callable[[Page], None] = lambda page: None) -> Requests:
     """
     Walk through a list whose pages name the cursor of the next one.
 
-    Each of these loses or repeats data without anybody noticing, so each ends the walk with an error: ``has_more``
-    without a ``next_page``, and a cursor that was followed before.
+    ``has_more`` without a ``next_page``, and a cursor that was followed before, would silently lose or repeat data.
+    Both end the walk with an error.
 
     :param first: the request for the first page.
+    :param check: checks each page, and raises an error if it does not belong to those before.
     :raises ClaudeCodeResponseError: a page does not tell how to go on.
     """
     cursors: set[str] = set()
     request = first
     while True:
         page = yield request
+        check(page)
         continuation = page.continuation
         if not continuation.has_more:
             return
-        if not continuation.next_page:
-            raise page.refusal("has_more is true but there is no next_page")
-        if len(continuation.next_page) > MAX_CURSOR_LENGTH:
-            raise page.refusal(f"next_page has more than {MAX_CURSOR_LENGTH} characters")
-        if continuation.next_page in cursors:
-            raise page.refusal("next_page repeats an earlier cursor")
-        cursors.add(continuation.next_page)
-        query = {**first.query, "page": continuation.next_page}
-        request = dataclasses.replace(first, query=query, number=request.number + 1)
+        cursor = _new_cursor(page, "next_page", continuation.next_page, cursors)
+        request = dataclasses.replace(first, query={**first.query, "page": cursor}, number=request.number + 1)
+
+
+def id_pages(
+    first: Request,
+    id_of: Callable[[Any], str],
+    check: Callable[[Page], None] = lambda page: None,
+    *,
+    last_id_is_item: bool = True,
+) -> Requests:
+    """
+    Walk through a list whose next page is asked for with the last id of a page (``after_id``).
+
+    The walk fails if ``has_more`` comes without a ``last_id``, or if a ``last_id`` was followed before or is not the id
+    of the last item. An id that comes twice means that the list changed between two pages.
+
+    :param first: the request for the first page.
+    :param id_of: returns what identifies a record within the list.
+    :param check: looks at each page, and raises an error if it cannot be used.
+    :param last_id_is_item: whether the reference says that ``last_id`` is what identifies the last record.
+    :raises ClaudeCodeCursorError: an id came twice.
+    :raises ClaudeCodeResponseError: a page does not tell how to go on.
+    """
+    ids: set[str] = set()
+    cursors: set[str] = set()
+    request = first
+    while True:
+        page = yield request
+        found = [id_of(record) for record in page.records]
+        count = len(ids) + len(found)
+        ids.update(found)
+        if len(ids) < count:
+            raise page.outdated("The API listed an id twice")
+        check(page)
+        continuation = page.continuation
+        if not continuation.has_more:
+            return
+        cursor = _new_cursor(page, "last_id", continuation.last_id, cursors)
+        if last_id_is_item and found[-1:] != [cursor]:
+            raise page.refusal("last_id is not the id of the page's last item")
+        request = dataclasses.replace(first, query={**first.query, "after_id": cursor}, number=request.number + 1)
+
+
+def _new_cursor(page: Page, name: str, cursor: Any, followed: set[str]) -> str:
+    """
+    Return a cursor and add it to those that were followed.
+
+    :raises ClaudeCodeResponseError: it cannot be followed.
+    """
+    if not cursor or not isinstance(cursor, str):
+        raise page.refusal(f"has_more is true but there is no {name}")
+    if len(cursor) > MAX_CURSOR_LENGTH:
+        raise page.refusal(f"{name} has more than {MAX_CURSOR_LENGTH} characters")
+    if cursor in followed:
+        raise page.refusal(f"{name} repeats an earlier cursor")
+    followed.add(cursor)
+    return cursor
 
 
 def bounded(requests: Requests, seconds: float = MAX_WALK_SECONDS) -> Requests:
     """
-    End a walk that exceeds the bounds on pages, empty pages or time, or whose pages are of several organisations.
+    End a walk that exceeds the limits on pages, empty pages or time, or whose pages belong to several organisations.
+
+    A request that the API refuses counts as a page. The walk decides whether to continue.
 
     :param requests: the walk.
     :param seconds: how long it may take.
@@ -193,46 +263,56 @@ def bounded(requests: Requests, seconds: float = MAX_WALK_SECONDS) -> Requests:
     pages = empty_pages = 0
     request = next(requests)
     while True:
-        page = yield request
-        if page.organization_id is not None:
-            if not is_organization_id(page.organization_id):
-                raise page.refusal("the anthropic-organization-id header holds no id")
-            if organization_id not in (None, page.organization_id):
-                raise page.refusal("the page is of another organisation than the ones before")
-            organization_id = page.organization_id
-        following = next_request(requests, page)
+        answer: Page | ClaudeCodeAPIError
+        try:
+            answer = yield request
+        except ClaudeCodeAPIError as refused:
+            answer = refused
+        else:
+            if answer.organization_id is not None:
+                if not is_organization_id(answer.organization_id):
+                    raise answer.refusal("the anthropic-organization-id header contains no id")
+                if organization_id not in (None, answer.organization_id):
+                    raise answer.refusal("the page is of another organisation than the ones before")
+                organization_id = answer.organization_id
+            empty_pages += answer.is_empty
+        following = next_request(requests, answer)
         if following is None:
             return
         request = following
         pages += 1
-        empty_pages += page.is_empty
         if empty_pages >= MAX_EMPTY_PAGES:
-            raise page.refusal(f"{MAX_EMPTY_PAGES} of its pages hold no record, and there are still more")
-        if pages >= MAX_PAGES:
-            raise page.refusal(f"there are more than {MAX_PAGES} pages; raise the Connection's page_limit if it is low")
-        if time.monotonic() > deadline:
-            raise page.refusal(f"there are still more pages after {seconds:.0f} seconds")
+            problem = f"{MAX_EMPTY_PAGES} of its pages hold no record, and there are still more"
+        elif pages >= MAX_PAGES:
+            problem = f"there are more than {MAX_PAGES} pages; raise the Connection's page_limit if it is low"
+        elif time.monotonic() > deadline:
+            problem = f"there are still more pages after {seconds:.0f} seconds"
+        else:
+            continue
+        raise answer if isinstance(answer, ClaudeCodeAPIError) else answer.refusal(problem)
 
 
 def is_organization_id(text: str) -> bool:
-    """Tell whether text may be the id of an organisation: it becomes a label and a name of targets."""
+    """Return whether text is usable as the id of an organisation, which becomes a label and a name in targets."""
     return re.fullmatch(r"[\w.:-]{1,128}", text, re.ASCII) is not None
 
 
 def log_new_start(error: ClaudeCodeCursorError) -> None:
-    """Say that a day is read from its first page again."""
+    """Log that a day is read again from its first page."""
     log.warning("%s Starting again with the first page.", error)
 
 
-def start_again_once(read: Callable[[], T]) -> T:
+def start_again(read: Callable[[], T], times: int = 1) -> T:
     """
-    Read a day, and read it once more if the API refuses to go on in its middle.
+    Read a day, and read it again if the API refuses a page after the first.
 
     :param read: reads the day from its first page on, and forgets what an earlier call has read.
-    :raises ClaudeCodeCursorError: the API did so twice.
+    :param times: how often it is read again at most.
+    :raises ClaudeCodeCursorError: it could still not be read to its end.
     """
-    try:
-        return read()
-    except ClaudeCodeCursorError as error:
-        log_new_start(error)
+    for _ in range(times):
+        try:
+            return read()
+        except ClaudeCodeCursorError as error:
+            log_new_start(error)
     return read()

@@ -1,14 +1,17 @@
-"""Fetching the next item while this one is worked on."""
+"""Prefetching: fetch the next page of a list, or the next items of a queue, while the current one is processed."""
 
 from __future__ import annotations
 
 import contextvars
 import queue
 import threading
-from collections.abc import Iterable, Iterator
-from typing import TypeVar
+from collections import deque
+from collections.abc import Callable, Generator, Iterable, Iterator
+from concurrent.futures import Future
+from typing import Any, TypeVar
 
 T = TypeVar("T")
+R = TypeVar("R")
 
 
 def read_ahead(items: Iterable[T]) -> Iterator[T]:
@@ -45,7 +48,7 @@ def read_ahead(items: Iterable[T]) -> Iterator[T]:
             raise item.error
     finally:
         abandoned.set()
-        # Makes room for a put that may be waiting.
+        # Makes room for a put() that may be waiting.
         while not handover.empty():
             handover.get_nowait()
 
@@ -53,3 +56,49 @@ def read_ahead(items: Iterable[T]) -> Iterator[T]:
 class _End:
     def __init__(self, error: BaseException | None) -> None:
         self.error = error
+
+
+def work_ahead(function: Callable[[T], R], items: Iterable[T], threads: int) -> Generator[R, None, None]:
+    """
+    Yield the results of a function in the order of its items, while threads work on those that follow.
+
+    Beside the result in use, at most as many items as threads are begun. The items themselves are taken in the thread
+    that asks. When the consumer stops early, the threads end after the item they are in; being daemons, they never keep
+    a process from exiting.
+
+    :param function: called with each item, in one of the threads.
+    :param items: what to call it with.
+    :param threads: how many items are worked on at a time; with one, the caller's thread does it.
+    :raises BaseException: whatever the function raises for an item, after the results before it.
+    """
+    if threads == 1:
+        yield from map(function, items)
+        return
+    queued: queue.SimpleQueue[tuple[T, Future[R]] | None] = queue.SimpleQueue()
+    begun: deque[Future[R]] = deque()
+    abandoned = threading.Event()
+
+    def work() -> None:
+        while (task := queued.get()) is not None and not abandoned.is_set():
+            item, future = task
+            try:
+                future.set_result(function(item))
+            except BaseException as error:
+                future.set_exception(error)
+
+    for number in range(threads):
+        # The log context (Dag, task, try) belongs to each of them.
+        arguments: dict[str, Any] = {"target": contextvars.copy_context().run, "args": (work,), "daemon": True}
+        threading.Thread(name=f"claude-code-work-ahead-{number}", **arguments).start()
+    try:
+        for item in items:
+            begun.append(Future())
+            queued.put((item, begun[-1]))
+            if len(begun) > threads:
+                yield begun.popleft().result()
+        while begun:
+            yield begun.popleft().result()
+    finally:
+        abandoned.set()
+        for _ in range(threads):
+            queued.put(None)

@@ -1,4 +1,4 @@
-"""Which failures of a request another attempt may mend, and how long to wait before it."""
+"""Which failed requests are retried, and after how long."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ from airflow_provider_claude_code.api.models import ErrorEnvelope
 log = logging.getLogger(__name__)
 
 PASSING_STATUSES = frozenset({408, 409, 425, 429})
-"""Of the statuses below 500, those that may be gone with the next attempt."""
+"""The statuses below 500 that are worth a retry."""
 LASTING_STATUSES = frozenset({501, 505, 511})
-"""Of all others, such as Cloudflare's 520 to 530, those that will not."""
+"""The other statuses, such as Cloudflare's 520 to 530, that are not worth a retry."""
 SPENDING_LIMITS = frozenset({"enforced_spend_limit_reached", "contract_spend_limit_reached"})
-"""Codes of a 429 that stays until the organisation spends more."""
+"""Codes of a 429 that no retry fixes, since a spending limit was reached."""
 RATE_LIMIT_PAUSE = 15.0
-"""Seconds that a 429 without ``retry-after`` waits at least: the API's window is a minute."""
+"""Minimum wait in seconds after a 429 without ``retry-after``: the API's window is a minute."""
 SHORTEST_PAUSE = 1.0
-"""Seconds that are waited even when the server says "at once", so that a loop never runs hot."""
+"""Minimum wait in seconds, even if the server asks for none, to prevent a busy loop."""
 
 _backoff = tenacity.wait_exponential_jitter(initial=1, max=60, jitter=1)
 _envelope_decoder = msgspec.json.Decoder(ErrorEnvelope)
@@ -39,8 +39,8 @@ def retry_arguments(subject: str, budget: float, describe: Callable[[BaseExcepti
     """
     Return the arguments of tenacity's retrying for one request; its budget starts with the first attempt.
 
-    :param subject: what is asked for.
-    :param budget: seconds within which attempts are made; 0 makes it one attempt.
+    :param subject: the requested data.
+    :param budget: seconds for all attempts; 0 allows one attempt.
     :param describe: says in a few words what an attempt raised.
     """
 
@@ -50,7 +50,7 @@ def retry_arguments(subject: str, budget: float, describe: Callable[[BaseExcepti
 
     def log_retry(state: tenacity.RetryCallState) -> None:
         log.warning(
-            "Asking for %s %s. Asking again in %.0f s, and giving up in %.0f s.",
+            "The request for %s %s. Retrying in %.0f s, giving up in %.0f s.",
             subject,
             describe(_failure(state)),
             state.upcoming_sleep,
@@ -60,7 +60,7 @@ def retry_arguments(subject: str, budget: float, describe: Callable[[BaseExcepti
     return {
         "retry": tenacity.retry_if_exception(lambda error: retry_delay(error) is not False),
         "wait": pause,
-        # A server that asks for more patience than is left is told no at once, not at the end of the budget.
+        # Fail at once, and not at the end of the budget, if the server asks for a longer wait than is left.
         "stop": tenacity.stop_before_delay(budget),
         "before_sleep": log_retry,
         "reraise": True,
@@ -84,7 +84,7 @@ def read_error_envelope(response: httpx.Response) -> ErrorEnvelope | None:
 
 def retry_delay(error: BaseException, *, now: datetime | None = None) -> float | bool:
     """
-    Decide about one failed attempt.
+    Decide whether to retry a failed attempt.
 
     :param error: what the attempt raised: an :class:`httpx.HTTPStatusError`, or an
         :class:`httpx.RequestError` when no complete response arrived.
@@ -101,7 +101,7 @@ def retry_delay(error: BaseException, *, now: datetime | None = None) -> float |
 
 
 def is_certificate_failure(error: BaseException) -> bool:
-    """Tell whether the server's certificate was refused, which no further attempt mends."""
+    """Return whether the server's certificate was refused, which no further attempt fixes."""
     cause: BaseException | None = error
     while cause is not None:
         if isinstance(cause, ssl.SSLCertVerificationError):
@@ -121,7 +121,7 @@ def _may_pass(status: int) -> bool:
 
 
 def _delay_after_response(response: httpx.Response, now: datetime) -> float | bool:
-    # The server's own word comes first, whatever the status.
+    # The server's own advice comes first, for any status.
     should_retry = response.headers.get("x-should-retry")
     if should_retry == "false":
         return False
@@ -131,7 +131,7 @@ def _delay_after_response(response: httpx.Response, now: datetime) -> float | bo
             return False
     asked = _requested_delay(response.headers, now)
     if asked is not None:
-        # The jitter keeps mapped tasks that were turned away together from coming back together.
+        # Jitter, so that mapped tasks do not all retry at the same time.
         return max(asked, SHORTEST_PAUSE) + random.uniform(0, 1)  # noqa: S311
     if response.status_code == 429:
         return RATE_LIMIT_PAUSE * random.uniform(1, 2)  # noqa: S311
@@ -139,7 +139,7 @@ def _delay_after_response(response: httpx.Response, now: datetime) -> float | bo
 
 
 def _requested_delay(headers: httpx.Headers, now: datetime) -> float | None:
-    """Return the seconds that ``retry-after-ms`` or ``retry-after`` ask for; ``None`` for absent or nonsense."""
+    """Return the seconds that ``retry-after-ms`` or ``retry-after`` ask for; ``None`` if absent or invalid."""
     for value, unit in ((headers.get("retry-after-ms"), 0.001), (headers.get("retry-after"), 1.0)):
         if value is None:
             continue
@@ -154,7 +154,7 @@ def _requested_delay(headers: httpx.Headers, now: datetime) -> float | None:
 
 
 def parse_http_date(text: str | None) -> datetime | None:
-    """Return the moment in UTC that a header names; ``None`` for absent or nonsense."""
+    """Return the time of a header in UTC; ``None`` if it is absent or invalid."""
     try:
         moment = parsedate_to_datetime(text or "")
         # RFC 5322's "-0000" gives a naive time, which is UTC by definition.

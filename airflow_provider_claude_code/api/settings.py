@@ -1,4 +1,4 @@
-"""How to reach the API: what the Connection says, and the proxy and the certificates of the environment."""
+"""How to reach the API: the Connection's values, and the proxy and certificates of the environment."""
 
 from __future__ import annotations
 
@@ -38,6 +38,7 @@ class ClientSettings:
     :param page_limit: records per page, 1 to 1000.
     :param request_timeout: seconds to wait for each part of a response; all of it may take five times as long.
     :param retry_budget: seconds after which a failed request is not repeated any more.
+    :param requests_per_minute: how many requests a task may send in a minute at most.
     :param anthropic_version: ``anthropic-version`` header.
     :param user_agent_suffix: added to the ``User-Agent``, to tell deployments apart.
     :raises ClaudeCodeConfigurationError: a value cannot be used; the message says which and why.
@@ -49,22 +50,23 @@ class ClientSettings:
     page_limit: int = MAX_PAGE_LIMIT
     request_timeout: float = 60.0
     retry_budget: float = 600.0
+    requests_per_minute: int = 60
     anthropic_version: str = DEFAULT_ANTHROPIC_VERSION
     user_agent_suffix: str = ""
 
     def __post_init__(self) -> None:
-        """Refuse what would fail later in a less clear way, or send the key where it must not go."""
+        """Refuse values that would fail later with a less clear error, or send the key to the wrong place."""
         parse_base_url(self.base_url)
         checks = [
-            # No check holds the key itself, since some tools show the variables of what raised.
-            (bool(self.api_key), "The admin API key is missing"),
+            # No check keeps the key in a variable, since some tools show the variables of a failed frame.
+            (bool(self.api_key), "The password is empty; enter an admin API key (sk-ant-admin01-...)"),
             (
                 self.api_key == self.api_key.strip(),
                 "The admin API key starts or ends with blanks or a line break; paste it again",
             ),
             (
                 self.api_key.isascii() and self.api_key.isprintable() and " " not in self.api_key,
-                "The admin API key holds blanks, line breaks or characters that no key has; paste it again",
+                "The admin API key contains blanks, line breaks or characters that no key has; paste it again",
             ),
             (len(self.api_key) <= 4096, "The admin API key is longer than any key; paste it again"),
             (
@@ -73,7 +75,7 @@ class ClientSettings:
             ),
             (
                 self.api_key.lower() not in unquote(self.base_url).lower(),
-                "The API base URL holds the admin API key, and messages name the URL",
+                "The API base URL contains the admin API key, and messages name the URL",
             ),
             (
                 1 <= self.page_limit <= MAX_PAGE_LIMIT,
@@ -86,6 +88,10 @@ class ClientSettings:
             (
                 0 <= self.retry_budget <= 86400,
                 f"The time budget for retries must be 0 to 86400 seconds, got {self.retry_budget}",
+            ),
+            (
+                1 <= self.requests_per_minute <= 100_000,
+                f"Requests per minute must be between 1 and 100000, got {self.requests_per_minute}",
             ),
             (
                 re.fullmatch(r"[0-9]{4}-[0-9]{2}-[0-9]{2}", self.anthropic_version),
@@ -132,13 +138,13 @@ class ClientSettings:
 
     def network_arguments(self) -> dict[str, Any]:
         """
-        Arguments of the httpx client that the environment decides: the proxy, and whom to trust.
+        Arguments of the httpx client from the environment: the proxy and the trusted certificates.
 
         :raises ClaudeCodeConfigurationError: the environment names a proxy or certificates that cannot be used.
         """
         try:
-            # httpx would choose the proxy by itself, but fails on values of NO_PROXY that other tools understand, and
-            # sends even what is for this machine through a proxy, in clear text.
+            # httpx can choose the proxy itself, but fails on values of NO_PROXY that other tools understand, and
+            # sends even requests to this machine through a proxy, in clear text.
             return {
                 "trust_env": False,
                 "proxy": _proxy(httpx.URL(self.base_url)),
@@ -151,9 +157,10 @@ class ClientSettings:
 
 def unusable_environment(error: Exception) -> ClaudeCodeConfigurationError:
     """
-    Return the error that says that the environment's network settings cannot be used.
+    Return the error for network settings of the environment that cannot be used.
 
-    It is without the text of what was raised, and to be raised apart from it: a proxy's URL may hold a password.
+    It does not contain the text of the original error, and must not be chained to it: a proxy's URL may contain a
+    password.
     """
     return ClaudeCodeConfigurationError(
         "The environment names a SOCKS proxy, which needs another package: pip install 'httpx[socks]'."
@@ -171,10 +178,10 @@ def parse_base_url(text: str) -> httpx.URL:
     """
     url = _parsed(text)
     if url is None:
-        # What the parser raises quotes what was pasted in the place of a host or a port, and may be the key.
+        # The parser's error quotes the host or port, in whose place somebody may have pasted the key.
         raise ClaudeCodeConfigurationError("The API base URL is not a URL: its host or port cannot be read.")
     checks = [
-        (not re.search(r"\s", text), "The API base URL holds blanks or line breaks; paste it again"),
+        (not re.search(r"\s", text), "The API base URL contains blanks or line breaks; paste it again"),
         (
             url.scheme in DEFAULT_PORTS and url.raw_host,
             "The API base URL needs a scheme and a host, for example https://api.anthropic.com",
@@ -182,11 +189,11 @@ def parse_base_url(text: str) -> httpx.URL:
         (_can_connect(url), "The API base URL names a host or a port that cannot exist; paste it again"),
         (
             not (url.query or url.fragment or url.userinfo),
-            "The API base URL must not hold a query, a fragment or credentials",
+            "The API base URL must not contain a query, a fragment or credentials",
         ),
         (
             url.scheme != "http" or url.raw_host in _PLAIN_HTTP_HOSTS,
-            "The API base URL must use https: over plain http anybody on the way could read the key "
+            "The API base URL must use https, since anybody on the network could read the key over plain http "
             "(http is allowed for 127.0.0.1, ::1 and localhost only)",
         ),
     ]
@@ -204,7 +211,7 @@ def _parsed(text: str) -> httpx.URL | None:
 
 
 def _can_connect(url: httpx.URL) -> bool:
-    """Tell whether the host and the port of a URL can be looked up at all; sockets raise no OSError for the others."""
+    """Return whether the host and the port of a URL are valid. For others, sockets raise no OSError."""
     host = url.raw_host.decode("ascii")
     if not re.fullmatch(r"[a-z0-9_][a-z0-9_.-]*|[0-9a-f:.]*:[0-9a-f:.]*(%25[\w.~-]+)?", host):
         return False
@@ -227,7 +234,7 @@ def _proxy(url: httpx.URL) -> httpx.Proxy | None:
     if not address or _is_loopback(url.host) or _needs_no_proxy(url, proxies.get("no", "")):
         return None
     proxy = httpx.Proxy(address if "://" in address else f"http://{address}")
-    # A password with one of the characters "/?#" ends the host before it begins: its parts must not be looked up.
+    # A "/", "?" or "#" in a password ends the host early, so parts of the password must not be looked up.
     if proxy.url.raw_path not in (b"", b"/") or proxy.url.fragment or not _can_connect(proxy.url):
         raise ValueError
     return proxy
@@ -239,7 +246,7 @@ def _is_loopback(host: str) -> bool:
 
 
 def _needs_no_proxy(url: httpx.URL, no_proxy: str) -> bool:
-    """Tell whether ``NO_PROXY`` names a URL's host: by name, domain, address or network, some with a port."""
+    """Return whether ``NO_PROXY`` names a URL's host: by name, domain, address or network, some with a port."""
     host, port = url.host.rstrip("."), str(url.port or DEFAULT_PORTS[url.scheme])
     address = _address(host)
     for entry in re.split(r"[,\s]+", no_proxy.lower()):

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-import difflib
-import re
-from collections.abc import Callable, Iterator, Mapping
+import threading
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, date, datetime, timedelta
 from functools import cached_property
@@ -14,13 +13,15 @@ from typing import TYPE_CHECKING, Any
 from asgiref.sync import sync_to_async
 
 from airflow_provider_claude_code.api.client import AsyncClaudeCodeClient, ClaudeCodeClient
-from airflow_provider_claude_code.api.paging import start_again_once
-from airflow_provider_claude_code.api.settings import DEFAULT_PORTS, ClientSettings, parse_base_url
+from airflow_provider_claude_code.api.paging import start_again
+from airflow_provider_claude_code.api.rate_limit import RateLimit
+from airflow_provider_claude_code.api.settings import ClientSettings
+from airflow_provider_claude_code.connection import checked_extra, client_settings, named, without_the_connection
 from airflow_provider_claude_code.days import parse_day
-from airflow_provider_claude_code.exceptions import ClaudeCodeConfigurationError, ClaudeCodeError
+from airflow_provider_claude_code.exceptions import ClaudeCodeAPIError, ClaudeCodeConfigurationError, ClaudeCodeError
 from airflow_provider_claude_code.get_provider_info import CONNECTION_FIELDS, UI_FIELD_BEHAVIOUR
 from airflow_provider_claude_code.quoting import quoted
-from airflow_provider_claude_code.streams.registry import DATA_TABLES, STREAMS
+from airflow_provider_claude_code.streams.registry import DATA_TABLES, STREAMS, find_stream
 from airflow_provider_claude_code.streams.usage import USAGE
 from airflow_provider_claude_code.tables.pseudonyms import Pseudonyms
 from airflow_provider_claude_code.version_compat import (
@@ -32,32 +33,27 @@ from airflow_provider_claude_code.version_compat import (
 
 if TYPE_CHECKING:
     import pandas as pd
-    from airflow.sdk import Connection
 
     from airflow_provider_claude_code.api.models import Organization
     from airflow_provider_claude_code.api.paging import Page
-    from airflow_provider_claude_code.streams.base import Stream
+    from airflow_provider_claude_code.streams.base import Filters, Stream
 
 TEST_RETRY_BUDGET = 5.0
-"""Seconds for retries in a connection test, where somebody waits for the answer."""
+"""Retry budget of a connection test in seconds, since a user waits for the answer."""
 TEST_REQUEST_TIMEOUT = 10.0
-"""Seconds to wait for each part of a response there."""
-
-_MASK = "***"
-"""What Airflow shows instead of a secret."""
+"""Seconds to wait for each part of a response in a connection test."""
 
 
 class ClaudeCodeHook(BaseHook):
     """
     Reads an organisation's Claude Code usage, one UTC day at a time.
 
-    The Connection has the type ``claude_code``, the admin API key as password, the API's base URL as host
-    (default ``https://api.anthropic.com``), and in extra the optional fields of its form: ``authentication``,
-    ``page_limit``, ``request_timeout``, ``retry_budget``, ``anthropic_version``, ``user_agent_suffix`` and
-    ``pseudonym_secret``. ``HTTPS_PROXY``, ``NO_PROXY``, ``SSL_CERT_FILE`` and ``SSL_CERT_DIR`` are honoured.
-
-    The Connection's port is optional too. It is used when the base URL names no port; when both name one, they
-    must be equal. Port 0 means that there is none.
+    The Connection has the type ``claude_code``. Its password is the admin API key, and its host is the base URL of the
+    API (default ``https://api.anthropic.com``). The port is optional: it is added to a base URL without a port, and
+    must be equal to that of a base URL with one. Port 0 means no port. The extra may have the fields of the form:
+    ``authentication``, ``page_limit``, ``request_timeout``, ``retry_budget``, ``requests_per_minute``,
+    ``anthropic_version``, ``user_agent_suffix`` and ``pseudonym_secret``. The environment variables ``HTTPS_PROXY``,
+    ``NO_PROXY``, ``SSL_CERT_FILE`` and ``SSL_CERT_DIR`` are honoured.
 
     :param claude_code_conn_id: id of the Connection.
     """
@@ -69,7 +65,9 @@ class ClaudeCodeHook(BaseHook):
 
     def __init__(self, claude_code_conn_id: str = default_conn_name) -> None:
         super().__init__()
-        self.claude_code_conn_id = claude_code_conn_id
+        # A native template makes a number of an id that looks like one.
+        self.claude_code_conn_id = str(claude_code_conn_id)
+        self._organization: Organization | None = None
 
     @classmethod
     def get_connection_form_widgets(cls) -> dict[str, Any]:
@@ -101,16 +99,16 @@ class ClaudeCodeHook(BaseHook):
     @cached_property
     def settings(self) -> ClientSettings:
         """
-        What the Connection says, checked.
+        The checked settings of the Connection.
 
         :raises ClaudeCodeConfigurationError: a value of the Connection cannot be used.
         """
-        with _without_the_connection(self.claude_code_conn_id):
+        with without_the_connection(self.claude_code_conn_id):
             return self._read_settings()
 
     def _read_settings(self) -> ClientSettings:
         connection = self.get_connection(self.claude_code_conn_id)
-        return _client_settings(connection, connection.extra_dejson)
+        return client_settings(connection, connection.extra_dejson)
 
     @cached_property
     def pseudonyms(self) -> Pseudonyms:
@@ -119,11 +117,11 @@ class ClaudeCodeHook(BaseHook):
 
         :raises ClaudeCodeConfigurationError: the Connection has none, or one that could be guessed.
         """
-        with _without_the_connection(self.claude_code_conn_id):
+        with without_the_connection(self.claude_code_conn_id):
             return self._read_pseudonyms()
 
     def _read_pseudonyms(self) -> Pseudonyms:
-        extra = _checked_extra(self.get_connection(self.claude_code_conn_id).extra_dejson)
+        extra = checked_extra(self.get_connection(self.claude_code_conn_id).extra_dejson)
         secret = extra.get("pseudonym_secret")
         if not secret:
             return Pseudonyms(None)
@@ -133,19 +131,29 @@ class ClaudeCodeHook(BaseHook):
 
     def get_conn(self) -> ClaudeCodeClient:
         """
-        Return the hook's API client, which keeps its connection open between calls.
+        Return this thread's API client, which keeps its connection open between calls.
+
+        The clients of all threads share the Connection's ``requests_per_minute``.
 
         :raises ClaudeCodeConfigurationError: the Connection cannot be used.
         """
-        return self._client
+        clients = self._clients
+        if not hasattr(clients, "own"):
+            clients.own = ClaudeCodeClient(self.settings, rate_limit=self._rate_limit)
+        client: ClaudeCodeClient = clients.own
+        return client
 
     @cached_property
-    def _client(self) -> ClaudeCodeClient:
-        return ClaudeCodeClient(self.settings)
+    def _clients(self) -> threading.local:
+        return threading.local()
+
+    @cached_property
+    def _rate_limit(self) -> RateLimit:
+        return RateLimit(self.settings.requests_per_minute)
 
     async def get_async_conn(self) -> AsyncClaudeCodeClient:
         """
-        Return a new API client for an event loop; to be used as an async context manager.
+        Return a new API client for an event loop. Use it as an async context manager.
 
         :raises ClaudeCodeConfigurationError: the Connection cannot be used.
         """
@@ -156,93 +164,134 @@ class ClaudeCodeHook(BaseHook):
 
     def get_organization(self) -> Organization:
         """
-        Return the organisation that the key belongs to.
+        Return the organisation that the key belongs to. Only the first call sends a request.
 
-        :raises ClaudeCodeAPIError: the API does not say.
+        :raises ClaudeCodeAPIError: the request fails.
         """
-        return self.get_conn().get_organization()
+        if self._organization is None:
+            self._organization = self.get_conn().get_organization()
+        return self._organization
 
-    def iter_pages(self, day: str | date, stream: str = "usage") -> Iterator[Page]:
+    def find_organization_name(self, organization_id: str) -> str | None:
         """
-        Yield the pages of one UTC day. Looking at their records checks them.
+        Return the name of the key's organisation, or None if the API does not return it at the first attempt.
+
+        :param organization_id: the organisation that is meant.
+        """
+        try:
+            # Do not wait for a name.
+            organization = self._organization or self.get_conn().get_organization(without_retries=True)
+        except ClaudeCodeError as error:
+            self.log.info("The name of the organisation is unknown: %s", error)
+            return None
+        return organization.name if organization.id == organization_id else None
+
+    def iter_pages(self, day: str | date, stream: str = "usage", filters: Filters | None = None) -> Iterator[Page]:
+        """
+        Yield the pages of one UTC day. The records of a page are checked when they are read.
 
         :param day: ``YYYY-MM-DD`` or a date.
         :param stream: the stream to read.
-        :raises ClaudeCodeAPIError: the day cannot be read whole; what came before must not be used then.
+        :param filters: filters instead of the stream's defaults, such as ``{"products": ["claude_code"]}``.
+        :raises ClaudeCodeAPIError: the day cannot be read completely. Do not use the pages before.
+        :raises ClaudeCodeConfigurationError: the Connection or an argument cannot be used.
         """
-        return self.get_conn().iter_pages(find_stream(stream).requests(parse_day(day), self.settings.page_limit))
+        walk = find_stream(stream).walk(parse_day(day), self.settings.page_limit, filters)
+        return self.get_conn().iter_pages(walk)
 
-    def iter_records(self, day: str | date, stream: str = "usage") -> Iterator[Any]:
+    def iter_records(self, day: str | date, stream: str = "usage", filters: Filters | None = None) -> Iterator[Any]:
         """
-        Yield the typed records of one UTC day; of ``usage`` they are
+        Yield the typed records of one UTC day. Those of ``usage`` are
         :class:`~airflow_provider_claude_code.streams.usage.models.Record`.
 
         :param day: ``YYYY-MM-DD`` or a date.
         :param stream: the stream to read.
-        :raises ClaudeCodeAPIError: the day cannot be read whole; what came before must not be used then.
+        :param filters: filters instead of the stream's defaults.
+        :raises ClaudeCodeAPIError: the day cannot be read completely. Do not use the records before.
         """
-        for page in self.iter_pages(day, stream):
+        for page in self.iter_pages(day, stream, filters):
             yield from page.records
 
     def has_records(self, day: str | date, stream: str = "usage") -> bool:
         """
-        Tell whether the API has a record of a UTC day, reading as little as possible.
+        Return whether the API has a record of a UTC day. It reads as little as possible.
 
         :param day: ``YYYY-MM-DD`` or a date.
-        :param stream: the stream to look into.
-        :raises ClaudeCodeAPIError: the API does not say.
+        :param stream: the stream to read.
+        :raises ClaudeCodeAPIError: a request fails.
         """
-        return self.get_conn().has_records(lambda: find_stream(stream).requests(parse_day(day), 1))
+        return self.get_conn().has_records(lambda: find_stream(stream).walk(parse_day(day), 1))
+
+    def as_of(self, day: str | date, stream: str = "usage") -> datetime:
+        """
+        Return up to which time the API's data of a UTC day is up to date: now, unless answers of the stream say it.
+
+        :param day: ``YYYY-MM-DD`` or a date.
+        :param stream: the stream to read.
+        :raises ClaudeCodeAPIError: the request fails.
+        """
+        asked = find_stream(stream)
+        if asked.as_of is None:
+            return datetime.now(UTC)
+        return asked.as_of(*self.get_conn().first_page(lambda: asked.walk(parse_day(day), 1)))
 
     def get_df(
-        self, day: str | date, table: str = "usage", *, stream: str = "usage", actor_identity: str = "plain"
+        self,
+        day: str | date,
+        table: str = "usage",
+        *,
+        actor_identity: str = "plain",
+        filters: Filters | None = None,
     ) -> pd.DataFrame:
         """
         Return one table of a UTC day as a DataFrame.
 
-        Its columns are Arrow-backed, so that counts stay integers beside nulls, money stays exact decimals
-        (in cents) and days stay dates.
+        The columns are Arrow-backed: counts with nulls stay integers, money stays exact decimals (in cents), and days
+        stay dates.
 
-        :param day: ``YYYY-MM-DD`` or a date.
-        :param table: a table of the stream.
-        :param stream: the stream to read.
+        :param day: ``YYYY-MM-DD`` or a date. Lists ignore it, since they describe the current state.
+        :param table: a table of any stream.
         :param actor_identity: ``plain``, or ``hmac`` for pseudonyms.
-        :raises ClaudeCodeAPIError: the day cannot be read whole.
+        :param filters: filters instead of the stream's defaults.
+        :raises ClaudeCodeAPIError: the day cannot be read completely.
         """
         import pandas as pd
         import pyarrow as pa
 
         from airflow_provider_claude_code.tables.spool import arrow_schema, arrow_tables
 
-        read_stream = find_stream(stream)
-        if table not in read_stream.table_names:
-            raise ClaudeCodeConfigurationError(
-                f"table is {table!r}; one of {', '.join(read_stream.table_names)} was expected."
-            )
+        stream = next((stream for stream in STREAMS.values() if table in stream.table_names), None)
+        if stream is None:
+            raise ClaudeCodeConfigurationError(f"table is {table!r}; one of {', '.join(DATA_TABLES)} was expected.")
         if actor_identity not in ("plain", "hmac"):
             raise ClaudeCodeConfigurationError(f"actor_identity is {actor_identity!r}; plain or hmac was expected.")
-        day = parse_day(day)
+        day = datetime.now(UTC).date() if stream.is_snapshot else parse_day(day)
         pseudonyms = self.pseudonyms if actor_identity == "hmac" else None
         loaded_at = datetime.now(UTC)
         contract = DATA_TABLES[table]
+        schema = arrow_schema(contract)
 
         def read() -> list[pa.Table]:
-            flattener = read_stream.flattener(day, pseudonyms)
-            pages = self.iter_pages(day, stream)
-            return [arrow_tables(flattener.flatten(page.records), [contract], loaded_at)[table] for page in pages]
+            flattener = stream.flattener(day, pseudonyms)
+            pages = self.iter_pages(day, stream.name, filters)
+            # Not in a variable, since tracebacks may show variables.
+            return [
+                arrow_tables(flattener.flatten(page.records), [contract], loaded_at)[table].cast(schema)
+                for page in pages
+            ]
 
-        rows = pa.concat_tables([arrow_schema(contract).empty_table(), *start_again_once(read)])
+        rows = pa.concat_tables([schema.empty_table(), *start_again(read, stream.restarts)])
         frame: pd.DataFrame = rows.to_pandas(types_mapper=pd.ArrowDtype)
         return frame
 
     def test_connection(self) -> tuple[bool, str]:
         """
-        Tell in a sentence which organisation the key belongs to, or what is wrong with the Connection.
+        Return which organisation the key belongs to and what it may read, or what is wrong with the Connection.
 
-        Asks for the organisation, which a key may be allowed to read without the report, and then for the
-        report itself. Never raises; the message never holds the key.
+        Asks for the organisation, which a key may be allowed to read without the usage, and then for each stream. A key
+        that may read the usage is good. Never raises; the message never contains the key.
         """
-        # A day that is past the freshness delay whatever the hour.
+        # A day that is past the freshness delay at any hour.
         day = datetime.now(UTC).date() - timedelta(days=2)
         try:
             settings = dataclasses.replace(
@@ -252,34 +301,40 @@ class ClaudeCodeHook(BaseHook):
             )
             with ClaudeCodeClient(settings) as client:
                 organization = client.get_organization()
-                client.has_records(lambda: USAGE.requests(day, 1))
+                client.has_records(lambda: USAGE.walk(day, 1))
+                others = {stream.name: _refusal(client, stream, day) for stream in STREAMS.values() if stream != USAGE}
         except ClaudeCodeError as error:
-            return False, str(error)
+            # Airflow's form tests a Connection under a random id.
+            return False, str(error).removeprefix(named(self.claude_code_conn_id))
         except Exception as error:
             self.log.exception("The connection test failed unexpectedly")
             return False, f"The connection could not be tested ({type(error).__name__}); see the log."
         return True, (
             f"The key belongs to the organisation {quoted(organization.name)} ({quoted(organization.id)}) and may "
-            f"read its Claude Code usage. {USAGE.coverage}"
+            f"read its Claude Code usage. {_in_words(others)}{USAGE.coverage}"
         )
 
 
-def find_stream(name: str) -> Stream:
-    """
-    Return a stream.
+def _refusal(client: ClaudeCodeClient, stream: Stream, day: date) -> str | None:
+    """Return in one word why a stream cannot be read; ``None`` if it can."""
+    try:
+        client.has_records(lambda: stream.walk(day, 1))
+    except ClaudeCodeAPIError as error:
+        return str(error.status or "no answer")
+    return None
 
-    :param name: its name.
-    :raises ClaudeCodeConfigurationError: there is none of this name.
-    """
-    if name not in STREAMS:
-        raise ClaudeCodeConfigurationError(f"stream is {name!r}; one of {', '.join(STREAMS)} was expected.")
-    return STREAMS[name]
+
+def _in_words(refusals: Mapping[str, str | None]) -> str:
+    readable = [name for name, refusal in refusals.items() if refusal is None]
+    refused = [f"{name} ({refusal})" for name, refusal in refusals.items() if refusal is not None]
+    may = f"It may also read the streams {', '.join(readable)}. " if readable else ""
+    return may + (f"It cannot read the streams {', '.join(refused)}. " if refused else "")
 
 
 @contextmanager
 def fail_without_retry() -> Iterator[None]:
     """
-    Let a task fail at once for what another try cannot mend.
+    Fail a task without retries for a permanent error.
 
     :raises AirflowFailException: instead of a :class:`ClaudeCodeError` that is not ``retryable``, and for a Connection
         of any kind that does not exist.
@@ -292,92 +347,3 @@ def fail_without_retry() -> Iterator[None]:
         if error.retryable:
             raise
         raise AirflowFailException(str(error)) from error
-
-
-@contextmanager
-def _without_the_connection(conn_id: str) -> Iterator[None]:
-    """Raise anew what refuses the Connection: the old traceback holds it, and some tools show what one holds."""
-    try:
-        yield
-    except AirflowNotFoundException:
-        raise ClaudeCodeConfigurationError(
-            f"There is no Connection {conn_id!r}. Create it, or correct claude_code_conn_id."
-        ) from None
-    except ClaudeCodeConfigurationError as error:
-        raise ClaudeCodeConfigurationError(str(error)) from None
-
-
-def _client_settings(connection: Connection, extra: Any) -> ClientSettings:
-    """Read the Connection's fields; an empty one, which forms store too, means its default."""
-    extra = _checked_extra(extra)
-    if connection.password == _MASK:
-        raise ClaudeCodeConfigurationError(
-            f"Airflow passed {_MASK} instead of the admin API key. Airflow 3.3.1 does so when it tests a "
-            "Connection without an API base URL or port: enter both, for example https://api.anthropic.com and 443."
-        )
-    given = {
-        field.name: extra.get(field.name) for field in dataclasses.fields(ClientSettings) if field.name != "api_key"
-    } | {"base_url": _base_url(connection)}
-    numbers: dict[str, Callable[[Any], Any]] = {"page_limit": _whole, "request_timeout": float, "retry_budget": float}
-    values: dict[str, Any] = {}
-    for name, value in given.items():
-        if value is None or value == "":
-            continue
-        # Connections from URIs and environment variables hold text where forms store numbers.
-        values[name] = _number(numbers[name], value) if name in numbers else str(value)
-        if values[name] is None:
-            kind = "a whole number" if numbers[name] is _whole else "a number"
-            raise ClaudeCodeConfigurationError(f"The Connection's {name} is not {kind}.")
-    return ClientSettings(api_key=connection.password or "", **values)
-
-
-def _base_url(connection: Connection) -> str:
-    """Return the API's base URL with the Connection's port."""
-    url: str = connection.host or ClientSettings.base_url
-    port = connection.port
-    # Airflow's UI sends 0 for an empty port.
-    if not port:
-        return url
-    if not 0 < port <= 65535:
-        raise ClaudeCodeConfigurationError(f"The Connection's port is {port}; 1 to 65535 was expected.")
-    parsed = parse_base_url(url)
-    # httpx does not tell a default port that is written from one that is not.
-    written = re.match(r"[^/]*:([0-9]+)(/|$)", url.partition("//")[2])
-    # A default port is not added, so that assets and lineage have one name for one API.
-    if port == (int(written[1]) if written else DEFAULT_PORTS[parsed.scheme]):
-        return url
-    if written:
-        raise ClaudeCodeConfigurationError(
-            f"The Connection's port is {port}, but its API base URL has port {written[1]}: make them the same."
-        )
-    return str(parsed.copy_with(port=port))
-
-
-def _checked_extra(extra: Any) -> Mapping[str, Any]:
-    if not isinstance(extra, Mapping):
-        raise ClaudeCodeConfigurationError("The Connection's extra is not a JSON object.")
-    for name in extra:
-        if name not in CONNECTION_FIELDS:
-            # A name may be a key in the wrong place.
-            named = name if re.fullmatch(r"\w{1,40}", name) else "a field"
-            similar = difflib.get_close_matches(name.lower(), CONNECTION_FIELDS, n=1)
-            hint = f"Did you mean {similar[0]}?" if similar else f"The fields are {', '.join(CONNECTION_FIELDS)}."
-            raise ClaudeCodeConfigurationError(
-                f"The Connection's extra has {named}, which this provider does not know. {hint}"
-            )
-    return extra
-
-
-def _number(kind: Callable[[Any], Any], value: Any) -> Any:
-    if isinstance(value, bool):
-        return None
-    # What Python raises quotes the value, which may be a key in the wrong field.
-    try:
-        return kind(value)
-    except (TypeError, ValueError, OverflowError):
-        return None
-
-
-def _whole(value: Any) -> int:
-    # Through text, since int() alone would cut the 12.5 of a form to 12 in silence.
-    return int(str(value))

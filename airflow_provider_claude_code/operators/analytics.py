@@ -1,53 +1,61 @@
-"""What the operators share that ask loaded usage, wherever it was loaded to."""
+"""The base of the operators that query loaded data, in files or in BigQuery."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from datetime import date
+from decimal import Decimal, InvalidOperation
 from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import BaseOperator
 
-from airflow_provider_claude_code.analytics.models import Settings
+from airflow_provider_claude_code.analytics.queries import Settings
 from airflow_provider_claude_code.assets import asset_uri
 from airflow_provider_claude_code.days import DEFAULT_DAY, days_until, parse_day
 from airflow_provider_claude_code.exceptions import ClaudeCodeConfigurationError
+from airflow_provider_claude_code.hook_lineage import add_hook_lineage
 from airflow_provider_claude_code.operators.bigquery_dataset import BigQueryDatasetMixin, airflow_labels
-from airflow_provider_claude_code.storage.stores import storage_path
-from airflow_provider_claude_code.streams.usage import USAGE
-from airflow_provider_claude_code.version_compat import get_hook_lineage_collector
+from airflow_provider_claude_code.storage.stores import storage_path, url_of
+from airflow_provider_claude_code.streams.registry import DATA_TABLES
+from airflow_provider_claude_code.tables.loads import LOADS
+from airflow_provider_claude_code.templates import is_template, whole_number
 
 if TYPE_CHECKING:
     from airflow.sdk import Context, ObjectStoragePath
 
-    from airflow_provider_claude_code.analytics.sources import Source
+    from airflow_provider_claude_code.analytics.engines.base import Source
+
+
+DEFAULT_PERIOD_DAYS = 28
 
 
 class ClaudeCodeAnalyticsOperator(BigQueryDatasetMixin, BaseOperator):
     """
-    The base of the operators that ask loaded usage: Parquet files (``path``) or BigQuery tables (``dataset_id``).
+    The base of the operators that query loaded data: Parquet files (``path``) or BigQuery tables (``dataset_id``).
 
-    :param path: where the Parquet files are (templated), as in ``ClaudeCodeToObjectStorageOperator``; files in Google
-        Cloud Storage are ``gs://bucket/prefix``. They are read in this worker, which needs the extra ``[report]``.
-    :param conn_id: the Connection of the object store (templated); default: the store's own. A roster or a mapping in a
-        store of another kind is opened with that store's own.
+    :param path: where the Parquet files are (templated), as in ``ClaudeCodeToObjectStorageOperator``, or
+        ``gs://bucket/prefix`` for files in Google Cloud Storage. The worker reads them and needs the extra
+        ``[report]``.
+    :param conn_id: the Connection of the object store (templated); default: the store's own. For a roster or a mapping
+        in a store of another kind, that store's own Connection is used.
     :param dataset_id: the dataset of the tables (templated), instead of ``path``.
     :param project_id: the dataset's project (templated); default: the Connection's.
     :param location: where the queries run (templated); default: the dataset's own.
-    :param table_prefix: what the tables' names begin with (templated).
+    :param table_prefix: prefix of the names of the tables (templated).
     :param gcp_conn_id: the Google Cloud Connection (templated).
     :param impersonation_chain: service account to impersonate, or a chain of them that ends with it (templated).
-    :param last_day: the last UTC day of the period, ``YYYY-MM-DD`` (templated). The default is the run's partition key,
-        else the day before the run.
-    :param period_days: how many days the period has.
-    :param first_day: its first UTC day instead (templated), for a calendar month for example.
-    :param since: the first UTC day that is read at all, ``YYYY-MM-DD`` (templated). Who is new is told from then on.
-    :param memory_mb: MiB of memory that DuckDB may use for files; the task's process needs some 400 more. What does not
-        fit goes to the directory for temporary files, which needs room for it and for a copy of what is read from an
-        object store.
-    :param threads: DuckDB's threads; by default as many as there are cores, and no more than one for each 128 MiB.
-    :raises AirflowFailException: something that no retry mends.
+    :param last_day: the last UTC day of the period, ``YYYY-MM-DD`` (templated). The default is ``day`` in the
+        configuration of the run, else its partition key, else the day before the run.
+    :param period_days: length of the period in days (templated); default: 28.
+    :param first_day: the first UTC day of the period (templated), instead of ``period_days``, for example for a
+        calendar month.
+    :param since: the first UTC day that is read, ``YYYY-MM-DD`` (templated). A person is new on the first active day
+        from then on.
+    :param memory_mb: MiB of memory that DuckDB may use for files, in addition to some 400 MiB for the task's process.
+        What does not fit goes to the temporary directory, and so do copies of files in an object store.
+    :param threads: number of DuckDB's threads; default: one per core, and at most one per 128 MiB of ``memory_mb``.
+    :raises AirflowFailException: a permanent error; the task does not retry.
     """
 
     template_fields: Sequence[str] = (
@@ -60,6 +68,7 @@ class ClaudeCodeAnalyticsOperator(BigQueryDatasetMixin, BaseOperator):
         "gcp_conn_id",
         "impersonation_chain",
         "last_day",
+        "period_days",
         "first_day",
         "since",
     )
@@ -77,7 +86,7 @@ class ClaudeCodeAnalyticsOperator(BigQueryDatasetMixin, BaseOperator):
         gcp_conn_id: str = "google_cloud_default",
         impersonation_chain: str | Sequence[str] | None = None,
         last_day: str = DEFAULT_DAY,
-        period_days: int = 28,
+        period_days: int | str | None = None,
         first_day: str | None = None,
         since: str = "2025-01-01",
         memory_mb: int = 512,
@@ -87,12 +96,13 @@ class ClaudeCodeAnalyticsOperator(BigQueryDatasetMixin, BaseOperator):
         super().__init__(**kwargs)
         if (path is None) == (dataset_id is None):
             raise ClaudeCodeConfigurationError(
-                "Either path (of Parquet files) or dataset_id (of BigQuery tables) says where the usage is."
+                "Set either path (for Parquet files) or dataset_id (for BigQuery tables)."
             )
-        _check_at_least("period_days", period_days, 1)
-        _check_at_least("memory_mb", memory_mb, 128)
-        if threads is not None:
-            _check_at_least("threads", threads, 1)
+        if period_days is not None and first_day and not is_template(first_day):
+            raise ClaudeCodeConfigurationError("Set either period_days or first_day.")
+        period_days = DEFAULT_PERIOD_DAYS if period_days is None else period_days
+        if not is_template(period_days):
+            whole_number("period_days", period_days, 1)
         self.path = path
         self.conn_id = conn_id
         self.dataset_id = dataset_id
@@ -105,53 +115,61 @@ class ClaudeCodeAnalyticsOperator(BigQueryDatasetMixin, BaseOperator):
         self.period_days = period_days
         self.first_day = first_day
         self.since = since
-        self.memory_mb = memory_mb
-        self.threads = threads
+        self.memory_mb = whole_number("memory_mb", memory_mb, 128)
+        self.threads = None if threads is None else whole_number("threads", threads, 1)
 
     def period(self) -> tuple[date, date]:
         """
         Return the first and the last day.
 
-        :raises ClaudeCodeConfigurationError: they are no days, or in the wrong order.
+        :raises ClaudeCodeConfigurationError: a day or their order is not valid.
         """
-        last_day = parse_day(self.last_day)
+        last_day = parse_day(self.last_day, "last_day")
         if self.first_day:
-            return parse_day(self.first_day), last_day
-        return days_until(last_day, self.period_days, f"period_days={self.period_days}")[0], last_day
+            return parse_day(self.first_day, "first_day"), last_day
+        days = self._whole_period_days()
+        return days_until(last_day, days, f"period_days={days}")[0], last_day
+
+    def _whole_period_days(self) -> int:
+        """Return how long the period is; a template that renders to nothing leaves it at the default."""
+        asked = DEFAULT_PERIOD_DAYS if self.period_days in (None, "") else self.period_days
+        return whole_number("period_days", asked, 1)
 
     @contextmanager
-    def open_source(
-        self, context: Context, settings: Settings, *, roster: str | None = None, mapping: str | None = None
-    ) -> Iterator[Source]:
+    def open_source(self, context: Context, settings: Settings, **user_tables: str | None) -> Iterator[Source]:
         """
-        Give the loaded usage, and tell Airflow what was read.
+        Return the source of the loaded usage, and report what was read to Airflow's hook lineage.
 
         :param settings: the settings of the queries.
-        :param roster: where the roster is, a file or a table.
-        :param mapping: where the mapping is, a file or a table.
+        :param user_tables: files or tables of the user's: the roster, the mapping, and days of other tools.
         """
         # Load google.cloud and pyarrow, so not when a Dag file is parsed.
-        from airflow_provider_claude_code.analytics.sources import BigQuerySource, bigquery_relations, open_files
+        from airflow_provider_claude_code.analytics.engines.bigquery import BigQuerySource, bigquery_relations
+        from airflow_provider_claude_code.analytics.engines.duckdb import open_files
 
-        lineage = get_hook_lineage_collector()
         if self.dataset_id is not None:
+            from airflow_provider_claude_code.targets.bigquery.errors import typed_bigquery_errors
+
             self.refuse_unusable_names()
+            client = self.get_client()
+            with typed_bigquery_errors(self.dataset, "BigQuery Data Viewer"):
+                tables = self.existing(DATA_TABLES, client)
             relations = bigquery_relations(
-                self.dataset_project, self.dataset_id, self.table_prefix, roster=roster, mapping=mapping
+                self.dataset_project,
+                self.dataset_id,
+                self.table_prefix,
+                tables=(*tables, LOADS.name),
+                **user_tables,
             )
             labels = airflow_labels(context["ti"].dag_id, context["ti"].task_id)
-            for table in USAGE.table_names:
-                lineage.add_input_asset(context=self.google_hook, uri=self.table_uri(table))
-            yield BigQuerySource(self.get_client(), self.dataset, relations, settings, labels)
+            add_hook_lineage(self.google_hook, inputs=map(self.table_uri, tables))
+            with closing(BigQuerySource(client, self.dataset, relations, settings, labels)) as source:
+                yield source
             return
         root = storage_path("path", str(self.path), self.conn_id)
-        for table in USAGE.table_names:
-            lineage.add_input_asset(context=root, uri=asset_uri((root / table).as_uri()))
-        files = {
-            name: self._storage_path(name, file, root) if file else None
-            for name, file in (("roster", roster), ("mapping", mapping))
-        }
-        with open_files(root, settings, **files, memory_mb=self.memory_mb, threads=self.threads) as source:
+        add_hook_lineage(root, inputs=[asset_uri(url_of(root / table)) for table in DATA_TABLES])
+        files = {name: self._storage_path(name, file, root) if file else None for name, file in user_tables.items()}
+        with open_files(root, settings, memory_mb=self.memory_mb, threads=self.threads, **files) as source:
             yield source
 
     def _storage_path(self, argument: str, path: str, root: ObjectStoragePath) -> ObjectStoragePath:
@@ -159,6 +177,22 @@ class ClaudeCodeAnalyticsOperator(BigQueryDatasetMixin, BaseOperator):
         return storage_path(argument, path, self.conn_id) if place.protocol == root.protocol else place
 
 
-def _check_at_least(argument: str, value: object, least: int) -> None:
-    if isinstance(value, bool) or not isinstance(value, int) or value < least:
-        raise ClaudeCodeConfigurationError(f"{argument} is {value!r}; a whole number of {least} or more was expected.")
+def cents_of(argument: str, amount: str | float | Decimal | None) -> int:
+    """
+    Return an amount of US dollars in cents; 0 for none.
+
+    :param argument: what gives it, for the error.
+    :param amount: US dollars; text when it was a template, which is empty for none.
+    :raises ClaudeCodeConfigurationError: it is not an amount above 0, or has fractions of a cent.
+    """
+    if amount is None or amount == "":
+        return 0
+    try:
+        cents = Decimal(str(amount)) * 100
+    except InvalidOperation:
+        cents = Decimal(0)
+    if not (cents.is_finite() and 1 <= cents < 10**15 and cents == cents.to_integral_value()):
+        raise ClaudeCodeConfigurationError(
+            f"{argument} is {amount!r}; US dollars above 0 were expected, with two decimals at most."
+        )
+    return int(cents)

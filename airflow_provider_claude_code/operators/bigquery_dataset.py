@@ -1,19 +1,26 @@
-"""What operators share that work on a dataset of a Google Cloud Connection."""
+"""Shared parts of the operators that work on a dataset of a Google Cloud Connection."""
 
 from __future__ import annotations
 
+import hashlib
+import json
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import timedelta
 from functools import cached_property
 from typing import TYPE_CHECKING
 
 from airflow_provider_claude_code.assets import asset_uri
 from airflow_provider_claude_code.exceptions import ClaudeCodeConfigurationError
 from airflow_provider_claude_code.storage.errors import typed_store_errors
+from airflow_provider_claude_code.templates import mapping_of
 
 if TYPE_CHECKING:
     from airflow.providers.google.cloud.hooks.bigquery import BigQueryHook
+    from airflow.sdk.types import RuntimeTaskInstanceProtocol
     from google.cloud.bigquery import Client, DatasetReference
+
+    from airflow_provider_claude_code.triggers.bigquery import ClaudeCodeBigQueryJobsTrigger
 
 
 class BigQueryDatasetMixin:
@@ -42,7 +49,8 @@ class BigQueryDatasetMixin:
     def dataset_project(self) -> str:
         """The dataset's project."""
         with typed_store_errors(f"The BigQuery dataset {self.dataset_id}"):
-            return self.project_id or self.google_hook.project_id
+            # A native template makes a number of a project that looks like one.
+            return str(self.project_id or self.google_hook.project_id)
 
     @property
     def dataset(self) -> DatasetReference:
@@ -53,7 +61,7 @@ class BigQueryDatasetMixin:
 
     def refuse_unusable_names(self) -> None:
         """
-        Look at the arguments that become parts of BigQuery's names.
+        Check the arguments that become parts of names in BigQuery.
 
         :raises ClaudeCodeConfigurationError: one of them cannot; it would lead to other tables, or to none.
         """
@@ -62,7 +70,9 @@ class BigQueryDatasetMixin:
             ("dataset_id", self.dataset_id, r"[A-Za-z0-9_]+", "a dataset's name of letters, digits and underscores"),
             ("table_prefix", self.table_prefix, r"[\w -]*", "letters, digits, underscores, hyphens and blanks"),
         ):
-            if value is not None and not re.fullmatch(pattern, str(value)):
+            # dataset_id must not be empty, and table_prefix may be.
+            is_default = value is None or (argument == "project_id" and value == "")
+            if not is_default and not re.fullmatch(pattern, str(value)):
                 hint = " Its project goes into project_id." if argument == "dataset_id" and "." in str(value) else ""
                 raise ClaudeCodeConfigurationError(f"{argument} is {value!r}; {expected} was expected.{hint}")
 
@@ -70,14 +80,89 @@ class BigQueryDatasetMixin:
         """Return the URI of a table."""
         return asset_uri(f"bigquery://{self.dataset_project}/{self.dataset_id}/{self.table_prefix}{table}")
 
+    def existing(self, tables: Iterable[str], client: Client) -> list[str]:
+        """Return the tables that exist in the dataset."""
+        from google.api_core.exceptions import NotFound
+
+        found = []
+        for table in tables:
+            try:
+                client.get_table(self.dataset.table(f"{self.table_prefix}{table}"))
+            except NotFound:
+                continue
+            found.append(table)
+        return found
+
     def get_client(self) -> Client:
         """Return the client, whose jobs run in the dataset's project and location."""
         with typed_store_errors(f"The BigQuery dataset {self.dataset_id}"):
             return self.google_hook.get_client(project_id=self.dataset_project, location=self.location)
 
 
+class BigQueryJobsMixin(BigQueryDatasetMixin):
+    """The jobs that an operator starts on its dataset, for which it can wait in the triggerer."""
+
+    encryption_configuration: Mapping[str, str] | None
+    execution_timeout: timedelta | None
+    poll_interval: float
+
+    @property
+    def kms_key_name(self) -> str | None:
+        """
+        The key that encrypts the output of the jobs; default: Google's key.
+
+        :raises ClaudeCodeConfigurationError: the configuration does not name it.
+        """
+        configuration = mapping_of("encryption_configuration", self.encryption_configuration)
+        if configuration and not configuration.get("kmsKeyName"):
+            raise ClaudeCodeConfigurationError(
+                f"encryption_configuration is {configuration!r}; {{'kmsKeyName': ...}} was expected."
+            )
+        return configuration.get("kmsKeyName")
+
+    def job_prefix(self, ti: RuntimeTaskInstanceProtocol, *destination: str | None) -> str:
+        """
+        Return the prefix of the ids of all jobs of a task instance, for all its tries.
+
+        :param ti: the task instance.
+        :param destination: the destination in the project, since several Airflow installations may share the project.
+        """
+        task_instance = [ti.dag_id, ti.run_id, ti.task_id, ti.map_index, self.dataset_project, *destination]
+        return f"claude_code_{hashlib.sha256(json.dumps(task_instance).encode()).hexdigest()[:24]}"
+
+    def deadline_of(self, ti: RuntimeTaskInstanceProtocol) -> float | None:
+        """Return the deadline of the task, in seconds since 1970."""
+        return (ti.start_date + self.execution_timeout).timestamp() if self.execution_timeout else None
+
+    def jobs_trigger(
+        self, job_ids: Iterable[str], location: str, deadline: float | None, resume: str
+    ) -> ClaudeCodeBigQueryJobsTrigger:
+        """
+        Return the trigger that waits for jobs.
+
+        :param job_ids: the jobs.
+        :param location: where they run.
+        :param deadline: when jobs that still run are cancelled. Airflow's own time-out of a deferral would fail the
+            task and let the jobs go on.
+        :param resume: what the task has to know when it goes on, as JSON. It travels with the trigger and not as the
+            deferral's kwargs, which dag.test() drops.
+        """
+        from airflow_provider_claude_code.triggers.bigquery import ClaudeCodeBigQueryJobsTrigger
+
+        return ClaudeCodeBigQueryJobsTrigger(
+            job_ids=list(job_ids),
+            project_id=self.dataset_project,
+            location=location,
+            gcp_conn_id=self.gcp_conn_id,
+            impersonation_chain=self.impersonation_chain,
+            poll_interval=self.poll_interval,
+            deadline=deadline,
+            resume=resume,
+        )
+
+
 def airflow_labels(dag_id: str, task_id: str) -> dict[str, str]:
-    """Return the labels that Google's operators give their jobs, as far as the ids can stand in one."""
+    """Return the labels that Google's operators give their jobs, if the ids are valid in labels."""
     labels = {"airflow-dag": dag_id, "airflow-task": task_id}
     return {
         name: value

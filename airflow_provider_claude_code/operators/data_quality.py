@@ -1,113 +1,150 @@
-"""Checks of loaded usage."""
+"""The operator that checks loaded data."""
 
 from __future__ import annotations
 
 import logging
+from collections import Counter
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, Any
+from datetime import date
+from typing import TYPE_CHECKING, Any, ClassVar
 
-from airflow_provider_claude_code.analytics.models import Settings
+from airflow_provider_claude_code.analytics.queries import Settings
+from airflow_provider_claude_code.analytics.queries.checks import CHECKS
 from airflow_provider_claude_code.days import parse_day
 from airflow_provider_claude_code.exceptions import ClaudeCodeConfigurationError, ClaudeCodeDataQualityError
 from airflow_provider_claude_code.hooks.claude_code import fail_without_retry
-from airflow_provider_claude_code.operators.analytics import ClaudeCodeAnalyticsOperator
+from airflow_provider_claude_code.operators.analytics import ClaudeCodeAnalyticsOperator, cents_of
 from airflow_provider_claude_code.quoting import quoted
+from airflow_provider_claude_code.streams.registry import find_stream
+from airflow_provider_claude_code.templates import is_template, native_hint
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
-CHECKS = (
-    "sums",
-    "missing_days",
-    "volume_drop",
-    "freshness",
-    "repeated_keys",
-    "lost_records",
-    "out_of_range",
-    "mapping",
-    "roster",
-)
-"""The checks that there are, as in the model ``data_quality``."""
-
-# How old the newest day is, and what tables of users say, is of no day of the period.
+# These findings do not belong to a day of the period.
 _OF_NO_DAY = ("freshness", "mapping", "roster")
 
-# A message and an XCom are for people; a long outage says the same many times.
+# After a long outage, many findings are the same.
 _LISTED = 20
+
+# As in the part check_volume_drop.
+_LEAST_WEEKDAYS = 2
 
 
 class ClaudeCodeDataQualityOperator(ClaudeCodeAnalyticsOperator):
     """
-    Check loaded usage, and fail the task when something is wrong.
+    Check loaded data, and fail the task if a check finds something.
 
-    ``sums``: the tables of a day agree with each other and with ``loads``. ``missing_days``: every day of the period,
-    from the first loaded one on, was loaded after it was complete. ``volume_drop``: no day has far fewer records than
-    the median of the same weekdays in the 28 days before. ``freshness``: there is a complete day, and it did not end
-    too long ago. ``repeated_keys``: no two records of a day's newest load have the same key. ``lost_records``: that
-    load has no fewer records than an earlier one. ``out_of_range``: the numbers of a day do not add up to more than a
-    load accepts, which may fit no sum. ``mapping``: no two rows of the mapping share an actor's day, and
-    they match some actor. ``roster``: it names somebody who has usage.
+    The page *Checks and alerts* of the documentation says what each check finds. The checks are ``sums``,
+    ``missing_days``, ``volume_drop``, ``freshness``, ``repeated_keys``, ``lost_records``, ``out_of_range``,
+    ``cost_total``, ``request_changed``, ``budget``, ``mapping`` and ``roster``.
+
+    The result has the period (``first_day``, ``last_day``); ``checked``, the number of loaded days and of rows per
+    table; ``findings``, the number of findings per check; and ``nothing_to_check``, the checks that had no data, such
+    as ``roster`` without a roster.
 
     The other arguments are those of
     :class:`~airflow_provider_claude_code.operators.analytics.ClaudeCodeAnalyticsOperator`.
 
-    :param checks: which of them.
-    :param warn_only: those that warn in the log and do not fail the task.
-    :param max_drop: share of the usual records, 0 to 1, whose lack is a volume drop.
-    :param max_age_hours: hours after the end of the newest complete day from which it is too old. A day is loaded from
-        1 hour after its end on, so with a daily load this is up to 26 hours and the time of a load.
-    :param mapping: the mapping of actors to groups (templated), a table or a file.
-    :param roster: the eligible people (templated), a table or a file.
-    :raises AirflowFailException: a check found something, or it cannot be made.
+    :param checks: the checks to run (templated); default: all.
+    :param warn_only: checks that log a warning instead of failing the task (templated); default: ``budget``.
+    :param max_drop: ``volume_drop`` reports a table if this fraction of its usual rows is missing, from 0 to 1.
+    :param max_age_hours: ``freshness`` reports a stream if its newest complete day ended more than this many hours ago.
+        The default fits a daily load of usage. The limit is 23 hours longer for ``cost``, whose days are complete
+        later, and 25 hours shorter for ``members``, whose snapshots are complete at once.
+    :param mapping: table or file of the groups (templated), for the check ``mapping``.
+    :param roster: table or file of the eligible people (templated), for the check ``roster``.
+    :param monthly_budget_usd: budget of each organisation for Claude Code in a calendar month, in US dollars
+        (templated), for the check ``budget``.
+    :param budget_percents: percentages of the budget that are reported.
+    :raises AirflowFailException: a check found something, or cannot be made.
     """
 
-    template_fields: Sequence[str] = (*ClaudeCodeAnalyticsOperator.template_fields, "mapping", "roster")
+    template_fields: Sequence[str] = (
+        *ClaudeCodeAnalyticsOperator.template_fields,
+        "checks",
+        "warn_only",
+        "mapping",
+        "roster",
+        "monthly_budget_usd",
+    )
+    template_fields_renderers: ClassVar[dict[str, str]] = {"checks": "json", "warn_only": "json"}
+
+    checks: tuple[str, ...]
+    warn_only: tuple[str, ...]
 
     def __init__(
         self,
         *,
         checks: Iterable[str] = CHECKS,
-        warn_only: Iterable[str] = (),
+        warn_only: Iterable[str] = ("budget",),
         max_drop: float = 0.5,
         max_age_hours: float = 48,
         mapping: str | None = None,
         roster: str | None = None,
+        monthly_budget_usd: str | float | None = None,
+        budget_percents: Iterable[int] = (80, 100),
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        self.checks = _checked("checks", checks)
-        self.warn_only = _checked("warn_only", warn_only)
+        self.checks = checks if is_template(checks) else _checked("checks", checks)  # type: ignore[assignment]
+        self.warn_only = warn_only if is_template(warn_only) else _checked("warn_only", warn_only)  # type: ignore[assignment]
         self.max_drop = max_drop
         self.max_age_hours = max_age_hours
         self.mapping = mapping
         self.roster = roster
+        self.monthly_budget_usd = monthly_budget_usd
+        if isinstance(budget_percents, str) or not isinstance(budget_percents, Iterable):
+            raise ClaudeCodeConfigurationError(f"budget_percents is {budget_percents!r}; a list was expected.")
+        self.budget_percents = tuple(budget_percents)
 
     def execute(self, context: Context) -> dict[str, Any]:
-        """Make the checks, and return how often each found something."""
+        """Run the checks, and return what was checked and the number of findings per check."""
         with fail_without_retry():
+            self.checks = _checked("checks", self.checks)
+            self.warn_only = _checked("warn_only", self.warn_only)
             first_day, last_day = self.period()
             settings = Settings(
-                since=parse_day(self.since),
+                since=parse_day(self.since, "since"),
                 first_day=first_day,
                 last_day=last_day,
                 max_drop=self.max_drop,
                 max_age_hours=self.max_age_hours,
+                monthly_budget_cents=cents_of("monthly_budget_usd", self.monthly_budget_usd),
+                budget_percents=self.budget_percents,
             )
             with self.open_source(context, settings, roster=self.roster, mapping=self.mapping) as source:
                 rows = source.read("data_quality").to_pylist()
-                # Nothing can be wrong with nothing, but the place may be.
-                if not rows and source.read("load_health").num_rows == 0:
+                health = source.read("load_health").to_pylist()
+                # Without data, no check can fail, but the location may be wrong.
+                if not rows and not health:
                     raise ClaudeCodeConfigurationError(
-                        f"There are no loaded days since {settings.since}, so there is nothing to check. Are these the "
-                        "dataset and the table_prefix that the days are loaded to?"
+                        f"There are no loaded days since {settings.since}, so there is nothing to check. Load the "
+                        f"table usage, or pass {'the path' if self.path else 'the dataset and the table_prefix'} to "
+                        "which the days are loaded."
                     )
-            findings = [
-                row
-                for row in rows
-                if row["check_name"] in self.checks
-                and (row["check_name"] in _OF_NO_DAY or first_day <= row["date"] <= last_day)
-            ]
+            findings = sorted(
+                (
+                    row
+                    for row in rows
+                    if row["check_name"] in self.checks
+                    and (row["check_name"] in _OF_NO_DAY or first_day <= row["date"] <= last_day)
+                ),
+                key=_order,
+            )
             failures = [row for row in findings if row["check_name"] not in self.warn_only]
+            checked = _checked_rows(health, first_day, last_day)
+            possible = self._possible_checks(health, first_day, last_day)
+            nothing_to_check = [check for check in self.checks if check not in possible]
+            self.log.log(
+                logging.INFO if checked["days"] else logging.WARNING,
+                "Checked %s to %s: %d loaded days; %s. Nothing to check for: %s",
+                first_day,
+                last_day,
+                checked["days"],
+                ", ".join(f"{count} {table}" for table, count in checked["rows"].items()) or "no tables",
+                ", ".join(nothing_to_check) or "none",
+            )
             for row in findings:
                 level = logging.WARNING if row["check_name"] in self.warn_only else logging.ERROR
                 self.log.log(level, "%s", _sentence(row))
@@ -119,19 +156,66 @@ class ClaudeCodeDataQualityOperator(ClaudeCodeAnalyticsOperator):
                     + " ".join(_sentence(row) for row in failures[:_LISTED])
                     + more
                 )
-            self.log.info("Nothing to fail for from %s to %s: %s", first_day, last_day, ", ".join(self.checks))
+            self.log.info("No check failed: %s", ", ".join(check for check in self.checks if check in possible))
             return {
                 "first_day": first_day.isoformat(),
                 "last_day": last_day.isoformat(),
+                "checked": checked,
                 "findings": {check: sum(row["check_name"] == check for row in findings) for check in self.checks},
+                "nothing_to_check": nothing_to_check,
             }
+
+    def _possible_checks(self, health: Iterable[dict[str, Any]], first_day: date, last_day: date) -> set[str]:
+        """Return the checks that have something to look at in the period; freshness has if anything was ever loaded."""
+        possible = {"freshness"}
+        oldest: dict[str, date] = {}
+        for row in health:
+            if row["state"] != "missing":
+                oldest[row["stream"]] = min(row["date"], oldest.get(row["stream"], row["date"]))
+        for row in health:
+            if not first_day <= row["date"] <= last_day:
+                continue
+            if not find_stream(row["stream"]).is_snapshot:
+                possible.add("missing_days")
+            if row["state"] == "missing":
+                continue
+            possible.add("sums")
+            if row["weekdays_compared"] >= _LEAST_WEEKDAYS:
+                possible.add("volume_drop")
+            if row["stream"] == "usage":
+                possible |= {"out_of_range", "repeated_keys"}
+                if row["loads"] > 1:
+                    possible.add("lost_records")
+            if row["table_name"] == "cost_totals":
+                possible.add("cost_total")
+            if row["stream"] in ("usage", "cost") and self.monthly_budget_usd is not None:
+                possible.add("budget")
+            if oldest[row["stream"]] < row["date"]:
+                possible.add("request_changed")
+        return possible | {name for name in ("mapping", "roster") if getattr(self, name)}
+
+
+def _checked_rows(health: Iterable[dict[str, Any]], first_day: date, last_day: date) -> dict[str, Any]:
+    """Return how many days of the period are loaded, and how many rows each table has in them."""
+    loaded = [row for row in health if first_day <= row["date"] <= last_day and row["state"] != "missing"]
+    rows: Counter[str] = Counter()
+    for row in loaded:
+        rows[row["table_name"]] += row["row_count"]
+    return {"days": len({row["date"] for row in loaded}), "rows": dict(sorted(rows.items()))}
 
 
 def _checked(argument: str, names: Iterable[str]) -> tuple[str, ...]:
-    chosen = tuple(names)
-    if isinstance(names, str) or (argument == "checks" and not chosen) or set(chosen) - set(CHECKS):
-        raise ClaudeCodeConfigurationError(f"{argument} is {names!r}; a list of {', '.join(CHECKS)} was expected.")
+    chosen = tuple(names) if isinstance(names, Iterable) and not isinstance(names, str) else None
+    if chosen is None or (argument == "checks" and not chosen) or any(name not in [*CHECKS] for name in chosen):
+        raise ClaudeCodeConfigurationError(
+            f"{argument} is {names!r}; a list of {', '.join(CHECKS)} was expected.{native_hint(names)}"
+        )
     return chosen
+
+
+def _order(row: dict[str, Any]) -> tuple[int, str, str]:
+    """Return what findings are sorted by: their check, then their day."""
+    return list(CHECKS).index(row["check_name"]), str(row["date"]), str(row["table_name"])
 
 
 def _sentence(row: dict[str, Any]) -> str:

@@ -1,23 +1,26 @@
-"""A report that people look at."""
+"""The operator that writes a report."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from datetime import UTC, datetime
+from collections.abc import Mapping, Sequence
+from datetime import UTC, date, datetime
 from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import Asset
 
-from airflow_provider_claude_code.analytics.models import Settings
+from airflow_provider_claude_code.analytics.assumptions import Assumptions
+from airflow_provider_claude_code.analytics.queries.settings import BREAKDOWN_GRAINS, Settings, whole_period
+from airflow_provider_claude_code.analytics.tool_tables import check_tool_tables
 from airflow_provider_claude_code.days import parse_day
 from airflow_provider_claude_code.exceptions import ClaudeCodeConfigurationError
+from airflow_provider_claude_code.hook_lineage import add_hook_lineage
 from airflow_provider_claude_code.hooks.claude_code import fail_without_retry
-from airflow_provider_claude_code.links import ClaudeCodeReportLink
-from airflow_provider_claude_code.operators.analytics import ClaudeCodeAnalyticsOperator
+from airflow_provider_claude_code.links import ClaudeCodeReportLink, report_link
+from airflow_provider_claude_code.operators.analytics import ClaudeCodeAnalyticsOperator, cents_of
 from airflow_provider_claude_code.storage.errors import typed_store_errors
 from airflow_provider_claude_code.storage.spool_directory import spool_directory
 from airflow_provider_claude_code.storage.stores import open_store, storage_path
-from airflow_provider_claude_code.version_compat import get_hook_lineage_collector
+from airflow_provider_claude_code.templates import mapping_of, one_of, true_or_false
 
 if TYPE_CHECKING:
     from airflow.sdk import Context, ObjectStoragePath
@@ -25,33 +28,54 @@ if TYPE_CHECKING:
 
 class ClaudeCodeReportOperator(ClaudeCodeAnalyticsOperator):
     """
-    Write a report on a period: one HTML file that needs nothing else, to be looked at, printed or sent by e-mail.
+    Write a report on a period: one HTML file that you can open in a browser, print or send by e-mail.
 
-    It compares the period with the one before, says how complete the data is, and folds small groups together. Needs
+    The report compares the period with the one before, says how complete the data is, and combines small groups. Next
+    to it, a ``.csv`` and a ``.json`` file with the same name have the cells that it shows, and never name people. Needs
     the extra ``[report]``.
 
-    The other arguments are those of
-    :class:`~airflow_provider_claude_code.operators.analytics.ClaudeCodeAnalyticsOperator`.
+    The XCom has the places of the three files (``report``, ``csv``, ``json``), and the URL at which a browser opens the
+    report (``link``; empty if there is none, or if ``[api] base_url`` is not set). For e-mail and chat it has ``text``,
+    a few sentences, and ``html_table``, in which everything is escaped.
 
-    :param report_path: where the file goes (templated), with ``.html`` at the end; it is replaced. An absolute local
-        path, or a URL that Airflow's ``ObjectStoragePath`` knows.
-    :param report_conn_id: the Connection of the object store that it is written to (templated); default: the store's
-        own.
-    :param people: also list the people who use Claude Code most. That is personal data.
-    :param min_group_size: groups of fewer people are folded together; 1 folds none.
-    :param roster: eligible people (templated), a table or a ``.csv`` or ``.parquet`` file: ``actor_id``,
-        ``valid_from``, ``valid_to`` (inclusive; empty means always). For adoption rate and idle seats.
-    :param mapping: groups (templated), a table or a file: ``actor_type``, ``actor_id``, ``team``, ``cost_centre``,
-        ``valid_from``, ``valid_to``. For costs of groups.
-    :raises AirflowFailException: something that no retry mends.
+    The other arguments are those of
+    :class:`~airflow_provider_claude_code.operators.analytics.ClaudeCodeAnalyticsOperator`. Without ``first_day``, the
+    period is whole weeks or months that are over by ``last_day``: ``period_days`` is rounded down to whole weeks (10
+    means one week), or to one month for each 28 days, but never to less than one.
+
+    :param report_path: where the report goes (templated): an absolute local path, or a URL that Airflow's
+        ``ObjectStoragePath`` knows. It ends with ``.html``. Existing files are replaced.
+    :param report_conn_id: the Connection of the object store for the report (templated); default: the store's own.
+    :param title: title of the report (templated); default: the name of the organisation.
+    :param people: also list the people who use Claude Code most. This is personal data.
+    :param min_group_size: what fewer people did is combined or left out; 1 turns this off.
+    :param breakdown_grain: ``week`` (Monday to Sunday, UTC) or ``month``: the period of breakdowns. They show the last
+        complete week or month of the report's period. Choose ``month`` for fewer than a few hundred people, and use the
+        same for views.
+    :param roster: the people who may use Claude Code (templated), for adoption rate and idle seats. A table, or a
+        ``.csv`` or ``.parquet`` file: ``actor_id``, ``valid_from``, ``valid_to`` (inclusive; empty means no limit).
+    :param mapping: groups (templated), for costs of groups. A table or a file: ``actor_type``, ``actor_id``, ``team``,
+        ``cost_centre``, ``valid_from``, ``valid_to``.
+    :param monthly_budget_usd: budget of each organisation for Claude Code in a calendar month, in US dollars
+        (templated). The report shows it next to the cost of the month.
+    :param assumptions: values to compare the cost with, each with its source: see
+        :meth:`~airflow_provider_claude_code.analytics.assumptions.Assumptions.parse`. It is not templated: somebody who
+        could choose the price of a seat for each run could find out what single people cost.
+    :param other_tools: days with other AI tools (templated): tables or files, by the names in
+        :data:`~airflow_provider_claude_code.analytics.queries.tools.TABLES_OF_TOOLS`. ``copilot_usage`` needs
+        ``copilot_logins``.
+    :raises AirflowFailException: a permanent error; the task does not retry.
     """
 
     template_fields: Sequence[str] = (
         *ClaudeCodeAnalyticsOperator.template_fields,
         "report_path",
         "report_conn_id",
+        "title",
         "roster",
         "mapping",
+        "monthly_budget_usd",
+        "other_tools",
     )
 
     operator_extra_links = (ClaudeCodeReportLink(),)
@@ -61,48 +85,95 @@ class ClaudeCodeReportOperator(ClaudeCodeAnalyticsOperator):
         *,
         report_path: str,
         report_conn_id: str | None = None,
+        title: str | None = None,
         people: bool = False,
         min_group_size: int = 5,
+        breakdown_grain: str = "week",
         roster: str | None = None,
         mapping: str | None = None,
+        monthly_budget_usd: str | float | None = None,
+        assumptions: dict[str, Any] | None = None,
+        other_tools: dict[str, str] | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
         self.report_path = report_path
         self.report_conn_id = report_conn_id
-        self.people = people
+        self.title = title
+        self.people = true_or_false("people", people)
         self.min_group_size = min_group_size
+        self.breakdown_grain = breakdown_grain
         self.roster = roster
         self.mapping = mapping
-        # Where it was written, for the link.
+        self.monthly_budget_usd = monthly_budget_usd
+        self.assumptions = assumptions or {}
+        # Fail when the Dag file is parsed, and not at night.
+        Assumptions.parse(self.assumptions)
+        one_of("breakdown_grain", breakdown_grain, BREAKDOWN_GRAINS)
+        self.other_tools = other_tools
+        # The location of the report, for the link.
         self.report_url: str | None = None
+
+    def period(self) -> tuple[date, date]:
+        """
+        Return the first and the last day.
+
+        :raises ClaudeCodeConfigurationError: a day, their order or the grain is not valid.
+        """
+        if self.first_day:
+            return super().period()
+        days = self._whole_period_days()
+        return whole_period(parse_day(self.last_day, "last_day"), days, self.breakdown_grain)
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Write the report, and return where it is and its headline numbers."""
         with fail_without_retry():
             place = storage_path("report_path", self.report_path, self.report_conn_id)
             if place.suffix != ".html":
-                raise ClaudeCodeConfigurationError(f"report_path is {self.report_path!r}; it has to end with .html.")
+                raise ClaudeCodeConfigurationError(f"report_path is {self.report_path!r}; it must end with .html.")
             first_day, last_day = self.period()
+            assumptions = Assumptions.parse(self.assumptions)
             settings = Settings(
                 min_group_size=self.min_group_size,
-                since=parse_day(self.since),
+                breakdown_grain=self.breakdown_grain,
+                since=parse_day(self.since, "since"),
                 first_day=first_day,
                 last_day=last_day,
+                monthly_budget_cents=cents_of("monthly_budget_usd", self.monthly_budget_usd),
+                seat_price_cents=assumptions.seat_price_cents,
             )
-            with self.open_source(context, settings, roster=self.roster, mapping=self.mapping) as source:
+            tools = mapping_of("other_tools", self.other_tools)
+            check_tool_tables(tools)
+            with self.open_source(context, settings, roster=self.roster, mapping=self.mapping, **tools) as source:
                 # Loads pyarrow and matplotlib, so not when a Dag file is parsed.
                 from airflow_provider_claude_code.analytics.report import make_report
 
-                report = make_report(source, settings, people=self.people, generated_at=datetime.now(UTC))
-            self.report_url = _write(place, report.html)
-            self.log.info("Wrote the report on %s to %s: %s", first_day, last_day, self.report_url)
-            get_hook_lineage_collector().add_output_asset(context=place, uri=self.report_url)
+                report = make_report(
+                    source,
+                    settings,
+                    people=self.people,
+                    title=self.title,
+                    assumptions=assumptions,
+                    other_tools=bool(tools),
+                    generated_at=datetime.now(UTC),
+                )
+            # The page comes last, so that a new page always has new cells beside it.
+            files = {"csv": report.csv, "json": report.json, "html": report.html}
+            urls = _write(place.parent, {place.with_suffix(f".{kind}").name: text for kind, text in files.items()})
+            csv_url, json_url, self.report_url = urls
+            self.log.info("Wrote the report on %s to %s: %s\n%s", first_day, last_day, self.report_url, report.text)
+            add_hook_lineage(place, outputs=urls)
             summary: dict[str, Any] = {
                 "report": self.report_url,
+                "csv": csv_url,
+                "json": json_url,
+                # A path without a host does not work in an e-mail.
+                "link": link if (link := report_link(self.report_url, self.dag_id)).startswith("http") else "",
                 "first_day": first_day.isoformat(),
                 "last_day": last_day.isoformat(),
                 "headlines": report.headlines,
+                "text": report.text,
+                "html_table": report.html_table,
             }
             for outlet in self.outlets:
                 if isinstance(outlet, Asset):
@@ -110,13 +181,15 @@ class ClaudeCodeReportOperator(ClaudeCodeAnalyticsOperator):
             return summary
 
 
-def _write(place: ObjectStoragePath, html: str) -> str:
-    """Put the finished file in its place by one atomic write, and return its URL."""
-    store = open_store(place.parent)
+def _write(folder: ObjectStoragePath, texts: Mapping[str, str]) -> list[str]:
+    """Put finished files in their places, in this order and by one atomic write each, and return their URLs."""
+    store = open_store(folder)
     with spool_directory() as directory:
-        file = directory / place.name
-        with typed_store_errors(file.as_uri()):
-            file.write_text(html, encoding="utf-8")
-        with typed_store_errors(store.url(place.name)), store.exclusive([place.name]):
-            store.write(place.name, file)
-    return store.url(place.name)
+        files = {name: directory / name for name in texts}
+        with typed_store_errors(directory.as_uri()):
+            for name, text in texts.items():
+                files[name].write_text(text, encoding="utf-8")
+        with typed_store_errors(store.url("")), store.exclusive(files), store.staged(files):
+            for name, file in files.items():
+                store.write(name, file)
+    return [store.url(name) for name in texts]

@@ -1,4 +1,4 @@
-"""What the sandbox can do wrong on purpose."""
+"""The faults that the sandbox simulates."""
 
 import math
 import random
@@ -8,23 +8,24 @@ from dataclasses import dataclass
 @dataclass(frozen=True, kw_only=True)
 class Faults:
     """
-    Faults of the report endpoint; the default has none.
+    Faults of the usage report that the sandbox simulates. By default there are none.
 
-    ``rate``, ``page`` and ``times`` choose the requests that are hit by all the others but ``latency``.
+    ``rate``, ``page`` and ``times`` choose which requests fail; otherwise all of them do. ``latency`` applies to every
+    request.
 
-    :param status: answer this HTTP error status, 400 to 599, in place of the page
-    :param rate: share of the requests that is hit, 0 to 1; which ones follows from the organisation's seed
-    :param page: hit only the n-th page of a walk through a day, counted from 1
-    :param times: stop after so many hits
-    :param error_code: ``error.details.error_code`` that goes with ``status``
-    :param retry_after: value of the ``retry-after`` header that goes with ``status``, sent as it is
-    :param latency: seconds before every answer, hit or not
-    :param truncate: declare the whole ``content-length``, send half of the page and drop the connection
-    :param drip: seconds before each byte of the page
-    :param endless: the page is empty, and leads to another one
-    :param repeat_cursor: ``next_page`` is the cursor that was just used, and ``has_more`` stays true
-    :param wrong_day: the first record of the page bears the day before
-    :param html: answer a proxy's HTML page, with ``status`` or else 200
+    :param status: answer with this HTTP error status, 400 to 599
+    :param rate: share of the requests that fail, 0 to 1; the seed of the organisation decides which ones
+    :param page: fail only on this page of a day, counted from 1
+    :param times: fail only this many times
+    :param error_code: value of ``error.details.error_code`` in the error; needs ``status``
+    :param retry_after: value of the ``retry-after`` header of the error, sent as it is; needs ``status``
+    :param latency: seconds to wait before every answer
+    :param truncate: declare the whole ``content-length``, send half of the page, then drop the connection
+    :param drip: seconds to wait before each byte of the page
+    :param endless: answer with empty pages that never end
+    :param repeat_cursor: answer with the cursor of the request again, so that the day never ends
+    :param wrong_day: give the first record of the page the date of the day before
+    :param html: answer with a proxy's HTML page instead, with ``status`` or 200
     :raises ValueError: a value is out of its range, or two faults exclude each other
     """
 
@@ -56,13 +57,13 @@ class Faults:
                 raise ValueError(f"{name} must be 0 or more seconds, not {seconds}")
         for name, text in (("retry_after", self.retry_after), ("error_code", self.error_code)):
             if text is not None and self.status is None:
-                raise ValueError(f"{name} needs a status to go with")
+                raise ValueError(f"{name} needs status")
         if self.retry_after is not None and not (self.retry_after.isascii() and self.retry_after.isprintable()):
             raise ValueError("retry_after must be printable ASCII, as it becomes a header")
         spoiled = self.truncate or self.drip or self.endless or self.repeat_cursor or self.wrong_day
         if (self.status or self.html) and spoiled:
             raise ValueError(
-                "status and html replace the page that truncate, drip, endless, repeat_cursor and wrong_day spoil"
+                "status and html cannot be combined with truncate, drip, endless, repeat_cursor or wrong_day"
             )
 
 
@@ -74,21 +75,21 @@ class FaultCounter:
         Start to count.
 
         :param faults: the faults
-        :param seed: what the choice by ``rate`` follows from
+        :param seed: seed of the choice by ``rate``
         """
         self.faults = faults
         self._rng = random.Random(seed)
         self._hits = 0
 
-    def hits(self, page: int) -> bool:
+    def faults_of(self, page: int) -> Faults:
         """
-        Count a request, and say whether it is hit.
+        Count a request, and return its faults: all of them if it is hit, otherwise none.
 
-        :param page: number of the page in its walk, from 1
+        :param page: number of the page in its list, from 1
         """
         if self.faults.page not in (None, page) or self._hits == self.faults.times:
-            return False
+            return Faults()
         if self._rng.random() >= self.faults.rate:
-            return False
+            return Faults()
         self._hits += 1
-        return True
+        return self.faults

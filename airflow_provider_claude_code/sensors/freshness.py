@@ -17,8 +17,10 @@ from jinja2 import meta
 
 from airflow_provider_claude_code.days import DEFAULT_DAY, FRESHNESS_DELAY, parse_day
 from airflow_provider_claude_code.exceptions import ClaudeCodeConfigurationError, ClaudeCodeError
-from airflow_provider_claude_code.hooks.claude_code import ClaudeCodeHook, fail_without_retry, find_stream
-from airflow_provider_claude_code.triggers.freshness import ClaudeCodeFreshnessTrigger
+from airflow_provider_claude_code.hooks.claude_code import ClaudeCodeHook, fail_without_retry
+from airflow_provider_claude_code.streams.registry import find_stream
+from airflow_provider_claude_code.templates import true_or_false
+from airflow_provider_claude_code.triggers.freshness import NOT_COMPLETE, ClaudeCodeFreshnessTrigger
 from airflow_provider_claude_code.version_compat import (
     AIRFLOW_V_3_3_PLUS,
     AirflowFailException,
@@ -33,7 +35,7 @@ if TYPE_CHECKING:
     from airflow.sdk import Context
 
 
-# What both a worker and the triggerer know. The dates are names of filters, too.
+# Names that workers and the triggerer know. The dates are also filters.
 _DATES = frozenset({"ds", "ds_nodash", "ts", "ts_nodash", "ts_nodash_with_tz"})
 _NAMES_OF_THE_RUN = _DATES | {
     "dag_run",
@@ -48,31 +50,34 @@ _NAMES_OF_THE_RUN = _DATES | {
 
 class ClaudeCodeFreshnessSensor(BaseSensorOperator):
     """
-    Wait until a UTC day is past the freshness delay of the Claude Code Analytics API.
+    Wait until the data of a UTC day is complete in the Claude Code Analytics API.
 
-    The API includes usage once it is an hour old, so a day is complete at 01:00 UTC of the next one. A day
-    that is long past succeeds at once. With ``deferrable`` or ``start_from_trigger`` no worker slot is held
-    while waiting; ``mode="reschedule"`` frees it between pokes.
+    The API includes usage once it is an hour old, so a day is complete at 01:00 UTC of the next one. The charges of a
+    day (``cost``) are complete once the API has refreshed them at least 24 hours after the day ended, or after 48 hours
+    if the API does not say when it refreshed them. For a past day the sensor succeeds at once. With ``deferrable`` or
+    ``start_from_trigger`` no worker slot is held while waiting; ``mode="reschedule"`` frees it between pokes.
 
-    :param day: the UTC day, ``YYYY-MM-DD`` (templated). The default is the day that the run is about.
-    :param freshness_delay: how long after its end a day is waited for, at least the API's own delay of one hour, before
-        which the loaders refuse the day.
-    :param require_records: also wait until the API has a record of the day. An organisation may well have
-        none on a weekend, so mind ``timeout`` and ``soft_fail``. One whose people use seats of a Team or Enterprise
-        plan has none at all.
-    :param stream: the stream whose records are waited for.
-    :param claude_code_conn_id: the Connection (templated); asked only with ``require_records``.
-    :param deferrable: wait in the triggerer after a first look from the worker.
-    :param start_from_trigger: start in the triggerer, without any worker before. Needs Airflow 3.3; before it,
-        the sensor warns and defers from the worker. So does, without a warning, what the triggerer cannot render:
-        mapped tasks, and a day or an id with anything but what describes the run (``dag_run``, ``logical_date``, the
-        data interval, ``ds`` and the like), for example results of other tasks, Variables, macros of the Dag.
-    :raises AirflowFailException: the day or the Connection is not usable, so that no retry would help. It is raised
-        with ``soft_fail`` and ``never_fail``, too.
+    :param day: the UTC day, ``YYYY-MM-DD`` (templated). The default is ``day`` in the configuration of the run, else
+        its partition key, else the day before the run.
+    :param freshness_delay: how long after its end a day is complete: at least one hour, the delay of the API. The load
+        operators refuse the day before that.
+    :param require_records: also wait until the API has a record of the day. There may be none on a weekend, so set
+        ``timeout`` and ``soft_fail`` accordingly. If all people use seats of a Team or Enterprise plan, there are never
+        any. Snapshots (streams that describe the current state) refuse it.
+    :param stream: the stream whose day must be complete.
+    :param claude_code_conn_id: the Connection (templated). It must exist and be usable. The API is only called with
+        ``require_records`` and for ``cost``. In other cases, a refused key is not noticed before the load.
+    :param deferrable: wait in the triggerer, after a first look in a worker.
+    :param start_from_trigger: wait in the triggerer from the start, without a worker. Needs Airflow 3.3; on older
+        versions the sensor warns, and defers from a worker. It also defers from a worker, without a warning, if the
+        triggerer cannot render its arguments: for mapped tasks, and if ``day`` or the id of the Connection is a
+        template that uses more than the run, such as results of other tasks, Variables or macros of the Dag.
+    :raises AirflowFailException: the day or the Connection cannot be used, so no retry would help. It is raised also
+        with ``soft_fail`` and ``never_fail``.
     :raises AirflowSensorTimeout: ``timeout`` is over; with ``soft_fail`` the task is skipped instead.
-    :raises AirflowTaskTimeout: ``execution_timeout`` is over. In ``mode="reschedule"`` it limits each poke alone.
-    :raises ClaudeCodeError: something that a retry may fix; with ``never_fail`` the task is skipped instead, with
-        ``silent_fail`` it goes on waiting.
+    :raises AirflowTaskTimeout: ``execution_timeout`` is over. In ``mode="reschedule"`` it limits each poke separately.
+    :raises ClaudeCodeError: something that a retry may fix. With ``never_fail`` the task is skipped instead; with
+        ``silent_fail`` it continues to wait.
     """
 
     template_fields: Sequence[str] = ("day", "claude_code_conn_id")
@@ -98,18 +103,24 @@ class ClaudeCodeFreshnessSensor(BaseSensorOperator):
             )
         self.day = day
         self.freshness_delay = freshness_delay
-        self.require_records = require_records
+        self.require_records = true_or_false("require_records", require_records)
         self.stream = find_stream(stream).name
+        if require_records and find_stream(stream).is_snapshot:
+            raise ClaudeCodeConfigurationError(
+                f"require_records cannot be used with the stream {stream}, which describes the current "
+                "state and has no records of a day."
+            )
         self.claude_code_conn_id = claude_code_conn_id
-        # Where a worker gets the task all the same, it must not hold its slot.
-        self.deferrable = deferrable or start_from_trigger
+        start_from_trigger = true_or_false("start_from_trigger", start_from_trigger)
+        # If a worker still gets the task, it must not hold its slot.
+        self.deferrable = true_or_false("deferrable", deferrable) or start_from_trigger
         if start_from_trigger and not AIRFLOW_V_3_3_PLUS:
-            # The scheduler of 3.0 would start the trigger with the bare template, those of 3.1 and 3.2 none at all.
+            # The scheduler of 3.0 would start the trigger without rendering the template; 3.1 and 3.2 would start none.
             warnings.warn(
                 "start_from_trigger needs Airflow 3.3; the sensor defers from the worker.", UserWarning, stacklevel=2
             )
             start_from_trigger = False
-        # On the instance only: mapped tasks would run with the arguments of the class.
+        # Set on the instance, since mapped tasks would use the arguments of the class.
         self.start_from_trigger = start_from_trigger and all(map(_triggerer_renders, (day, claude_code_conn_id)))
         if self.start_from_trigger:
             trigger_cls, trigger_kwargs = self._trigger(day).serialize()
@@ -121,12 +132,17 @@ class ClaudeCodeFreshnessSensor(BaseSensorOperator):
             )
 
     def poke(self, context: Context) -> bool:
-        """Tell whether the day is complete and, if asked, has a record."""
+        """Return whether the day is complete and, with ``require_records``, has a record."""
         with fail_without_retry():
             day = parse_day(self.day)
+            # Fail now if the Connection is missing or unusable, and not in the load after a long wait.
+            _ = self.hook.settings
             moment = self._complete_from(day)
             if datetime.now(UTC) < moment:
                 self.log.info("%s will be complete at %s", day, f"{moment:%Y-%m-%d %H:%M} UTC")
+                return False
+            if (as_of := self.hook.as_of(day, self.stream)) < moment:
+                self.log.info(NOT_COMPLETE, day, as_of, moment)
                 return False
             if self.require_records and not self.hook.has_records(day, self.stream):
                 self.log.info("The API has no record of %s yet", day)
@@ -172,10 +188,10 @@ class ClaudeCodeFreshnessSensor(BaseSensorOperator):
     @contextmanager
     def _same_in_every_mode(self) -> Iterator[None]:
         """
-        Let the same error end the task in the same way, whether it was met in a worker or in the triggerer.
+        Handle errors in the same way in a worker and in the triggerer.
 
-        ``soft_fail`` and ``never_fail`` are for days of which there is nothing yet. An error that needs somebody to act
-        must not look like one.
+        ``soft_fail`` and ``never_fail`` are for days that are not complete yet. They must not hide an error that needs
+        somebody to act.
         """
         try:
             yield
@@ -204,8 +220,8 @@ class ClaudeCodeFreshnessSensor(BaseSensorOperator):
         """
         Take the trigger's event.
 
-        :raises AirflowFailException: the trigger met something that no retry mends.
-        :raises ClaudeCodeError: it met something that a retry may mend.
+        :raises AirflowFailException: the trigger met a permanent error; the task does not retry.
+        :raises ClaudeCodeError: the trigger met an error that a retry may fix.
         """
         if event is None or event["status"] != "success":
             message = event["message"] if event else "The freshness trigger ended without an event."
@@ -244,10 +260,10 @@ class ClaudeCodeFreshnessSensor(BaseSensorOperator):
 
 def _triggerer_renders(value: object) -> bool:
     """
-    Tell whether Airflow's triggerer renders an argument as a worker does.
+    Return whether Airflow's triggerer renders an argument as a worker does.
 
-    Results of other tasks and arguments of mapped task groups are no templates there. The triggerer waits for ever for
-    what it has to ask for (XComs, Variables, Connections), and does not have the macros and filters of the Dag.
+    The triggerer does not render results of other tasks and arguments of mapped task groups. It waits forever for
+    XComs, Variables and Connections, and does not have the macros and filters of the Dag.
     """
     if value == DEFAULT_DAY:
         return True

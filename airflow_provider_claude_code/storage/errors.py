@@ -1,9 +1,9 @@
-"""Who says what when a store refuses, and whether a retry helps: one table for all stores."""
+"""What the errors of all stores mean, and whether a retry helps."""
 
 from __future__ import annotations
 
 import errno
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -15,15 +15,15 @@ from airflow_provider_claude_code.exceptions import (
 from airflow_provider_claude_code.quoting import quoted
 
 LONGEST_REASON = 300
-"""Characters that are shown of what a store says."""
+"""Maximum length of a store's message in an error."""
 
 _BILLING = "Enable billing for the bucket's project."
 _REQUESTER_PAYS = "The bucket makes requesters pay, which this provider does not support: choose another bucket."
 _KEY = "Enable the encryption key of the bucket or table, and let the service use it."
-_VPC = "A perimeter of VPC Service Controls keeps this worker out: let it in, or run the task inside."
-_RIGHTS = "Is the place right, and may the account of the Connection, or of the worker, read and write it?"
-_CREDENTIALS = "Correct the credentials in the Connection of the store, or those of the worker."
-_NO_BUCKET = "Does the bucket exist? Create it, or correct its name."
+_VPC = "A perimeter of VPC Service Controls refuses this worker: allow it, or run the task inside the perimeter."
+_RIGHTS = "Check the name of the place, and that the account of the Connection or of the worker may read and write it."
+_CREDENTIALS = "Correct the credentials in the Connection of the store or on the worker."
+_NO_BUCKET = "Check that the bucket exists: create it, or correct its name."
 _BUCKET_NAME = "Correct the bucket's name."
 
 _FOR_GOOD = {
@@ -66,45 +66,44 @@ _FOR_GOOD = {
     "EROFS": _RIGHTS,
     "EACCES": _RIGHTS,
     "EPERM": _RIGHTS,
-    "ENOTDIR": "A file is where a folder is to be: choose another path.",
-    "EISDIR": "A folder is where a file is to be: choose another path.",
+    "EEXIST": "Something else is there where a folder is needed: choose another path.",
+    "ELOOP": "A symbolic link leads to itself: choose another path.",
+    "ENOTDIR": "There is a file where a folder is needed: choose another path.",
+    "EISDIR": "There is a folder where a file is needed: choose another path.",
     "ENAMETOOLONG": "Choose a shorter path.",
     "PermissionError": _RIGHTS,
     # Statuses, where nothing above says more.
-    "400": "The request itself is refused, so that a retry does not help.",
+    "400": "The store refuses the request itself, so a retry does not help.",
     "401": _CREDENTIALS,
     "403": _RIGHTS,
     "404": _NO_BUCKET,
 }
-"""What to do about what a retry does not fix."""
+"""Advice for errors that a retry does not fix."""
 
-LATER = {
+_LATER = {
     "rateLimitExceeded": "Try again later.",
     "userRateLimitExceeded": "Try again later.",
-    "jobRateLimitExceeded": "Try again later.",
     "quotaExceeded": "Try again later, or raise the quota.",
     "backendError": "Try again later.",
     "internalError": "Try again later.",
-    "stopped": "Try again later.",
-    "timeout": "Try again later.",
     # S3 sends these with the status 400.
     "RequestTimeout": "Try again later.",
     "BadDigest": "Try again later.",
     "IncompleteBody": "Try again later.",
-    "ExpiredToken": "Try again with new credentials: those of the Connection, or of the worker, have expired.",
+    "ExpiredToken": "Try again with new credentials: those of the Connection or of the worker have expired.",
     "EndpointConnectionError": "Try again later. If that does not help, correct endpoint_url in the Connection.",
-    "ENOSPC": "Make space there; a retry then goes on.",
-    "EDQUOT": "Make space there; a retry then goes on.",
+    "ENOSPC": "Free some space there; a retry then continues.",
+    "EDQUOT": "Free some space there; a retry then continues.",
 }
-"""What to do about what a retry may fix. Whatever is in neither table is tried again."""
+"""Advice for errors that a retry may fix. Errors in neither table are retried."""
 
-# The text of other errors may hold a whole answer, or the address of an upload, with which anybody could go on with it.
+# The text of other errors may contain a whole answer, or the URL of an upload, with which anybody could continue it.
 _SPEAK_FOR_THEMSELVES = ("azure.", "botocore.", "builtins", "gcsfs.", "google.auth.")
 _LIBRARIES = {"adlfs", "aiobotocore", "aiohttp", "azure", "botocore", "gcsfs", "google", "requests", "s3fs"}
 
 
 def is_of_a_store(error: Exception) -> bool:
-    """Tell whether an error is one of a file system, or of a library that talks to a store."""
+    """Return whether an error comes from a file system or from the library of a store."""
     return isinstance(error, OSError) or any(
         kind.__module__.partition(".")[0] in _LIBRARIES for kind in type(error).__mro__
     )
@@ -115,11 +114,11 @@ def typed_store_errors(
     place: str, rights: str | None = None, later: type[ClaudeCodeError] = ClaudeCodePublishError
 ) -> Iterator[None]:
     """
-    Turn what a store, or a file system, raises into a typed error.
+    Convert errors of a store or a file system to typed errors.
 
-    :param place: what is read or written, for the message.
-    :param rights: what an account needs there, and what has to exist, for the advice.
-    :param later: the error to raise when a retry may help.
+    :param place: the location that is read or written, for the message.
+    :param rights: the permissions and resources that are needed there, for the advice.
+    :param later: the error to raise if a retry may help.
     :raises ClaudeCodeConfigurationError: no retry helps.
     """
     try:
@@ -131,30 +130,38 @@ def typed_store_errors(
 
 
 def store_error(
-    error: Exception, place: str, rights: str | None = None, later: type[ClaudeCodeError] = ClaudeCodePublishError
+    error: Exception,
+    place: str,
+    rights: str | None = None,
+    later: type[ClaudeCodeError] = ClaudeCodePublishError,
+    meanings: Mapping[str, tuple[type[ClaudeCodeError], str]] | None = None,
 ) -> ClaudeCodeError:
     """
-    Return the typed error for what a store said.
+    Return the typed error for an error of a store.
 
-    :param error: what its library, or the file system, raised.
-    :param place: what was being read or written, for the message.
-    :param rights: what an account needs there, and what has to exist, for the advice.
-    :param later: the error to return when a retry may help.
-    :return: a :class:`ClaudeCodeConfigurationError` where no retry helps, else ``later``.
+    :param error: the error of its library or of the file system.
+    :param place: the location that was read or written, for the message.
+    :param rights: the permissions and resources that are needed there, for the advice.
+    :param later: the error to return if a retry may help.
+    :param meanings: the class of the error and the advice, by the error codes of this store.
+    :return: a :class:`ClaudeCodeConfigurationError` if no retry helps, otherwise ``later``.
     """
     codes = list(dict.fromkeys(_codes(error, local=place.startswith("file:"))))
     said = f"{place} could not be read or written: {_words(error)} ({', '.join(codes[:2])})."
     for code in codes:
-        if code in LATER:
+        if meanings and code in meanings:
+            error_class, what_to_do = meanings[code]
+            return error_class(f"{said} {what_to_do}")
+        if code in _LATER:
             break
         if (advice := _FOR_GOOD.get(code)) is not None:
             return ClaudeCodeConfigurationError(f"{said} {rights if rights and code in ('403', '404') else advice}")
-    advice = next((LATER[code] for code in codes if code in LATER), "Try again later.")
+    advice = next((_LATER[code] for code in codes if code in _LATER), "Try again later.")
     return later(f"{said} {advice}")
 
 
 def _codes(error: Exception, *, local: bool) -> Iterator[str]:
-    """Yield what an error calls itself, the most telling first."""
+    """Yield the names and codes of an error, the most specific first."""
     if "vpcServiceControls" in _words(error):
         yield "vpcServiceControls"
     for detail in _details(error):
@@ -179,7 +186,7 @@ def _codes(error: Exception, *, local: bool) -> Iterator[str]:
 
 
 def _details(error: Exception) -> list[dict[str, Any]]:
-    """Return the details of a Google API's error; those of an upload are in its response alone."""
+    """Return the details of a Google API's error. Those of an upload are only in its response."""
     details = getattr(error, "errors", None)
     if not details:
         try:
@@ -190,7 +197,7 @@ def _details(error: Exception) -> list[dict[str, Any]]:
 
 
 def _answer_of_s3(error: Exception) -> dict[str, Any]:
-    """Return what S3 answered; s3fs raises errors of Python for those of botocore."""
+    """Return the answer of S3. s3fs raises built-in errors instead of those of botocore."""
     for candidate in (error, error.__cause__):
         answer = getattr(candidate, "response", None)
         if isinstance(answer, dict):
@@ -199,10 +206,10 @@ def _answer_of_s3(error: Exception) -> dict[str, Any]:
 
 
 def _words(error: Exception) -> str:
-    """Return what a store says in words, on one line and cut."""
+    """Return the message of a store, shortened to one line."""
     words = [detail.get("message") for detail in _details(error)]
     words += [_answer_of_s3(error).get("Error", {}).get("Message"), getattr(error, "strerror", None)]
-    # An answer to a download is no JSON.
+    # The answer to a download is not JSON.
     words.append(getattr(getattr(error, "response", None), "text", None))
     if type(error).__module__.startswith(_SPEAK_FOR_THEMSELVES):
         words.append(str(error))

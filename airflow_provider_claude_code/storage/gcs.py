@@ -1,4 +1,4 @@
-"""Google Cloud Storage as a place for files, with generation preconditions against other writers."""
+"""Stores files in Google Cloud Storage, with generation preconditions against concurrent writers."""
 
 from __future__ import annotations
 
@@ -28,10 +28,10 @@ if TYPE_CHECKING:
     from google.cloud.storage import Blob
 
 CREATE_ONLY = 0
-"""The generation that says: there must be no such object yet."""
+"""The generation that requires that the object does not exist yet."""
 _RIGHTS = "Does the bucket exist, and has the Connection's account the role Storage Object User on it?"
 UPLOAD_CHUNK = 8 * 2**20
-"""Bytes of a file that are in memory at a time; the client's own choice is 100 MiB. A multiple of 256 KiB."""
+"""Size of an upload chunk in bytes, a multiple of 256 KiB. The client's default of 100 MiB takes too much memory."""
 
 
 class GCSStore:
@@ -41,7 +41,7 @@ class GCSStore:
 
     :param hook: the hook of the Google Cloud Connection.
     :param bucket: name of the bucket.
-    :param prefix: what the names of all objects begin with, without slashes around it; may be empty.
+    :param prefix: prefix of the names of all objects, without surrounding slashes; may be empty.
     """
 
     def __init__(self, hook: GCSHook, bucket: str, prefix: str) -> None:
@@ -52,7 +52,7 @@ class GCSStore:
 
     @contextmanager
     def exclusive(self, keys: Iterable[str]) -> Iterator[None]:
-        """Note which generations are about to be replaced."""
+        """Remember the generations that are about to be replaced."""
         self._generations = {}
         for key in keys:
             with self._typed_errors(key):
@@ -75,7 +75,7 @@ class GCSStore:
             try:
                 content: bytes = self._blob(key).download_as_bytes()
             except NotFound:
-                # The bucket itself may be looked at by few; listing is what Storage Object User may do.
+                # The role Storage Object User can list objects, but cannot get the bucket.
                 next(iter(self._client.list_blobs(self._bucket, max_results=1)), None)
                 return None
         return content
@@ -91,7 +91,7 @@ class GCSStore:
         return nullcontext()
 
     def write(self, key: str, source: Path) -> None:
-        """Upload a finished file in the place of the generation noted; what was not noted must be new."""
+        """Upload a finished file over the remembered generation. Other objects must not exist yet."""
         with source.open("rb") as file:
             sha256 = hashlib.file_digest(file, "sha256").hexdigest()
         blob = self._blob(key)
@@ -106,7 +106,7 @@ class GCSStore:
                     if_generation_match=self._generations.get(key, CREATE_ONLY),
                 )
         except PreconditionFailed:
-            # After a lost answer the client tries again, and meets its own object.
+            # After a lost answer, the client tries again and finds its own object.
             if self.sha256(key) != sha256:
                 raise SupersededError(f"another writer replaced {self.url(key)}") from None
         else:
@@ -118,9 +118,9 @@ class GCSStore:
                 raise ClaudeCodePublishError(f"{self.url(key)} arrived damaged (crc32c); a retry loads it again.")
 
     def delete(self, key: str) -> None:
-        """Delete an object, unless another writer has."""
+        """Delete an object, unless another writer has deleted it."""
         with self._typed_errors(key):
-            # google-cloud-storage 2 does not try again of its own accord.
+            # google-cloud-storage 2 does not retry by itself.
             self._bucket.delete_blobs([self._blob(key)], on_error=lambda _: None, retry=DEFAULT_RETRY)
 
     def url(self, key: str) -> str:

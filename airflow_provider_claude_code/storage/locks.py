@@ -1,4 +1,4 @@
-"""Locks on files and directories of this machine, which the kernel releases with the process that holds them."""
+"""Locks on local files and directories. The kernel releases them when the process ends."""
 
 from __future__ import annotations
 

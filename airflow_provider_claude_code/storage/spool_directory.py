@@ -1,4 +1,4 @@
-"""Where a day is spooled until it is published."""
+"""The directory in which a day is spooled until it is published."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ PREFIX = "airflow-provider-claude-code-"
 @contextmanager
 def spool_directory() -> Iterator[Path]:
     """
-    Give a directory that only this user can read, and remove it afterwards.
+    Create a directory that only this user can read, and remove it afterwards.
 
-    A process that is killed cannot clean up, and its files hold people's addresses. So each directory is locked by
-    its process until that ends, and the next load of the same user removes those that nobody holds. Whatever else lies
-    in the directory for temporary files is left alone.
+    A killed process cannot clean up, and its files contain addresses of people. Each process therefore locks its
+    directory until it ends, and the next load of the same user removes directories that are not locked. Other
+    temporary files are left alone.
 
     :raises OSError: the system's directory for temporary files cannot be written to.
     :raises ClaudeCodeConfigurationError: it has no locks.
@@ -30,7 +30,7 @@ def spool_directory() -> Iterator[Path]:
     _remove_abandoned(Path(tempfile.gettempdir()))
     while True:
         path = Path(tempfile.mkdtemp(prefix=PREFIX))
-        # Between being made and being locked it may be taken for abandoned, at either step.
+        # Until it is locked, another process may remove it as abandoned.
         try:
             descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
         except FileNotFoundError:
@@ -40,16 +40,18 @@ def spool_directory() -> Iterator[Path]:
                 yield path
                 return
         finally:
-            shutil.rmtree(path, ignore_errors=True)
+            # A thread that still runs may add a file in the meantime, but not after its folder is gone.
+            for _ in range(3):
+                shutil.rmtree(path, ignore_errors=True)
             os.close(descriptor)
 
 
 def _remove_abandoned(temporary: Path) -> None:
-    """Remove the directories of this user's processes that have ended. Whatever stands in the way stays."""
+    """Remove the directories of this user's ended processes. Ignore errors."""
     with suppress(OSError), os.scandir(temporary) as entries:
         for entry in entries:
             if entry.name.startswith(PREFIX):
-                # What others remove at the same time is gone; what is nested too deeply for rmtree is not ours.
+                # Others may remove the same files. A tree that is too deep for rmtree is not ours.
                 with suppress(OSError, RecursionError):
                     _remove_if_abandoned(entry)
 

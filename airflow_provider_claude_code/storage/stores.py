@@ -1,4 +1,4 @@
-"""Places that keep files by key: what publishing needs of them, and no more."""
+"""Stores that keep files by key, with the operations that publishing needs."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import logging
 import os
 import re
 import secrets
+import shlex
 import shutil
 import socket
 import stat
@@ -15,9 +16,10 @@ import time
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from pathlib import Path
-from typing import BinaryIO, Protocol
+from typing import Any, BinaryIO, Protocol
 
 from airflow.sdk import ObjectStoragePath
+from fsspec.implementations.local import LocalFileSystem
 
 from airflow_provider_claude_code.exceptions import ClaudeCodeConfigurationError, ClaudeCodePublishError
 from airflow_provider_claude_code.quoting import quoted
@@ -28,23 +30,34 @@ log = logging.getLogger(__name__)
 LOCAL_SCHEMES = ("file", "local")
 """Schemes of paths in this machine's own directories."""
 LOCK_PATIENCE = 300.0
-"""Seconds to wait for another process to release a directory, which it holds while it publishes a single day."""
+"""Seconds to wait for another process, which locks a directory while it publishes one day."""
 LOCK_POLL_INTERVAL = 0.1
 """Seconds between two tries to lock a directory."""
 
 _URL = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://(.*)", re.DOTALL)
-# Begins the names of files that are being written; readers of data lakes pass over names with a dot.
+# Prefix of files that are being written. Readers of data lakes ignore names that begin with a dot.
 _TEMPORARY = ".claude-code-tmp-"
+
+
+def file_system(path: ObjectStoragePath) -> Any:
+    """
+    Return the file system that a path is in, one of fsspec's.
+
+    For the local one Airflow would import those of all installed providers, which takes seconds and 100 MB.
+
+    :param path: the path.
+    """
+    return LocalFileSystem() if path.protocol in LOCAL_SCHEMES else path.fs
 
 
 class Store(Protocol):
     """Files under one root, named by keys like ``usage/dt=2025-09-01/usage.parquet``."""
 
     def exclusive(self, keys: Iterable[str]) -> AbstractContextManager[None]:
-        """Keep other writers out of what is about to be replaced, as far as the store can."""
+        """Keep other writers away from the files to replace, if the store can."""
 
     def names(self, folder: str) -> list[str]:
-        """Return the names of the files directly in a folder; none when there is no such folder."""
+        """Return the names of the files directly in a folder; empty if the folder does not exist."""
 
     def read(self, key: str) -> bytes | None:
         """Return the content of a small file, or ``None`` when there is no such file."""
@@ -53,13 +66,13 @@ class Store(Protocol):
         """Return a file's checksum, 64 hex digits, or ``None`` when there is no such file."""
 
     def staged(self, files: Mapping[str, Path]) -> AbstractContextManager[None]:
-        """Do beforehand whatever can fail about writing these files, as far as the store can."""
+        """Prepare the writing of files, so that as little as possible can fail later."""
 
     def write(self, key: str, source: Path) -> None:
-        """Put a finished local file in the place of what the key held, by one atomic write."""
+        """Replace the file of a key with a finished local file, atomically."""
 
     def delete(self, key: str) -> None:
-        """Delete a file; one that is gone already is no error."""
+        """Delete a file. A missing file is not an error."""
 
     def url(self, key: str) -> str:
         """Return where a file is."""
@@ -67,7 +80,7 @@ class Store(Protocol):
 
 class LocalStore:
     """
-    A local directory. Writers of it keep each other out by a lock on the file ``.lock`` in it.
+    A local directory. Writers exclude each other with a lock on the file ``.lock``, which exists while they write.
 
     :param root: its absolute path; it is created when something is written.
     """
@@ -79,18 +92,37 @@ class LocalStore:
     @contextmanager
     def exclusive(self, keys: Iterable[str]) -> Iterator[None]:
         """
-        Hold the lock; it is released when the process ends, however it does.
+        Hold the lock. It is released when the process ends for any reason.
 
         :raises ClaudeCodePublishError: another process did not release it within ``LOCK_PATIENCE``.
+        :raises ClaudeCodeConfigurationError: the directory cannot be created, or its file system has no locks.
         """
-        self._root.mkdir(parents=True, exist_ok=True)
-        # Appending, so that what it says of the present holder stays until this process is the holder.
-        with (self._root / ".lock").open("a+b", buffering=0) as file:
-            self._wait_for_lock(file)
-            with suppress(OSError):  # Without space the lock holds all the same.
-                file.truncate(0)
-                file.write(f"process {os.getpid()} on {socket.gethostname()}".encode())
-            yield
+        try:
+            self._root.mkdir(parents=True, exist_ok=True)
+        except FileNotFoundError:
+            raise ClaudeCodeConfigurationError(f"The directory {self._root} cannot be created. Correct path.") from None
+        path = self._root / ".lock"
+        while True:
+            with _open_lock(path) as file:
+                try:
+                    self._wait_for_lock(file)
+                except ClaudeCodeConfigurationError:
+                    # The file system has no locks, so nobody holds this one.
+                    path.unlink(missing_ok=True)
+                    raise
+                # The previous holder may have removed the file. A lock on it then excludes nobody.
+                if not _is_still_there(path, file):
+                    continue
+                with suppress(OSError):  # The lock works even if there is no space to write.
+                    file.truncate(0)
+                    file.write(f"process {os.getpid()} on {socket.gethostname()}".encode())
+                try:
+                    yield
+                finally:
+                    # Leave no lock file in a directory that people browse.
+                    with suppress(OSError):
+                        path.unlink()
+                return
 
     def _wait_for_lock(self, file: BinaryIO) -> None:
         deadline = time.monotonic() + LOCK_PATIENCE
@@ -101,10 +133,10 @@ class LocalStore:
             if time.monotonic() >= deadline:
                 raise ClaudeCodePublishError(
                     f"{self._root} has been locked by {holder} for {LOCK_PATIENCE:g} seconds, so nothing was written. "
-                    "If that process is stopped or hangs, end it; a retry then goes on."
+                    "If that process is stopped or hangs, end it, and let the task retry."
                 )
             if holder != named:
-                log.info("Waiting for %s, which is writing to %s", holder, self._root)
+                log.info("Waiting for %s to finish writing to %s", holder, self._root)
                 named = holder
             time.sleep(LOCK_POLL_INTERVAL)
 
@@ -128,11 +160,11 @@ class LocalStore:
 
     @contextmanager
     def staged(self, files: Mapping[str, Path]) -> Iterator[None]:
-        """Put files complete and flushed beside their places, so that a full disk does not stop halfway."""
+        """Write and flush the files next to their destinations, so that a full disk does not stop half-way."""
         places = {self._root / key: source for key, source in files.items()}
         for folder in {place.parent for place in places}:
             folder.mkdir(parents=True, exist_ok=True)
-            # This writer has the lock, so what lies here was left by one that was killed.
+            # This writer has the lock, so an existing file was left by a killed writer.
             for leftover in folder.glob(f"{_TEMPORARY}*"):
                 leftover.unlink()
         try:
@@ -148,10 +180,11 @@ class LocalStore:
                 self._staged.pop(place).unlink(missing_ok=True)
 
     def write(self, key: str, source: Path) -> None:
-        """Replace a file, by its staged copy if there is one."""
+        """Replace a file, with its staged copy if there is one."""
         place = self._root / key
         with nullcontext() if place in self._staged else self.staged({key: source}):
-            self._staged.pop(place).replace(place)
+            self._staged[place].replace(place)
+            del self._staged[place]
             _sync_directory(place.parent)
 
     def delete(self, key: str) -> None:
@@ -163,11 +196,43 @@ class LocalStore:
         return f"file://{self._root / key}"
 
 
+def _open_lock(path: Path) -> BinaryIO:
+    """
+    Open the file to lock, which the holder overwrites, so it must not be a link to another file.
+
+    :raises ClaudeCodeConfigurationError: it is a link, or no file.
+    """
+    # Append mode keeps the text about the current holder until this process holds the lock.
+    flags = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK
+    try:
+        descriptor = os.open(path, flags, 0o666)
+    except OSError as error:
+        if error.errno not in (errno.ELOOP, errno.EISDIR):
+            raise
+    else:
+        status = os.fstat(descriptor)
+        # A hard link is a link, too. A file that its holder has just removed has no link.
+        if stat.S_ISREG(status.st_mode) and status.st_nlink <= 1:
+            return os.fdopen(descriptor, "a+b", buffering=0)
+        os.close(descriptor)
+    raise ClaudeCodeConfigurationError(
+        f"{path} is a link, a folder or a pipe, so it cannot be locked, and nothing was written. Loads create "
+        f"this file themselves. Remove it (rm -r {shlex.quote(str(path))}), and run the task again."
+    )
+
+
+def _is_still_there(path: Path, file: BinaryIO) -> bool:
+    try:
+        return os.path.samestat(path.stat(), os.fstat(file.fileno()))
+    except FileNotFoundError:
+        return False
+
+
 class ObjectStore:
     """
-    A bucket, or whatever else Airflow's ObjectStoragePath reaches.
+    A bucket, or any other location that Airflow's ObjectStoragePath supports.
 
-    Writers cannot keep each other out here; publishing looks again afterwards instead.
+    Writers cannot exclude each other here. Publishing checks again afterwards instead.
 
     :param root: the path under which all files lie.
     """
@@ -177,12 +242,12 @@ class ObjectStore:
         self._fs = root.fs
 
     def exclusive(self, keys: Iterable[str]) -> AbstractContextManager[None]:
-        """Do nothing: object stores know no locks."""
+        """Do nothing: object stores have no locks."""
         return nullcontext()
 
     def names(self, folder: str) -> list[str]:
         """Return the names of the objects in a folder."""
-        # Listings are cached by some file systems, and another writer may have been here.
+        # Some file systems cache listings, and another writer may have changed the folder.
         self._fs.invalidate_cache()
         try:
             entries = self._fs.ls(self._path(folder), detail=True)
@@ -211,21 +276,29 @@ class ObjectStore:
         return nullcontext()
 
     def write(self, key: str, source: Path) -> None:
-        """Upload a finished file; copying into an open remote file would publish half of it on an error."""
+        """Upload a finished file. Copying into an open remote file would publish a part of it on an error."""
         self._fs.put_file(str(source), self._path(key))
 
     def delete(self, key: str) -> None:
-        """Delete an object, unless another writer has."""
+        """Delete an object, unless another writer has deleted it."""
         with suppress(FileNotFoundError):
             self._fs.rm_file(self._path(key))
 
     def url(self, key: str) -> str:
         """Return an object's URL."""
-        # Not str(), which puts the Connection's id before the bucket.
-        return (self._root / key).as_uri()
+        return url_of(self._root / key)
 
     def _path(self, key: str) -> str:
         return str((self._root / key).path)
+
+
+def url_of(path: ObjectStoragePath) -> str:
+    """Return a path's URL without the id of the Connection, which str() and, on Airflow 3.0, as_uri() include."""
+    url: str = path.as_uri()
+    scheme, at_connection, place = url.partition(f"://{path.storage_options.get('conn_id')}@")
+    if not at_connection:
+        return url
+    return f"{scheme}://{place if scheme in LOCAL_SCHEMES else place.lstrip('/')}"
 
 
 def storage_path(argument: str, path: str, conn_id: str | None) -> ObjectStoragePath:
@@ -240,21 +313,21 @@ def storage_path(argument: str, path: str, conn_id: str | None) -> ObjectStorage
     path = str(path)
     match = _URL.fullmatch(path)
     scheme, place = match.groups() if match else ("file", path)
-    # Not every version of the library for paths knows a scheme in capital letters.
+    # Some versions of the path library do not support schemes in capital letters.
     scheme = scheme.lower()
     is_local = scheme in LOCAL_SCHEMES
-    # A relative path would depend on where a worker was started.
-    # A place in an object store begins with its bucket.
+    # A relative path would depend on the working directory of the worker.
+    # A path in an object store begins with its bucket.
     if not place.strip("/") or not path.isprintable() or is_local != place.startswith("/"):
         raise ClaudeCodeConfigurationError(
             f"{argument} is {path!r}; an absolute path or a URL was expected, for example file:///data/claude_code."
         )
     if is_local:
-        # What follows two slashes is taken for a host.
+        # Text after two slashes is read as a host.
         place = "/" + place.lstrip("/")
     elif re.search(r"[?#]|(^|/)\.{1,2}(/|$)", place):
         raise ClaudeCodeConfigurationError(
-            f"{argument} is {path!r}, but object stores read ?, #, . and .. in a URL in different ways. Choose a path "
+            f"{argument} is {path!r}, but object stores treat ?, #, . and .. in a URL differently. Choose a path "
             "without them."
         )
     try:
@@ -264,7 +337,7 @@ def storage_path(argument: str, path: str, conn_id: str | None) -> ObjectStorage
         raise ClaudeCodeConfigurationError(f"{argument} is {path!r}, which is not usable: {error}.") from error
     if is_local and taken_for != f"{place.rstrip('/')}/x":
         raise ClaudeCodeConfigurationError(
-            f"{argument} is {path!r}, but Airflow takes it for {root.path}. Choose one that does not end with ? or #."
+            f"{argument} is {path!r}, but Airflow reads it as {root.path}. Choose one that does not end with ? or #."
         )
     return root
 
@@ -286,13 +359,13 @@ def open_store(root: ObjectStoragePath) -> Store:
 
 
 def _create_like(path: Path, place: Path) -> BinaryIO:
-    """Create a file that is to replace another: with its mode, and its group where this process may give it away."""
+    """Create a file that will replace another: with the same mode and, if permitted, the same group."""
     try:
         replaced = place.stat()
     except FileNotFoundError:
         return path.open("xb")
     mode = stat.S_IMODE(replaced.st_mode)
-    # From the beginning nobody may read more than later.
+    # The initial mode must not allow more readers than the final mode.
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode & 0o600)
     with suppress(PermissionError):
         os.fchown(descriptor, -1, replaced.st_gid)
@@ -301,7 +374,7 @@ def _create_like(path: Path, place: Path) -> BinaryIO:
 
 
 def _sync_directory(path: Path) -> None:
-    """Make a rename survive a power failure."""
+    """Flush a directory, so that a rename survives a power failure."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)

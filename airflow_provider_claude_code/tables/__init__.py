@@ -1,1 +1,1 @@
-"""What all tables have in common, and the way from rows to files. Knows no Airflow."""
+"""The shared parts of all tables, and the way from rows to files. Does not import Airflow."""

@@ -10,14 +10,16 @@ from __future__ import annotations
 
 import sys
 from array import array
-from collections.abc import Sequence
 from datetime import UTC, date, datetime, timedelta
 from itertools import accumulate
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 
+from airflow_provider_claude_code.tables.columns import Array, DictionaryEncoded
 from airflow_provider_claude_code.tables.contract import ColumnType
+from airflow_provider_claude_code.tables.rows import Values
 
 ARROW_TYPES: dict[ColumnType, pa.DataType] = {
     "STRING": pa.string(),
@@ -28,25 +30,69 @@ ARROW_TYPES: dict[ColumnType, pa.DataType] = {
     "NUMERIC": pa.decimal128(38, 9),
 }
 
+REPEATED_TEXT = pa.dictionary(pa.int32(), pa.string())
+"""The type of text that many rows share: each is there once, and a row has its number."""
+
 _EPOCH_DAY = date(1970, 1, 1).toordinal()
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
 
 
-def arrow_array(type_: ColumnType, values: Sequence[Any]) -> pa.Array:
+def arrow_array(type_: ColumnType, values: Values | list[Any]) -> pa.Array:
     """
-    Return values as an Arrow array.
+    Return values as an Arrow array: dictionary-encoded text as one of ``REPEATED_TEXT``.
 
     :param type_: their type.
-    :param values: ``None`` is null; money is in billionths.
+    :param values: ``None`` is null, and so is what is masked; money is in billionths.
     :raises OverflowError: a number does not fit the type.
     """
+    if isinstance(values, DictionaryEncoded):
+        return _decoded(type_, values) if type_ != "STRING" else _repeated_text(values)
     validity = None
-    if None in values:
+    if isinstance(values, np.ma.MaskedArray):
+        validity, values = _bits(~np.ma.getmaskarray(values)), values.data
+    elif isinstance(values, list) and None in values:
         validity = _bits([value is not None for value in values])
         nothing = _NOTHING[type_]
         values = [nothing if value is None else value for value in values]
     return pa.Array.from_buffers(ARROW_TYPES[type_], len(values), [validity, *_buffers(type_, values)])
+
+
+def _decoded(type_: ColumnType, values: DictionaryEncoded) -> pa.Array:
+    return arrow_array(type_, values.dictionary).take(arrow_array("INT64", values.indices.astype(np.int64)))
+
+
+def _repeated_text(values: DictionaryEncoded) -> pa.DictionaryArray:
+    texts, indices, validity = values.dictionary, values.indices, None
+    if None in texts:
+        is_text = np.array([text is not None for text in texts], bool)
+        validity = _bits(is_text[indices])
+        # Arrow renumbers the indices of nulls as well, so they must be in the dictionary, unless it is empty.
+        indices = np.maximum(is_text.cumsum(dtype=np.int32) - 1, 0)[indices]
+        texts = [text for text in texts if text is not None]
+    return pa.DictionaryArray.from_arrays(
+        pa.Array.from_buffers(pa.int32(), len(indices), [validity, pa.py_buffer(indices)]), arrow_array("STRING", texts)
+    )
+
+
+def python_values(array: pa.Array) -> list[Any]:
+    """
+    Return what ``to_pylist`` does, several times as fast where values repeat and for numbers.
+
+    :param array: an array of one of our types.
+    """
+    values: list[Any]
+    if pa.types.is_temporal(array.type):
+        # Few distinct days and moments stand for many rows.
+        array = array.dictionary_encode()
+    if pa.types.is_dictionary(array.type):
+        distinct = np.array([*array.dictionary.to_pylist(), None], object)
+        values = distinct[array.indices.fill_null(len(distinct) - 1).to_numpy()].tolist()
+    elif pa.types.is_integer(array.type) and not array.null_count:
+        values = array.to_numpy().tolist()
+    else:
+        values = array.to_pylist()
+    return values
 
 
 _NOTHING: dict[ColumnType, Any] = {
@@ -60,25 +106,30 @@ _NOTHING: dict[ColumnType, Any] = {
 """What stands in the place of a null."""
 
 
-def _buffers(type_: ColumnType, values: Sequence[Any]) -> list[pa.Buffer]:
+def _buffers(type_: ColumnType, values: Array | list[Any]) -> list[pa.Buffer]:
     match type_:
+        case "STRING" if isinstance(values, np.ndarray):
+            ends = np.arange(0, values.nbytes + 1, values.itemsize, dtype=np.int32)
+            return [pa.py_buffer(ends), pa.py_buffer(values)]
         case "STRING":
             text = "".join(values)
             content = text.encode()
             lengths = map(len, values) if len(content) == len(text) else (len(value.encode()) for value in values)
             return [pa.py_buffer(array("i", accumulate(lengths, initial=0))), pa.py_buffer(content)]
         case "INT64":
-            return [pa.py_buffer(array("q", values))]
+            return [pa.py_buffer(array("q", values) if isinstance(values, list) else values)]
         case "BOOL":
             return [_bits(values)]
         case "DATE":
             return [pa.py_buffer(array("i", [value.toordinal() - _EPOCH_DAY for value in values]))]
         case "TIMESTAMP":
             return [pa.py_buffer(array("q", [(value - _EPOCH) // _MICROSECOND for value in values]))]
+        case "NUMERIC" if isinstance(values, np.ndarray) and values.dtype == np.int64:
+            # Two words of 64 bits, of which the second holds the sign.
+            return [pa.py_buffer(np.stack([values, values >> 63], axis=1))]
         case "NUMERIC":
             return [pa.py_buffer(b"".join([value.to_bytes(16, sys.byteorder, signed=True) for value in values]))]
 
 
-def _bits(flags: Sequence[bool]) -> pa.Buffer:
-    one_byte_each = pa.Array.from_buffers(pa.uint8(), len(flags), [None, pa.py_buffer(bytes(flags))])
-    return one_byte_each.cast(pa.bool_()).buffers()[1]
+def _bits(flags: Array | list[bool]) -> pa.Buffer:
+    return pa.py_buffer(np.packbits(np.asarray(flags, bool), bitorder="little"))

@@ -15,7 +15,7 @@ SCHEMA_VERSION = 1
 
 FileFormat = Literal["parquet", "ndjson", "csv"]
 EXTENSIONS: dict[FileFormat, str] = {"parquet": "parquet", "ndjson": "ndjson.gz", "csv": "csv.gz"}
-"""How the files of each format are named."""
+"""The file name extension of each format."""
 
 ColumnType = Literal["STRING", "INT64", "BOOL", "DATE", "TIMESTAMP", "NUMERIC"]
 
@@ -23,7 +23,7 @@ MONEY_PLACES: Final = 9
 """Decimal places of a NUMERIC, as BigQuery has it."""
 
 NOT_CONTENT = frozenset({"record_id", "key_ordinal", "unknown_fields", "refreshed_at", "loaded_at"})
-"""Columns that ``content_digest`` leaves out: a load makes them, or the API's reference does not have them."""
+"""Columns that ``content_digest`` leaves out, since the load creates them or the API does not document them."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,7 +31,7 @@ class PseudonymOf:
     """
     The value is replaced by a pseudonym with ``actor_identity="hmac"``.
 
-    :param kind: returns the type of the actor whom a row names, given what the row is made from.
+    :param kind: returns the type of the actor in a row, given the source of the row.
     """
 
     kind: Callable[[Any], str]
@@ -45,9 +45,9 @@ class Column:
     :param name: its name in every target.
     :param type: BigQuery's name of its type.
     :param description: meaning, unit and source.
-    :param nullable: whether it may be null; when not, decoding into typed records ensures it.
-    :param get: returns the value, given what the row is made from; ``None`` when the values of a page are computed
-        under the column's name.
+    :param nullable: whether it may be null; if not, decoding into typed records ensures it.
+    :param get: returns the value, given the source of the row; ``None`` if the values of a page are computed under the
+        column's name.
     :param hmac: what ``actor_identity="hmac"`` does to the value of a STRING column: keep it, store null, or store a
         pseudonym.
     """
@@ -66,7 +66,7 @@ class Table:
     One table.
 
     :param name: its short name, as in ``tables=`` and in file paths; no other table of any stream has it.
-    :param grain: what one row stands for.
+    :param grain: what one row represents.
     :param columns: its columns, in order.
     :param clustering: the columns that BigQuery clusters it by.
     :param partitioning: what one partition in BigQuery holds.
@@ -85,11 +85,16 @@ LOADED_AT = Column(
 
 
 def markdown_reference(tables: Iterable[Table]) -> str:
-    """Return tables as Markdown, for the documentation and for data catalogues."""
-    sections = []
+    """Return tables as a page of Markdown, for the documentation and for data catalogues."""
+    sections = [
+        "# Columns of the tables\n\n[Streams and tables](../streams.md) "
+        "says what the streams are, and how to join their tables."
+    ]
     for table in tables:
         lines = [
-            f"#### `{table.name}`: one row per {table.grain}",
+            f"## {table.name}",
+            "",
+            f"One row per {table.grain}.",
             "",
             "| column | type | null | meaning |",
             "|---|---|---|---|",

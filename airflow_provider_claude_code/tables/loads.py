@@ -1,4 +1,4 @@
-"""A finished load of a day: what is to be published, and the rows of ``loads`` that remember it."""
+"""A load of a day that is ready to publish, and its rows of ``loads``."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from operator import attrgetter
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
@@ -18,8 +19,8 @@ from airflow_provider_claude_code.quoting import first_names
 from airflow_provider_claude_code.tables.contract import LOADED_AT, SCHEMA_VERSION, Column, Table
 
 if TYPE_CHECKING:
-    from airflow_provider_claude_code.tables.rows import DayTotals
     from airflow_provider_claude_code.tables.spool import SpooledTable
+    from airflow_provider_claude_code.tables.totals import DayTotals
 
 LOAD_ID = r"[0-9]{8}T[0-9]{6}\.[0-9]{6}Z-[0-9a-f]{8}"
 """The pattern of a ``load_id``."""
@@ -38,6 +39,11 @@ def begin_load(after: datetime | None) -> tuple[str, datetime]:
     return f"{loaded_at:%Y%m%dT%H%M%S.%fZ}-{secrets.token_hex(4)}", loaded_at
 
 
+def loaded_at_of(load_id: str) -> datetime:
+    """Return the ``loaded_at`` of a load, which its ``load_id`` says."""
+    return datetime.strptime(load_id.split("-")[0], "%Y%m%dT%H%M%S.%fZ").replace(tzinfo=UTC)
+
+
 @dataclass(frozen=True, kw_only=True)
 class Load:
     """
@@ -48,13 +54,16 @@ class Load:
     :param stream: the stream's name.
     :param day: the UTC day.
     :param organization_id: the organisation of the key.
+    :param organization_name: its name; None if it is not known.
     :param complete: whether the day was past the freshness delay, by the clock of the API.
-    :param totals: what the day adds up to.
-    :param files: the spooled file of each table.
+    :param totals: totals of the day.
+    :param directory: a private directory that is removed afterwards; targets may put files of their own into it.
+    :param files: the spooled file of each table, in that directory.
     :param actor_identity: ``plain`` or ``hmac``.
     :param pseudonym_key_id: fingerprint of the pseudonym secret, with ``hmac``.
     :param dag_id: the Dag that loads the day.
     :param run_id: its run.
+    :param request: the filters as canonical JSON, for streams with filters.
     """
 
     load_id: str
@@ -64,16 +73,23 @@ class Load:
     organization_id: str
     complete: bool
     totals: DayTotals
+    directory: Path
     files: Mapping[str, SpooledTable]
     actor_identity: str
     pseudonym_key_id: str | None
     dag_id: str | None
     run_id: str | None
+    request: str | None = None
+    organization_name: str | None = None
 
     @property
     def is_empty(self) -> bool:
         """Whether the API has no records of the day: no rows for the stream's first table."""
         return next(iter(self.totals.row_counts.values())) == 0
+
+    def to_write(self, *, keep_rows: bool) -> dict[str, SpooledTable]:
+        """Return the files to publish: all, or with ``keep_rows`` only those with rows."""
+        return {table: file for table, file in self.files.items() if file.row_count or not keep_rows}
 
     def rows(self) -> list[dict[str, Any]]:
         """Return the rows of ``loads``, one per table that is published."""
@@ -81,7 +97,7 @@ class Load:
         return [{column.name: column.get(table) for column in LOADS.columns if column.get} for table in tables]
 
     def summary(self) -> dict[str, Any]:
-        """Return what a run tells about the day: counts and sums, never a record, an address or a key."""
+        """Return the summary of the day for the XCom: counts and sums, never a record, an address or a key."""
         unknown_names = self.totals.unknown_names
         return {
             "day": self.day.isoformat(),
@@ -101,7 +117,7 @@ class Load:
 
 
 class _LoadedTable(NamedTuple):
-    """What a row of ``loads`` is made from."""
+    """The source of a row of ``loads``."""
 
     load: Load
     name: str
@@ -126,6 +142,13 @@ LOADS = Table(
             "The report or list of the API; null means usage.",
             nullable=True,
             get=attrgetter("load.stream"),
+        ),
+        Column(
+            "request",
+            "STRING",
+            "JSON object of the filters of the load, such as the products of cost; null for streams without filters.",
+            nullable=True,
+            get=attrgetter("load.request"),
         ),
         Column("table_name", "STRING", "The table, such as usage or model_usage.", get=attrgetter("name")),
         Column(
@@ -152,8 +175,8 @@ LOADS = Table(
         Column(
             "content_digest",
             "STRING",
-            "32 hex digits that change when the table's content of the day does, whatever its order; without "
-            "loaded_at, record_id, key_ordinal and unknown_fields.",
+            "32 hex digits that change if the rows of the day change. Their order makes no difference, nor do "
+            "loaded_at, refreshed_at, record_id, key_ordinal and unknown_fields.",
             get=lambda table: table.load.totals.content_digest(table.name),
         ),
         Column(
@@ -165,26 +188,26 @@ LOADS = Table(
         Column(
             "repeated_keys",
             "INT64",
-            "Records whose key had come before on the day (key_ordinal above 0).",
+            "Records with the same key as an earlier record of the day (key_ordinal above 0).",
             get=attrgetter("load.totals.repeated_keys"),
         ),
         Column(
             "unknown_names",
             "STRING",
-            "JSON array of what the API reference did not list when this version was made: names of tools and actor "
-            "kinds, paths of fields, such as data[].new_field, and of fields with an unlisted value.",
+            "JSON array of names that the API reference did not list when this version was released: tools, kinds of "
+            "actors, and paths of fields that are not listed or have an unlisted value, such as data[].new_field.",
             get=lambda table: msgspec.json.encode(sorted(table.load.totals.unknown_names)).decode(),
         ),
         Column(
             "actor_identity",
             "STRING",
-            "plain, or hmac when actor_id holds pseudonyms.",
+            "plain, or hmac when actor_id contains pseudonyms.",
             get=attrgetter("load.actor_identity"),
         ),
         Column(
             "pseudonym_key_id",
             "STRING",
-            "Fingerprint of the pseudonym secret, to tell a change of it; null with actor_identity=plain.",
+            "Fingerprint of the pseudonym secret, which changes with the secret; null with actor_identity=plain.",
             nullable=True,
             get=attrgetter("load.pseudonym_key_id"),
         ),
@@ -206,19 +229,19 @@ FILE_LOADS = Table(
         Column(
             "path",
             "STRING",
-            "The table's file of the day, relative to the target's path; null when there is none, since the day was "
-            "empty from the start.",
+            "The table's file of the day, relative to the target's path; null if there is none, since the day has "
+            "always been empty.",
             nullable=True,
         ),
         Column("bytes", "INT64", "Size of that file.", nullable=True),
         Column("sha256", "STRING", "SHA-256 of that file, 64 hex digits.", nullable=True),
     ),
 )
-"""``loads`` as it is written beside files: the commit record that a torn day is found by."""
+"""``loads`` for files. Its rows are the commit records, which show inconsistent days."""
 
 
 def plain_decimal(amount: Decimal) -> str:
-    """Write all digits of an amount and no needless zeros; Decimal.normalize() would round a long one."""
+    """Return all digits of an amount without trailing zeros. Decimal.normalize() would round a long amount."""
     whole, _, places = f"{amount:f}".partition(".")
     places = places.rstrip("0")
     return f"{whole}.{places}" if places else whole

@@ -1,20 +1,48 @@
-"""Money as whole billionths, which is how a NUMERIC holds it: nothing passes through a float."""
+"""Money as whole billionths, like a NUMERIC. No amount is ever converted to a float."""
 
 from __future__ import annotations
 
-from decimal import ROUND_HALF_EVEN, Context, Decimal
+import re
+from decimal import Context, Decimal
 
 from airflow_provider_claude_code.tables.contract import MONEY_PLACES
 
-# The default context rounds at 28 digits; this one holds any amount that a response may have, with all its places.
+MAX_AMOUNT = 10**14
+"""The largest absolute amount that the API may report, in minor units of its currency."""
+
+_PLAIN_NUMBER = re.compile(r"-?[0-9]{1,40}(\.[0-9]{1,80})?([eE][+-]?[0-9]{1,2})?", re.ASCII)
+# The default context rounds at 28 digits. This one keeps all digits of any amount in a response.
 _EXACT = Context(prec=150)
+
+
+def parse_amount(field: str, value: object) -> int | Decimal:
+    """
+    Return exactly what the digits of an amount say, whether they came as a number or as a string of one.
+
+    :param field: its name in the API, for the message.
+    :param value: the number or the string.
+    :raises ValueError: it is neither, or larger than any amount.
+    """
+    amount: int | Decimal
+    if type(value) is int:
+        amount = value
+    else:
+        text = value if isinstance(value, str) else str(value)
+        if not _PLAIN_NUMBER.fullmatch(text):
+            raise ValueError(f"`{field}` must be a plain decimal number or a string of one")
+        amount = value if isinstance(value, Decimal) else Decimal(text)
+    # Not abs(), which would round a decimal to the context's digits.
+    if not -MAX_AMOUNT <= amount <= MAX_AMOUNT:
+        raise ValueError(f"`{field}` must be from {-MAX_AMOUNT} to {MAX_AMOUNT}")
+    return amount
 
 
 def billionths_of(amount: int | Decimal) -> int:
     """Return an amount in billionths, rounded half to even."""
     if isinstance(amount, int):
         return amount * 10**MONEY_PLACES
-    return int(amount.scaleb(MONEY_PLACES, _EXACT).to_integral_value(ROUND_HALF_EVEN))
+    # Without digits to round to, round() returns an integer, half to even.
+    return round(amount.scaleb(MONEY_PLACES, _EXACT))
 
 
 def amount_of(billionths: int) -> Decimal:

@@ -1,4 +1,4 @@
-"""Pseudonyms for actors: the same person gets the same one on every day, table and machine."""
+"""Pseudonyms for actors. A person has the same pseudonym on every day, in every table and on every machine."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ class Pseudonyms:
     def __init__(self, secret: str | None) -> None:
         if not secret:
             raise ClaudeCodeConfigurationError(
-                'actor_identity="hmac" needs a pseudonym secret: set it in the Connection.'
+                'actor_identity="hmac" needs pseudonym_secret in the extra of the Connection.'
             )
         if len(secret) < SHORTEST_SECRET:
             raise ClaudeCodeConfigurationError(
-                f"The Connection's pseudonym secret is too short to protect anybody: use at least "
+                f"The pseudonym secret is too short to protect anybody: use at least "
                 f"{SHORTEST_SECRET} random characters."
             )
         self._hmac = hmac.new(secret.encode(), digestmod=hashlib.sha256)

@@ -1,11 +1,12 @@
-"""Days as files: their layout, and how one is replaced whole in a store of files."""
+"""Publishes days as files: their layout, and how a day is replaced."""
 
 from __future__ import annotations
 
 import io
+import logging
 import re
-from collections.abc import Mapping
-from datetime import UTC, date, datetime
+from collections.abc import Iterable, Mapping
+from datetime import date, datetime
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ import pyarrow.parquet
 from airflow_provider_claude_code.exceptions import (
     ClaudeCodeConfigurationError,
     ClaudeCodeEmptyDayError,
+    ClaudeCodeError,
     ClaudeCodePublishError,
     SupersededError,
 )
@@ -25,12 +27,18 @@ from airflow_provider_claude_code.storage.errors import typed_store_errors
 from airflow_provider_claude_code.storage.stores import Store
 from airflow_provider_claude_code.tables.arrays import arrow_array
 from airflow_provider_claude_code.tables.contract import EXTENSIONS, FileFormat
-from airflow_provider_claude_code.tables.loads import FILE_LOADS, LOAD_ID, LOADS, Load
+from airflow_provider_claude_code.tables.loads import FILE_LOADS, LOAD_ID, LOADS, Load, loaded_at_of
 from airflow_provider_claude_code.tables.money import billionths_of
 from airflow_provider_claude_code.tables.spool import arrow_schema
+from airflow_provider_claude_code.targets.base import StartedLoad
+
+log = logging.getLogger(__name__)
 
 ORGANIZATION_KEY = "_organization.json"
-"""The marker of whose usage a store holds. Readers of data lakes pass over names with an underscore."""
+"""
+The marker of whose usage a store holds, with the organisation's name if that is known. Readers of data lakes pass over
+names with an underscore.
+"""
 
 # The stream is missing from files of versions that had one only.
 _LOADS_NAME = re.compile(rf"({LOAD_ID})(?:\.(\w+))?\.parquet")
@@ -38,11 +46,11 @@ _LOADS_NAME = re.compile(rf"({LOAD_ID})(?:\.(\w+))?\.parquet")
 
 class FileTarget:
     """
-    A store that holds days of one organisation.
+    A store with the days of one organisation.
 
-    ``TABLE/dt=YYYY-MM-DD/TABLE.EXT`` is a table's day. ``loads/dt=YYYY-MM-DD/LOAD_ID.STREAM.parquet``,
-    written last, remembers a load: the newest row per table is the commit record, so a table whose file does not have
-    its size and checksum is torn. A day that was empty from the start has no files but that one.
+    ``TABLE/dt=YYYY-MM-DD/TABLE.EXT`` is a table's day. ``loads/dt=YYYY-MM-DD/LOAD_ID.STREAM.parquet``, written last,
+    records a load. Its newest row for a table is the commit record: a table whose file does not have the size and
+    checksum in it is inconsistent. A day that was empty from the start has no files but that one.
 
     :param store: where the files are.
     :param stream: the stream that is loaded; loads of others do not matter to it.
@@ -58,73 +66,98 @@ class FileTarget:
         """Return when the newest load of a day began, which its ``load_id`` says."""
         with typed_store_errors(self._store.url("")):
             newest = max(self._loads(day), default=None)
-        if newest is None:
-            return None
-        moment = newest.split("-")[0]
-        return datetime.strptime(moment, "%Y%m%dT%H%M%S.%fZ").replace(tzinfo=UTC)
+        return None if newest is None else loaded_at_of(newest)
 
-    def publish(self, load: Load, *, keep_rows: bool) -> dict[str, Any]:
-        """Replace a day; see :class:`~airflow_provider_claude_code.targets.base.Target`."""
-        # Where there are no rows and none are to come, a file could only erase what another writer publishes meanwhile.
-        to_write = {} if keep_rows else load.files
+    def start(self, load: Load, *, keep_rows: bool) -> StartedLoad:
+        """
+        Replace a day and record the load, since there is nothing to wait for.
+
+        See :meth:`Target.start <airflow_provider_claude_code.targets.base.Target.start>`.
+        """
+        # If there are no rows before or after, a file could only erase rows that another writer publishes meanwhile.
+        to_write = load.to_write(keep_rows=keep_rows)
         keys = {table: f"{_folder(table, load.day)}/{table}.{self._extension}" for table in to_write}
         with typed_store_errors(self._store.url("")), self._store.exclusive(keys.values()):
-            self._claim(load)
+            marker = self._claim_or_refuse_another_owner(load)
             self._refuse_newer(load)
             stored: dict[str, dict[str, Any]] = {
                 table: {"path": key, "bytes": load.files[table].size, "sha256": load.files[table].sha256}
                 for table, key in keys.items()
-            } or self._empty_files(load)
+            }
+            stored |= self._empty_files(load.day, [table for table in load.files if table not in keys])
             loads_key = f"{_folder(LOADS.name, load.day)}/{load.load_id}.{self._stream}.parquet"
             files = {key: load.files[table].path for table, key in keys.items()}
             files[loads_key] = _write_loads(load, stored)
             with self._store.staged(files):
                 for key in keys.values():
                     self._store.write(key, files[key])
-                if keys:
-                    self._remove_other_formats(load)
+                self._remove_other_formats(load.day, keys)
                 self._store.write(loads_key, files[loads_key])
             # Where other writers cannot be kept out, one may have come in between: one that began later and has
             # ended (its load is newer), one of another organisation, or one that began earlier and wrote last.
             try:
                 self._refuse_newer(load)
-                self._claim(load)
+                self._claim_or_refuse_another_owner(load)
                 for table, file in stored.items():
-                    self._refuse_file_of_another(load.day, table, file)
+                    self._refuse_file_of_another_writer(load.day, table, file)
             except (SupersededError, ClaudeCodeConfigurationError):
                 # The newest row of loads is taken for that of the files.
                 self._store.delete(loads_key)
                 raise
-        return {"files": {table: self._store.url(file["path"]) for table, file in stored.items() if file["path"]}}
+        if load.organization_name not in (None, marker.get("name")):
+            self._keep_name(load)
+        urls = {table: self._store.url(file["path"]) for table, file in stored.items() if file["path"]}
+        return StartedLoad(job_ids={}, details={"files": urls})
 
-    def _claim(self, load: Load) -> None:
-        """Take an unmarked store for the organisation, and refuse one that is another's."""
-        marker = self._store.read(ORGANIZATION_KEY)
-        if marker is None:
-            path = next(iter(load.files.values())).path.with_name(ORGANIZATION_KEY)
-            with typed_store_errors(path.as_uri()):
-                path.write_bytes(msgspec.json.encode({"organization_id": load.organization_id}))
-            self._store.write(ORGANIZATION_KEY, path)
-            return
+    def finish(self, started: StartedLoad) -> dict[str, Any]:
+        """Return the URL of each table's file."""
+        return started.details
+
+    def _claim_or_refuse_another_owner(self, load: Load) -> dict[str, str]:
+        """Return the marker of the store. Mark a new store, and refuse a store of another organisation."""
+        content = self._store.read(ORGANIZATION_KEY)
+        if content is None:
+            return self._write_marker(load)
         try:
-            owner = msgspec.json.decode(marker, type=dict[str, str])["organization_id"]
+            marker = msgspec.json.decode(content, type=dict[str, str])
+            owner = marker["organization_id"]
         except (msgspec.DecodeError, KeyError):
             raise ClaudeCodeConfigurationError(
-                f"{self._store.url(ORGANIZATION_KEY)} does not name an organisation. Is the path right? If so, "
-                "delete that file."
+                f"{self._store.url(ORGANIZATION_KEY)} does not name an organisation. Check the path. If it is "
+                "right, delete this file; the next load writes it again."
             ) from None
         if owner != load.organization_id:
             raise ClaudeCodeConfigurationError(
-                f"{self._store.url('')} holds the usage of organisation {quoted(owner)}, but the key "
-                f"belongs to {quoted(load.organization_id)}. Replacing a day would delete the other's: give each "
-                "organisation a path of its own."
+                f"{self._store.url('')} contains the usage of organisation {quoted(owner)}, but the key "
+                f"belongs to {quoted(load.organization_id)}. Loading a day would delete rows of that "
+                "organisation. Use a separate path for each organisation."
             )
+        return marker
+
+    def _write_marker(self, load: Load) -> dict[str, str]:
+        marker = {"organization_id": load.organization_id}
+        if load.organization_name is not None:
+            marker["name"] = load.organization_name
+        path = load.directory / ORGANIZATION_KEY
+        with typed_store_errors(path.as_uri()):
+            path.write_bytes(msgspec.json.encode(marker))
+        self._store.write(ORGANIZATION_KEY, path)
+        return marker
+
+    def _keep_name(self, load: Load) -> None:
+        """Write the organisation's name into its marker, for reports; the load itself does not depend on it."""
+        try:
+            with typed_store_errors(self._store.url("")), self._store.exclusive([ORGANIZATION_KEY]):
+                self._claim_or_refuse_another_owner(load)
+                self._write_marker(load)
+        except ClaudeCodeError as error:
+            log.info("The name of the organisation could not be stored: %s", error)
 
     def _refuse_newer(self, load: Load) -> None:
         if max(self._loads(load.day), default="") > load.load_id:
             raise SupersededError(f"another writer published a newer load of {load.day}")
 
-    def _refuse_file_of_another(self, day: date, table: str, file: Mapping[str, Any]) -> None:
+    def _refuse_file_of_another_writer(self, day: date, table: str, file: Mapping[str, Any]) -> None:
         if file["path"] is None:
             replaced = bool(self._files(table, day))
         else:
@@ -132,11 +165,11 @@ class FileTarget:
         if replaced:
             raise SupersededError(f"another writer replaced {self._store.url(_folder(table, day))}")
 
-    def _empty_files(self, load: Load) -> dict[str, dict[str, Any]]:
-        """Return the files without rows that are there, by table, and refuse to go on where one has rows."""
+    def _empty_files(self, day: date, tables: Iterable[str]) -> dict[str, dict[str, Any]]:
+        """Return the existing files without rows by table. Fail if a file has rows, or may have some."""
         empty, held = {}, {}
-        for table in load.files:
-            record = self._true_record(table, load.day)
+        for table in tables:
+            record = self._true_record(table, day)
             if record is None:
                 held[table] = "an unknown number, since a load was interrupted"
             elif record["row_count"]:
@@ -146,13 +179,13 @@ class FileTarget:
         if held:
             counts = ", ".join(f"{table}: {rows}" for table, rows in held.items())
             raise ClaudeCodeEmptyDayError(
-                f"The API has no records of {load.day}, but {self._store.url('')} holds rows of it ({counts}), "
-                "which stay. If the day is really empty, run the task once with on_empty='replace'."
+                f"The API has no records of {day}, but {self._store.url('')} has rows of that day "
+                f"({counts}). They were kept. If the day is really empty, run the task once with on_empty='replace'."
             )
         return empty
 
     def _true_record(self, table: str, day: date) -> dict[str, Any] | None:
-        """Return what a table holds of a day, or ``None`` when its commit record is not true of its file."""
+        """Return the commit record of a table's day, or ``None`` if it does not match the file."""
         if not self._files(table, day):
             return {"row_count": 0, "path": None, "bytes": None, "sha256": None}
         record = self._commit_record(table, day)
@@ -181,9 +214,9 @@ class FileTarget:
         matches = filter(None, map(_LOADS_NAME.fullmatch, self._store.names(folder)))
         return {match[1]: f"{folder}/{match[0]}" for match in matches if (match[2] or "usage") == self._stream}
 
-    def _remove_other_formats(self, load: Load) -> None:
-        for table in load.files:
-            folder = _folder(table, load.day)
+    def _remove_other_formats(self, day: date, tables: Iterable[str]) -> None:
+        for table in tables:
+            folder = _folder(table, day)
             others = {f"{table}.{extension}" for extension in EXTENSIONS.values() if extension != self._extension}
             for name in others.intersection(self._store.names(folder)):
                 self._store.delete(f"{folder}/{name}")
@@ -204,7 +237,7 @@ def _write_loads(load: Load, stored: Mapping[str, Mapping[str, Any]]) -> Path:
         for row in load.rows()
     ]
     columns = [arrow_array(column.type, [row[column.name] for row in rows]) for column in FILE_LOADS.columns]
-    path = next(iter(load.files.values())).path.with_name("loads.parquet")
+    path = load.directory / "loads.parquet"
     with typed_store_errors(path.as_uri()):
         pa.parquet.write_table(pa.Table.from_arrays(columns, schema=arrow_schema(FILE_LOADS)), path, compression="zstd")
     return path

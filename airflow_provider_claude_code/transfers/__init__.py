@@ -1,1 +1,1 @@
-"""The operators: a day of usage from the API to where it is kept."""
+"""The operators that load days of usage from the API into a target."""

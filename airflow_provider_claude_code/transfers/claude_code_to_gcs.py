@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from airflow_provider_claude_code.assets import asset_uri
 from airflow_provider_claude_code.exceptions import ClaudeCodeConfigurationError
@@ -24,15 +24,15 @@ class ClaudeCodeToGCSOperator(ClaudeCodeTransferOperator):
 
     The layout is that of
     :class:`~airflow_provider_claude_code.transfers.claude_code_to_object_storage.ClaudeCodeToObjectStorageOperator`.
-    An object is replaced only if it is still the one that was there when publishing began: of two writers of
-    one day the later one notices, and loads the day again.
+    An object is replaced only if nobody else has replaced it since publishing began. If two writers load one day, the
+    later one notices and loads the day again.
 
     The other arguments are those of
     :class:`~airflow_provider_claude_code.transfers.base.ClaudeCodeTransferOperator`.
 
     :param bucket: name of the bucket (templated).
-    :param prefix: what the names of all objects begin with (templated). One organisation each.
-    :param file_format: ``parquet`` (zstd), ``ndjson`` (gzip) or ``csv`` (gzip).
+    :param prefix: prefix of the names of all objects (templated). Use one per organisation.
+    :param file_format: ``parquet`` (zstd), ``ndjson`` (gzip) or ``csv`` (gzip) (templated).
     :param gcp_conn_id: the Google Cloud Connection (templated).
     :param impersonation_chain: service account to impersonate, or a chain of them that ends with it (templated).
     """
@@ -52,7 +52,7 @@ class ClaudeCodeToGCSOperator(ClaudeCodeTransferOperator):
         *,
         bucket: str,
         prefix: str = "claude_code",
-        file_format: FileFormat = "parquet",
+        file_format: FileFormat | str = "parquet",
         gcp_conn_id: str = "google_cloud_default",
         impersonation_chain: str | Sequence[str] | None = None,
         **kwargs: Any,
@@ -69,7 +69,12 @@ class ClaudeCodeToGCSOperator(ClaudeCodeTransferOperator):
 
     def openlineage_name(self, table: str) -> tuple[str, str]:
         """Return the bucket and the folder."""
-        return f"gs://{self.bucket}", f"{self.prefix.strip('/')}/{table}".lstrip("/")
+        return f"gs://{self.bucket}", f"{self.folder}/{table}".lstrip("/")
+
+    @property
+    def folder(self) -> str:
+        """The prefix without slashes around it. A native template makes a number of text that looks like one."""
+        return "" if self.prefix is None else str(self.prefix).strip("/")
 
     def open_target(self, context: Context) -> Target:
         """Return the bucket."""
@@ -79,14 +84,14 @@ class ClaudeCodeToGCSOperator(ClaudeCodeTransferOperator):
         from airflow_provider_claude_code.storage.gcs import GCSStore
         from airflow_provider_claude_code.targets.files import FileTarget
 
-        if not self.bucket or "/" in self.bucket:
+        if not self.bucket or "/" in str(self.bucket):
             raise ClaudeCodeConfigurationError(
                 f"bucket is {self.bucket!r}; a bucket's name was expected, without gs:// and without a path."
             )
         hook = GCSHook(gcp_conn_id=self.gcp_conn_id, impersonation_chain=self.impersonation_chain)
         try:
             with typed_store_errors(f"gs://{self.bucket}"):
-                store = GCSStore(hook, self.bucket, self.prefix.strip("/"))
+                store = GCSStore(hook, str(self.bucket), self.folder)
         except ValueError as error:
             raise ClaudeCodeConfigurationError(f"bucket is {self.bucket!r}: {error}") from error
-        return FileTarget(store, self.stream, self.file_format)
+        return FileTarget(store, self.stream, cast("FileFormat", self.file_format))

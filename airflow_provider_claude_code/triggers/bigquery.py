@@ -16,16 +16,16 @@ if TYPE_CHECKING:
 
 class ClaudeCodeBigQueryJobsTrigger(BaseTrigger):
     """
-    Fires once all the jobs have ended, well or badly; the operator looks at how.
+    Fires once all jobs have ended, successfully or not. The operator then reads their results.
 
     :param job_ids: the jobs.
-    :param project_id: the project they run in.
+    :param project_id: the project in which they run.
     :param location: where they run.
     :param gcp_conn_id: the Google Cloud Connection.
     :param impersonation_chain: service account to impersonate, or a chain of them.
-    :param poll_interval: seconds between two looks.
+    :param poll_interval: seconds between two polls.
     :param deadline: when jobs that still run are cancelled, in seconds since 1970; default: never.
-    :param resume: what the operator has to know when it goes on, as JSON; handed back with the event.
+    :param resume: the state of the operator as JSON, which the event returns to it.
     """
 
     def __init__(
@@ -81,7 +81,7 @@ class ClaudeCodeBigQueryJobsTrigger(BaseTrigger):
 
     async def _wait(self, client: Client) -> bool:
         """Return whether all jobs have ended, or cancel them at the deadline."""
-        # Jobs take seconds; and Airflow fails a task that is back before it has noticed that the worker ended.
+        # Jobs take seconds, and Airflow fails a task that resumes before Airflow has noticed that the worker ended.
         await asyncio.sleep(self.poll_interval)
         for job_id in self.job_ids:
             while (await asyncio.to_thread(client.get_job, job_id, location=self.location)).state != "DONE":
@@ -104,8 +104,8 @@ class ClaudeCodeBigQueryJobsTrigger(BaseTrigger):
             await asyncio.to_thread(client.cancel_job, job_id, location=self.location)
 
     async def _client(self) -> Client:
-        """Return a client, whose calls block and so belong into threads."""
-        # In asgiref's thread, the only one in which Airflow's triggerer gives out Connections in all versions.
+        """Return a client. Its calls block, so run them in threads."""
+        # In asgiref's thread, the only thread in which all versions of Airflow's triggerer return Connections.
         return await sync_to_async(self._open_client)()
 
     def _open_client(self) -> Client:

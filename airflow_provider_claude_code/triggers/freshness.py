@@ -12,23 +12,26 @@ from airflow.triggers.base import BaseTrigger, TriggerEvent
 from airflow_provider_claude_code.api.client import AsyncClaudeCodeClient
 from airflow_provider_claude_code.days import FRESHNESS_DELAY, parse_day
 from airflow_provider_claude_code.exceptions import ClaudeCodeError
-from airflow_provider_claude_code.hooks.claude_code import ClaudeCodeHook, find_stream
+from airflow_provider_claude_code.hooks.claude_code import ClaudeCodeHook
+from airflow_provider_claude_code.streams.registry import find_stream
 
+NOT_COMPLETE = "%s is not complete: the API's data ends at %s, and the day is complete at %s"
 LONGEST_NAP = 60.0
-"""Seconds after which the clock is looked at again, in case it is set anew."""
+"""Seconds between two looks at the clock, in case it is changed."""
 
 
 class ClaudeCodeFreshnessTrigger(BaseTrigger):
     """
-    Fires once a UTC day is past the API's freshness delay and, if asked, once the API has a record of it.
+    Fires once the API's data of a UTC day is complete and, with ``require_records``, has a record.
 
-    :param day: ``YYYY-MM-DD``; with ``start_from_trigger`` a template that the triggerer renders in place.
-    :param claude_code_conn_id: id of the Connection; used only with ``require_records``.
-    :param freshness_delay: how long after the day's end it is complete.
-    :param require_records: whether to wait for a record, too.
-    :param stream: the stream whose records are waited for.
-    :param poke_interval: seconds between two looks for a record.
-    :param silent_fail: log errors that a later look may not meet, and go on waiting.
+    :param day: ``YYYY-MM-DD``; with ``start_from_trigger`` a template that the triggerer renders.
+    :param claude_code_conn_id: id of the Connection. The API is called only with ``require_records``, and for streams
+        whose answers say up to which time they are complete.
+    :param freshness_delay: how long after its end the day is complete.
+    :param require_records: also wait for a record.
+    :param stream: the stream whose day must be complete.
+    :param poke_interval: seconds between two requests.
+    :param silent_fail: log errors that a retry may fix, and continue to wait.
     """
 
     def __init__(
@@ -68,16 +71,19 @@ class ClaudeCodeFreshnessTrigger(BaseTrigger):
     async def run(self) -> AsyncIterator[TriggerEvent]:
         """Wait, then yield one event: ``success``, or ``error`` with a message and whether a retry may help."""
         try:
-            # Parsed here and not in __init__: only now has the triggerer rendered a template.
+            # Parsed here and not in __init__, since the triggerer renders templates after __init__.
             day = parse_day(self.day)
+            # Fail now if the Connection is missing or unusable, and not after a long wait.
+            async with await ClaudeCodeHook(self.claude_code_conn_id).get_async_conn():
+                pass
             moment = find_stream(self.stream).complete_from(day, self.freshness_delay)
             if datetime.now(UTC) < moment:
                 self.log.info("%s will be complete at %s", day, f"{moment:%Y-%m-%d %H:%M} UTC")
             while (left := (moment - datetime.now(UTC)).total_seconds()) > 0:
                 await asyncio.sleep(min(left, LONGEST_NAP))
-            if self.require_records:
+            if self.require_records or find_stream(self.stream).as_of is not None:
                 async with await ClaudeCodeHook(self.claude_code_conn_id).get_async_conn() as client:
-                    while not await self._has_records(client, day):
+                    while not await self._is_there(client, day, moment):
                         await asyncio.sleep(self.poke_interval)
         except ClaudeCodeError as error:
             outcome = {"status": "error", "message": str(error), "retryable": error.retryable}
@@ -85,9 +91,16 @@ class ClaudeCodeFreshnessTrigger(BaseTrigger):
             outcome = {"status": "success"}
         yield TriggerEvent(outcome)  # type: ignore[no-untyped-call]
 
-    async def _has_records(self, client: AsyncClaudeCodeClient, day: date) -> bool:
+    async def _is_there(self, client: AsyncClaudeCodeClient, day: date, complete_from: datetime) -> bool:
+        """Return whether the API's data of the day is complete and, if asked, has a record."""
+        stream = find_stream(self.stream)
         try:
-            found = await client.has_records(lambda: find_stream(self.stream).requests(day, 1))
+            if stream.as_of is not None:
+                as_of = stream.as_of(*await client.first_page(lambda: stream.walk(day, 1)))
+                if as_of < complete_from:
+                    self.log.info(NOT_COMPLETE, day, as_of, complete_from)
+                    return False
+            found = not self.require_records or await client.has_records(lambda: stream.walk(day, 1))
         except ClaudeCodeError as error:
             if not (self.silent_fail and error.retryable):
                 raise

@@ -13,8 +13,9 @@ from google.auth.credentials import AnonymousCredentials
 from google.cloud.bigquery import Client
 
 from airflow_provider_claude_code.sandbox import Sandbox
-from tests.e2e.airflow import Airflow, free_port
-from tests.servers.bigquery import BigQueryServer
+from tests.fixtures.airflow import Airflow, free_port
+from tests.fixtures.programs import postgresql
+from tests.fixtures.servers.bigquery import BigQueryServer
 
 
 @pytest.fixture(scope="session")
@@ -67,7 +68,7 @@ def airflow(
     connections: dict[str, dict[str, Any]], bigquery: BigQueryServer, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Airflow]:
     environment = {"BIGQUERY_EMULATOR_HOST": bigquery.url}
-    with Airflow(tmp_path_factory.mktemp("airflow"), environment) as airflow:
+    with postgresql() as database, Airflow(tmp_path_factory.mktemp("airflow"), database, environment) as airflow:
         # In the database, as the form stores them: then tasks and triggers have to ask the API server for them.
         for conn_id, connection in connections.items():
             body = connection | {"connection_id": conn_id, "extra": json.dumps(connection["extra"])}

@@ -10,10 +10,10 @@ import pytest
 from google.cloud.bigquery import Client
 
 from airflow_provider_claude_code.sandbox import Sandbox
-from tests.airflow_version import AIRFLOW
-from tests.e2e.airflow import Airflow, wait_for
-from tests.e2e.truth import assert_bigquery_holds, assert_files_hold, days
-from tests.servers.bigquery import BigQueryServer
+from tests.fixtures.airflow import Airflow, wait_for
+from tests.fixtures.airflow_version import AIRFLOW
+from tests.fixtures.servers.bigquery import BigQueryServer
+from tests.truth.days import assert_bigquery_holds, assert_files_hold, days
 
 pytestmark = pytest.mark.each_airflow
 
@@ -66,7 +66,7 @@ def test_the_connection_form_is_drawn_from_the_metadata(airflow: Airflow) -> Non
     metas = airflow.http.get("/ui/connections/hook_meta").raise_for_status().json()
     (meta,) = (meta for meta in metas if meta["connection_type"] == "claude_code")
     assert meta["hook_name"] == "Claude Code Analytics"
-    assert meta["standard_fields"]["password"]["title"] == "Admin API key"
+    assert meta["standard_fields"]["password"]["title"] == "Admin API key (required)"
     assert meta["standard_fields"]["host"]["placeholder"] == "https://api.anthropic.com"
     assert meta["standard_fields"]["login"]["hidden"]
     page_limit = meta["extra_fields"]["page_limit"]
@@ -193,13 +193,13 @@ def test_a_day_that_is_none_fails_at_once_and_says_what_came(airflow: Airflow) -
     for task, came in (("nonsense", "'None'"), ("nonsense_in_the_triggerer", "'2025-02-30'")):
         instance = airflow.task_instances("is_refused", run_id)[task]
         assert instance["state"] == "failed"
-        assert instance["try_number"] == 1, "no retry can mend it"
+        assert instance["try_number"] == 1, "no retry can fix it"
         assert came in airflow.log("is_refused", run_id, task).replace("\\'", "'")
     for mode in ("poke", "reschedule", "deferrable", "from_trigger"):
         instance = airflow.task_instances("is_refused", run_id)[f"no_connection_{mode}"]
         assert (instance["state"], instance["try_number"]) == ("failed", 1), mode
         log = airflow.log("is_refused", run_id, f"no_connection_{mode}").replace("\\'", "'")
-        assert "There is no Connection 'nowhere'. Create it" in log
+        assert "Connection 'nowhere' does not exist" in log
 
 
 def test_what_the_triggerer_cannot_render_goes_through_a_worker(airflow: Airflow) -> None:
@@ -218,6 +218,7 @@ def test_runs_in_another_time_zone_load_the_days_before_their_local_dates(airflo
     # At midnight of the 21st and the 22nd there.
     for day in days(date(2025, 9, 20), 2):
         assert_files_hold(airflow.files / "tokyo", sandbox, day)
-    asked = {dict(request.params).get("limit"): dict(request.params)["starting_at"] for request in sandbox.requests}
+    questions = [dict(request.params) for request in sandbox.requests if request.path.endswith("/claude_code")]
+    asked = {question.get("limit"): question["starting_at"] for question in questions}
     assert {path.name for path in (airflow.files / "tokyo/usage").iterdir()} == {"dt=2025-09-20", "dt=2025-09-21"}
     assert asked["1"] in ("2025-09-20", "2025-09-21"), "the triggerer renders the same day"

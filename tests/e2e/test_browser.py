@@ -14,9 +14,9 @@ from playwright.sync_api import Browser, expect
 
 from airflow_provider_claude_code import __version__
 from airflow_provider_claude_code.sandbox import Sandbox
-from tests.airflow_version import AIRFLOW
-from tests.e2e.airflow import Airflow
-from tests.e2e.browser import CHROMIUM, Person, chromium
+from tests.fixtures.airflow import Airflow
+from tests.fixtures.airflow_version import AIRFLOW
+from tests.fixtures.browser import CHROMIUM, Person, chromium
 
 AIRFLOW_VERSION = version("apache-airflow-core")
 
@@ -58,7 +58,7 @@ def test_the_form_names_and_explains_its_fields_and_masks_secrets(person: Person
 
     expect(form.get_by_label("API base URL")).to_have_attribute("placeholder", "https://api.anthropic.com")
     key = form.get_by_label("Admin API key")
-    expect(key).to_have_attribute("placeholder", "sk-ant-admin01-...")
+    expect(key).to_have_attribute("placeholder", re.compile(r"^sk-ant-admin01-.*/settings/admin-keys$"))
     expect(key).to_have_attribute("type", "password")
     port = form.get_by_label("Port", exact=True)
     expect(port).to_have_value("")
@@ -73,11 +73,11 @@ def test_the_form_names_and_explains_its_fields_and_masks_secrets(person: Person
 
     form.get_by_role("button", name="Extra Fields", exact=True).click()
     for label, says in {
-        "Authentication": "bearer for an OAuth token with the org:admin scope",
-        "Records per page": "1 to 1000",
+        "Authentication": "which needs the scope org:admin",
+        "Records per page": "Maximum number of records per request, 1 to 1000",
         "Request timeout (seconds)": "each part of a response",
         "Time budget for retries (seconds)": "rate limits, server errors and lost connections",
-        "anthropic-version": "API version to ask for",
+        "anthropic-version": "Version of the API",
         "User-Agent suffix": "to tell your deployments apart",
         "Pseudonym secret": "at least 16 random characters",
     }.items():
@@ -244,6 +244,16 @@ def test_a_day_is_loaded_by_hand_and_its_log_and_event_say_what_arrived_but_not_
     assert "@example.com" not in person.received()
 
 
+def test_a_day_that_is_filled_in_when_the_dag_is_triggered_is_loaded(person: Person, airflow: Airflow) -> None:
+    # The state in which the test before leaves it.
+    airflow.unpause("claude_code_to_object_storage")
+    person.page.goto("/dags/claude_code_to_object_storage")
+    person.trigger_for_a_day("by_form", "2025-09-03")
+    person.expect_success()
+    person.open_task("load_day")
+    expect(person.page.get_by_text("Loaded 2025-09-03: ")).to_be_visible()
+
+
 def test_the_bigquery_task_links_to_its_table_and_its_job(person: Person, airflow: Airflow) -> None:
     airflow.pause("claude_code_to_bigquery")
     person.unpause("claude_code_to_bigquery")
@@ -271,6 +281,6 @@ def test_the_providers_page_lists_the_provider_and_leads_to_its_documentation(pe
     # Airflow writes a link as its address, without the space that follows.
     expect(row).to_contain_text("Claude Code Analytics API https://platform.claude.com/docs/")
     expect(row.get_by_role("link", name="airflow-provider-claude-code")).to_have_attribute(
-        "href", "https://github.com/airflow-provider-claude-code/airflow-provider-claude-code#readme"
+        "href", "https://airflow-provider-claude-code.github.io/airflow-provider-claude-code/"
     )
     person.take_picture("provider.png")

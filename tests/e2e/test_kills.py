@@ -6,25 +6,46 @@ import os
 import signal
 import threading
 from collections.abc import Callable, Iterator
-from datetime import date
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
 import pytest
 from google.cloud.bigquery import Client
 
 from airflow_provider_claude_code.sandbox import Faults, Sandbox
-from tests.e2e.airflow import Airflow, wait_for
-from tests.e2e.truth import assert_bigquery_holds, assert_files_hold, assert_nothing_is_left
-from tests.servers.bigquery import BigQueryServer, SlowJob
+from airflow_provider_claude_code.sandbox.charges import refreshed_at
+from tests.fixtures.airflow import Airflow, wait_for
+from tests.fixtures.organizations import charged, snapshot
+from tests.fixtures.servers.bigquery import BigQueryServer, SlowJob
+from tests.truth.days import (
+    assert_bigquery_holds,
+    assert_files_hold,
+    assert_files_hold_rows,
+    assert_nothing_is_left,
+)
 
 FETCHED = date(2025, 11, 3)
 PUBLISHED = date(2025, 11, 4)
 SCHEDULED = date(2025, 11, 5)
 
 
+def assert_files_hold_charges(files: Path, sandbox: Sandbox, day: date) -> None:
+    assert_files_hold_rows(files, day, charged(sandbox.organization, day, refreshed_at(datetime.now(UTC))))
+
+
+def assert_files_hold_members(files: Path, sandbox: Sandbox, day: date) -> None:
+    assert_files_hold_rows(files, day, snapshot(sandbox.organization, datetime.now(UTC)))
+
+
+HOLD = {"usage": assert_files_hold, "cost": assert_files_hold_charges, "members": assert_files_hold_members}
+"""By stream, what compares the files of a day with what the sandbox tells."""
+
+
 @pytest.fixture
-def hangs_on_page_two(sandbox: Sandbox) -> Iterator[Callable[[], bool]]:
+def hangs_on_page_two(airflow: Airflow, sandbox: Sandbox) -> Iterator[Callable[[], bool]]:
     """A task that reads a day now hangs after its first page; says whether one does."""
+    # A task of an earlier test would hang in the place of the one to kill.
+    wait_for("the tasks of earlier tests to end", lambda: airflow.count_tasks("~", state=["queued", "running"]) == 0)
     asked = len(sandbox.requests)
     sandbox.faults = Faults(status=529, page=2, retry_after="1")
     yield lambda: any(request.status == 529 for request in sandbox.requests[asked:])
@@ -43,10 +64,12 @@ def parent(pid: int) -> int:
     return int(line.split()[1])
 
 
-def assert_ended_exactly(airflow: Airflow, sandbox: Sandbox, dag_id: str, run_id: str, day: date) -> None:
+def assert_ended_exactly(
+    airflow: Airflow, sandbox: Sandbox, dag_id: str, run_id: str, day: date, stream: str = "usage"
+) -> None:
     assert airflow.wait_for_end(dag_id, run_id) == "success"
     assert airflow.task_instances(dag_id, run_id)["load_day"]["try_number"] >= 2
-    assert_files_hold(airflow.files / "kills", sandbox, day)
+    HOLD[stream](airflow.files / "kills", sandbox, day)
     assert_nothing_is_left(airflow.files, airflow.temporary)
 
 
@@ -69,12 +92,30 @@ def test_a_task_killed_while_it_fetches(
     assert_ended_exactly(airflow, sandbox, "killed_while_fetching", run_id, FETCHED)
 
 
+@pytest.mark.parametrize("stream", ["cost", "members"])
+def test_a_task_killed_while_it_fetches_another_stream(
+    airflow: Airflow, sandbox: Sandbox, hangs_on_page_two: Callable[[], bool], stream: str
+) -> None:
+    today = datetime.now(UTC).date()
+    charged = (today - timedelta(days=back) for back in range(3, 10))
+    # Several pages of charges take a day on which people work.
+    day = today if stream == "members" else next(day for day in charged if day.weekday() in (0, 1))
+    run_id = airflow.start_dag(f"killed_while_fetching_{stream}", conf={"day": day.isoformat()})
+    wait_for("the task to hang", hangs_on_page_two)
+    pid = task_process(airflow, f"killed_while_fetching_{stream}", run_id)
+    assert list(airflow.temporary.glob("airflow-provider-claude-code-*/*")), "the first page is spooled"
+    os.kill(pid, signal.SIGKILL)
+    assert not list(airflow.files.glob(f"kills/{stream}/*/*")), "nothing was published"
+    sandbox.faults = Faults()
+    assert_ended_exactly(airflow, sandbox, f"killed_while_fetching_{stream}", run_id, day, stream)
+
+
 def test_a_task_killed_between_two_files_of_a_day(airflow: Airflow, sandbox: Sandbox) -> None:
     run_id = airflow.start_dag("killed_while_publishing_files", conf={"day": PUBLISHED.isoformat()})
     wait_for("the first file to be in its place", (airflow.home / "publishing").exists)
     pid = task_process(airflow, "killed_while_publishing_files", run_id)
     folder = airflow.files / "kills"
-    assert len(list(folder.glob(f"*usage/dt={PUBLISHED}/*.parquet"))) == 1, "the day is torn for now"
+    assert len(list(folder.glob(f"*usage/dt={PUBLISHED}/*.parquet"))) == 1, "the day is inconsistent for now"
     os.kill(pid, signal.SIGKILL)
     assert_ended_exactly(airflow, sandbox, "killed_while_publishing_files", run_id, PUBLISHED)
 

@@ -17,12 +17,12 @@ pytest.importorskip("sqlglot", reason="the extra `report` is not installed")
 
 from playwright.sync_api import Browser, Page, expect
 
-from airflow_provider_claude_code.analytics.models import Settings
+from airflow_provider_claude_code.analytics.queries import Settings
 from airflow_provider_claude_code.analytics.report import charts, make_report
 from airflow_provider_claude_code.sandbox.organization import Organization
-from tests.e2e.browser import CHROMIUM, SCREENSHOTS, chromium
-from tests.loaded import put_day, put_days, put_hostile_days, source
-from tests.records import ORGANIZATION_ID, people
+from tests.fixtures.browser import CHROMIUM, SCREENSHOTS, chromium
+from tests.fixtures.loaded import put_day, put_days, put_hostile_days, source
+from tests.fixtures.records import ORGANIZATION_ID, people
 
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="install Debian's chromium to run the browser tests")
 
@@ -44,10 +44,10 @@ def write(root: Path, name: str, settings: Settings, with_people: bool = False, 
 
 @pytest.fixture(scope="module")
 def reports(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """A quarter with gaps, a week in which all names are hostile, and one of two organisations that is nearly empty."""
+    """Thirteen weeks with gaps, a week of hostile names, and one of two organisations that is nearly empty."""
     quarter, hostile, empty = (tmp_path_factory.mktemp(name) for name in ("quarter", "hostile", "empty"))
-    organization = Organization.named("acme", users=60, seed=3)
-    days = [LAST - timedelta(days=number) for number in range(90)]
+    organization = Organization.named("acme", users=250, seed=3)
+    days = [LAST - timedelta(days=number) for number in range(91)]
     put_days(quarter, {day: organization.records(day, NOW) for day in days if day not in MISSING})
     week = days[:7]
     mapping = put_hostile_days(hostile, week)
@@ -94,6 +94,8 @@ def seen(request: pytest.FixtureRequest, browser: Browser, reports: dict[str, Pa
     seen = Seen(browser, reports[name], width, scheme)
     SCREENSHOTS.mkdir(parents=True, exist_ok=True)
     seen.page.screenshot(path=SCREENSHOTS / f"report-{name}-{width}-{scheme}.png", full_page=True)
+    # What is folded is looked at, too.
+    seen.page.evaluate("document.querySelectorAll('details').forEach(it => { it.open = true })")
     yield seen
     seen.context.close()
 
@@ -166,9 +168,7 @@ class TestOnAScreen:
         assert seen.page.evaluate(UNREADABLE) == []
 
     def test_text_has_enough_contrast(self, seen: Seen) -> None:
-        seen.page.evaluate("document.querySelectorAll('details').forEach(it => { it.open = true })")
         texts, faint = seen.page.evaluate(FAINT)
-        seen.page.evaluate("document.querySelectorAll('details').forEach(it => { it.open = false })")
         assert texts > 40
         assert faint == []
 
@@ -245,21 +245,25 @@ class TestByKeyboard:
 
 
 class TestPrinted:
-    def test_paper_is_light_shows_the_tables_and_cuts_no_figure(
-        self, browser: Browser, reports: dict[str, Path]
-    ) -> None:
+    def test_paper_is_light_and_shows_what_is_open(self, browser: Browser, reports: dict[str, Path]) -> None:
         seen = Seen(browser, reports["quarter"], width=703, scheme="dark")
+        seen.page.get_by_text("Table: active people").click()
+        seen.page.get_by_text("Data health", exact=True).click()
         seen.page.emulate_media(media="print")
         assert (
             seen.page.evaluate("getComputedStyle(document.documentElement).getPropertyValue('--ink').trim()")
             == "#1b2026"
         )
         assert seen.page.locator("figure").first.evaluate("it => getComputedStyle(it).breakInside") == "avoid"
-        for table in seen.page.locator("details table").all():
-            box = table.bounding_box()
-            assert box
-            assert box["height"] > 40
+        expect(seen.page.get_by_role("table", name="Active people")).to_be_visible()
+        expect(seen.page.get_by_role("heading", name="Data health")).to_be_visible()
+        expect(seen.page.get_by_role("heading", name="Acceptance by tool")).to_be_hidden()
+        expect(seen.page.get_by_text("Table: cost and tokens by model")).to_be_hidden()
         assert seen.page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+        seen.context.close()
+
+    def test_the_summary_takes_two_pages(self, browser: Browser, reports: dict[str, Path]) -> None:
+        seen = Seen(browser, reports["quarter"])
         pdf = seen.page.pdf(path=SCREENSHOTS / "report-quarter.pdf", prefer_css_page_size=True)
-        assert pdf.count(b"/Type /Page\n") + pdf.count(b"/Type /Page ") < 12
+        assert pdf.count(b"/Type /Page\n") + pdf.count(b"/Type /Page ") == 2
         seen.context.close()

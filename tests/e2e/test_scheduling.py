@@ -13,12 +13,12 @@ import pytest
 from google.cloud.bigquery import Client
 
 from airflow_provider_claude_code.sandbox import Sandbox
-from tests.e2e.airflow import Airflow, wait_for
-from tests.e2e.truth import assert_bigquery_holds, assert_files_hold, assert_nothing_is_left, days, people
-from tests.servers.bigquery import BigQueryServer
+from tests.fixtures.airflow import Airflow, wait_for
+from tests.fixtures.servers.bigquery import BigQueryServer
+from tests.truth.days import assert_bigquery_holds, assert_files_hold, assert_nothing_is_left, days, people
 
-SIXTY_DAYS = days(date(2025, 10, 1), 60)
-TWENTY_DAYS = SIXTY_DAYS[:20]
+THIRTY_DAYS = days(date(2025, 10, 1), 30)
+FIVE_DAYS = THIRTY_DAYS[:5]
 
 
 def backfill(airflow: Airflow, dag_id: str, period: Sequence[date]) -> list[dict[str, Any]]:
@@ -28,33 +28,33 @@ def backfill(airflow: Airflow, dag_id: str, period: Sequence[date]) -> list[dict
 
 
 class TestBackfill:
-    def test_sixty_days_into_files(self, airflow: Airflow, sandbox: Sandbox) -> None:
+    def test_thirty_days_into_files(self, airflow: Airflow, sandbox: Sandbox) -> None:
         sandbox.requests.clear()
-        runs = backfill(airflow, "claude_code_to_object_storage", SIXTY_DAYS)
-        assert Counter(run["state"] for run in runs) == {"success": 60}
-        for day in SIXTY_DAYS:
+        runs = backfill(airflow, "claude_code_to_object_storage", THIRTY_DAYS)
+        assert Counter(run["state"] for run in runs) == {"success": 30}
+        for day in THIRTY_DAYS:
             assert_files_hold(airflow.files, sandbox, day)
         assert_nothing_is_left(airflow.files, airflow.temporary)
         asked = Counter(
             dict(request.params)["starting_at"] for request in sandbox.requests if "starting_at" in dict(request.params)
         )
-        for day in SIXTY_DAYS:
+        for day in THIRTY_DAYS:
             assert asked[day.isoformat()] == max(1, math.ceil(people(sandbox, day).total() / 100)), day
 
-    def test_twenty_days_into_bigquery(
+    def test_five_days_into_bigquery(
         self, airflow: Airflow, sandbox: Sandbox, bigquery: BigQueryServer, client: Client
     ) -> None:
-        runs = backfill(airflow, "claude_code_to_bigquery", TWENTY_DAYS)
-        assert Counter(run["state"] for run in runs) == {"success": 20}
-        assert_bigquery_holds(client, sandbox, TWENTY_DAYS)
+        runs = backfill(airflow, "claude_code_to_bigquery", FIVE_DAYS)
+        assert Counter(run["state"] for run in runs) == {"success": 5}
+        assert_bigquery_holds(client, sandbox, FIVE_DAYS)
         loads = list(
             client.query(
                 "SELECT date, table_name, count(*) AS loads FROM claude_code.claude_code_loads "
-                f"WHERE date BETWEEN '{TWENTY_DAYS[0]}' AND '{TWENTY_DAYS[-1]}' GROUP BY date, table_name"
+                f"WHERE date BETWEEN '{FIVE_DAYS[0]}' AND '{FIVE_DAYS[-1]}' GROUP BY date, table_name"
             )
         )
         assert {row["loads"] for row in loads} == {1}
-        assert len(loads) == 60
+        assert len(loads) == 15
         assert_nothing_is_left(airflow.temporary)
 
 

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-import io
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime, time, timedelta
@@ -14,8 +13,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import duckdb
 import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
 from airflow.sdk import ObjectStoragePath
 from google.api_core.exceptions import BadRequest
@@ -24,21 +23,16 @@ from google.cloud import bigquery
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from airflow_provider_claude_code.analytics.models import TABLES_OF_USERS, Model, Settings, models, parts, render
-from airflow_provider_claude_code.analytics.sources import (
-    BigQuerySource,
-    Source,
-    bigquery_relations,
-    open_files,
-)
+from airflow_provider_claude_code.analytics.engines.base import Source
+from airflow_provider_claude_code.analytics.engines.bigquery import bigquery_relations
+from airflow_provider_claude_code.analytics.engines.duckdb import open_files
+from airflow_provider_claude_code.analytics.queries import TABLES_OF_USERS, Model, Settings, models, parts, render
 from airflow_provider_claude_code.exceptions import ClaudeCodeConfigurationError, ClaudeCodeError
-from airflow_provider_claude_code.streams.registry import DATA_TABLES
+from airflow_provider_claude_code.streams.usage import USAGE
 from airflow_provider_claude_code.tables.actors import comparable_id
-from airflow_provider_claude_code.tables.loads import LOADS
 from airflow_provider_claude_code.tables.pseudonyms import Pseudonyms
-from airflow_provider_claude_code.targets.bigquery.target import bigquery_schema
-from tests import analytics_truth as truth
-from tests.analytics_data import (
+from tests.fixtures import charges_data
+from tests.fixtures.analytics_data import (
     HOSTILE,
     LAST,
     MAPPING,
@@ -48,64 +42,42 @@ from tests.analytics_data import (
     History,
     ago,
     assert_same,
+    charge,
+    charges_of_days,
     corners,
     empty_tables,
     groups_that_are_written_alike,
     key,
     loads_that_lose_and_repeat,
     mapped,
+    member,
     over_memory,
+    people_and_keys,
     record,
     sandbox_tables,
     united_organizations,
+    write_files,
 )
-from tests.analytics_truth import World
-from tests.records import MODEL, Json, model
-from tests.servers.bigquery import BigQueryServer
+from tests.fixtures.charges_data import ANN, BOB, Books, sandbox_with_charges, used, user
+from tests.fixtures.datasets import PROJECT, ask_dataset, fill_dataset
+from tests.fixtures.old_duckdb import skip_nested_queries_on_old_duckdb
+from tests.fixtures.records import Json, model
+from tests.fixtures.servers.bigquery import BigQueryServer
+from tests.truth import analytics as truth
+from tests.truth.analytics import World
 
-PROJECT = "demo-proj"
+pytestmark = pytest.mark.newest_only
+
 DEFAULT = Settings()
+MONTHS = Settings(breakdown_grain="month")
 UNFOLDED = Settings(min_group_size=1)
+UNFOLDED_MONTHS = replace(UNFOLDED, breakdown_grain="month")
 ENGINES = pytest.mark.parametrize("engine", ["files", "bigquery"])
-TABLES = (*DATA_TABLES.values(), LOADS)
-
-
-def write_files(tables: Mapping[str, pa.Table], root: Path) -> None:
-    """Write tables as they are loaded, each day into a file of its own, and those that users may add beside them."""
-    for name, rows in tables.items():
-        if name in TABLES_OF_USERS:
-            pq.write_table(rows, root / f"{name}.parquet")
-            continue
-        for day in rows["date"].unique():
-            folder = root / name / f"dt={day}"
-            folder.mkdir(parents=True)
-            of_day = rows.filter(pa.compute.equal(rows["date"], day))
-            # A load's own rows are in a file of its own; here they are in one, named after any.
-            file = of_day["load_id"][0] if name == LOADS.name else name
-            pq.write_table(of_day, folder / f"{file}.parquet")
 
 
 def open_written(tables: Mapping[str, pa.Table], root: Path, settings: Settings) -> AbstractContextManager[Source]:
     path = ObjectStoragePath(f"file://{root}")
     return open_files(path, settings, **{name: path / f"{name}.parquet" for name in TABLES_OF_USERS if name in tables})
-
-
-def fill_dataset(client: bigquery.Client, dataset: str, tables: Mapping[str, pa.Table]) -> None:
-    """Load tables into a new dataset."""
-    client.create_dataset(f"{PROJECT}.{dataset}")
-    schemas = {table.name: bigquery_schema(table) for table in TABLES}
-    for name, rows in tables.items():
-        file = io.BytesIO()
-        pq.write_table(rows, file)
-        file.seek(0)
-        config = bigquery.LoadJobConfig(source_format="PARQUET", schema=schemas.get(name))
-        client.load_table_from_file(file, f"{PROJECT}.{dataset}.claude_code_{name}", job_config=config).result()
-
-
-def ask_dataset(client: bigquery.Client, dataset: str, tables: Mapping[str, pa.Table], settings: Settings) -> Source:
-    of_users = {name: f"claude_code_{name}" for name in TABLES_OF_USERS if name in tables}
-    relations = bigquery_relations(PROJECT, dataset, "claude_code_", **of_users)
-    return BigQuerySource(client, bigquery.DatasetReference(PROJECT, dataset), relations, settings, {})
 
 
 @dataclass
@@ -126,6 +98,8 @@ class Asked:
 
     def rows(self, engine: str, model: str, **having: Any) -> list[dict[str, Any]]:
         """Ask for a model's rows, all or those that have some values."""
+        if engine == "bigquery":
+            skip_nested_queries_on_old_duckdb()
         if (engine, model) not in self.answers:
             self.answers[engine, model] = self.sources[engine].read(model).to_pylist()
         rows = self.answers[engine, model]
@@ -140,7 +114,8 @@ class Asked:
     def world(self) -> World:
         """What a plain computation reads."""
         rows = {name: table.to_pylist() for name, table in self.tables.items()}
-        return World(now=datetime.now(UTC), min_group_size=self.settings.min_group_size, **rows)
+        settings = {name: getattr(self.settings, name) for name in ("min_group_size", "breakdown_grain")}
+        return World(now=datetime.now(UTC), **settings, **rows)
 
 
 Ask = Callable[..., Asked]
@@ -182,17 +157,18 @@ def sandbox_without_people() -> dict[str, pa.Table]:
 
 
 @ENGINES
-@pytest.mark.parametrize("name", ["cost_allocation", "people_monthly", "period_totals", "productivity_ratios"])
+@pytest.mark.parametrize("name", ["people_monthly", "period_totals"])
 def test_a_report_has_its_period_and_the_one_before_instead_of_months(ask: Ask, engine: str, name: str) -> None:
     last = LAST - timedelta(days=2)
     first = last - timedelta(days=29)
     asked = ask(sandbox_tables, Settings(first_day=first, last_day=last))
-    before = first - timedelta(days=30), first - timedelta(days=1)
+    # Thirty days need five weeks.
+    before = first - timedelta(days=35), last - timedelta(days=35)
 
-    found = asked.sources[engine].read(name, by_period=True).to_pylist()
+    found = asked.sources[engine].read(name).to_pylist()
 
     expected = list(truth.MODELS[name](replace(asked.world, periods=[before, (first, last)])))
-    assert {row["month"] for row in expected} == {before[0], first}
+    assert {row["period_start"] for row in expected} == {before[0], first}
     assert_same(found, expected, list((models() | parts())[name].columns))
 
 
@@ -208,17 +184,24 @@ def test_a_loaded_empty_day_has_zeros_and_no_ratios(ask: Ask, engine: str) -> No
     adoption = asked.row(engine, "adoption", **day)
 
     zero = {"active_people", "active_keys", "active_others", "sessions", "lines_added", "lines_removed", "lines_net"}
-    zero |= {"commits", "pull_requests", "tool_actions_offered", "tool_actions_accepted", "other_cost_entries"}
-    zero |= {"sessions_with_model_detail"}
-    state = {**day, "is_loaded": True, "is_complete": True}
+    zero |= {"commits", "pull_requests", "tool_actions_offered", "tool_actions_accepted", "sessions_with_model_detail"}
+    zero |= {"api_cost_usd", "subscription_value_usd"}
+    state = {**day, "is_loaded": True, "is_complete": True, "is_withheld": False}
     assert activity == {**dict.fromkeys(activity), **state, **dict.fromkeys(zero, 0)}
     loaded = {"days_loaded_7": 4, "days_loaded_28": 4, "days_loaded_57": 4}
     loaded |= {"eligible_people": 2, "eligible_active_people": 0, "adoption_rate": 0, "idle_seats": 2}
     zero = {"daily_active_people", "weekly_active_people", "monthly_active_people", "mean_daily_active_people"}
     assert adoption == {**dict.fromkeys(adoption), **state, **loaded, **dict.fromkeys(zero, 0)}
-    for name in ("adoption_shares", "model_usage_daily", "tool_acceptance"):
-        assert asked.row(engine, name, **day) == {**dict.fromkeys(models()[name].columns), **state}
-    for name in ("cost_allocation", "people_monthly", "productivity_ratios", "ai_tool_comparison", "restatements"):
+    for name in (
+        "adoption_shares",
+        "model_costs",
+        "tool_acceptance",
+        "cost_allocation",
+        "people_monthly",
+        "productivity_ratios",
+        "ai_tool_comparison",
+        "restatements",
+    ):
         assert asked.rows(engine, name, organization_id="nobody") == []
     assert asked.row(engine, "load_health", **day, table_name="usage")["state"] == "empty"
     assert asked.rows(engine, "data_quality", organization_id="nobody") == []
@@ -226,7 +209,7 @@ def test_a_loaded_empty_day_has_zeros_and_no_ratios(ask: Ask, engine: str) -> No
 
 @ENGINES
 def test_one_persons_day_is_told_and_the_missing_day_after_it_is_no_fall(ask: Ask, engine: str) -> None:
-    asked, one = ask(corners), {"organization_id": "one person"}
+    asked, one = ask(corners, UNFOLDED), {"organization_id": "one person"}
 
     activity = asked.row(engine, "daily_activity", date=ago(2), **one)
     missing = asked.row(engine, "daily_activity", date=ago(1), **one)
@@ -237,6 +220,7 @@ def test_one_persons_day_is_told_and_the_missing_day_after_it_is_no_fall(ask: As
         "organization_id": "one person",
         "is_loaded": True,
         "is_complete": True,
+        "is_withheld": False,
         "active_people": 1,
         "active_keys": 0,
         "active_others": 0,
@@ -249,17 +233,13 @@ def test_one_persons_day_is_told_and_the_missing_day_after_it_is_no_fall(ask: As
         "tool_actions_offered": 0,
         "tool_actions_accepted": 0,
         "acceptance_rate": None,
-        "input_tokens": 1,
-        "output_tokens": 2,
-        "cache_read_tokens": 3,
-        "cache_creation_tokens": 4,
         "api_cost_usd": Decimal("1.505"),
-        "subscription_value_usd": None,
-        "other_cost_entries": 0,
+        "subscription_value_usd": 0,
         "sessions_with_model_detail": 2,
         "share_of_sessions_with_model_detail": 1.0,
     }
-    nothing = {**dict.fromkeys(missing), "date": ago(1), **one, "is_loaded": False, "is_complete": False}
+    state = {"is_loaded": False, "is_complete": False, "is_withheld": False}
+    nothing = {**dict.fromkeys(missing), "date": ago(1), **one, **state}
     assert missing == nothing
     names = ("daily_active_people", "weekly_active_people", "monthly_active_people", "days_loaded_28")
     assert [tuple(row[name] for name in names) for row in adoption.values()] == [
@@ -269,9 +249,24 @@ def test_one_persons_day_is_told_and_the_missing_day_after_it_is_no_fall(ask: As
     ]
     assert [row["mean_daily_active_people"] for row in adoption.values()] == [1, 1, 0.5]
     assert [row["stickiness"] for row in adoption.values()] == [1, 1, 0.5]
-    cost = asked.row(engine, "model_usage_daily", date=ago(2), **one)
-    expected = {"model": "(small groups)", "model_family": None, "people": 1, "entries": 1, "cache_read_ratio": 3 / 8}
+    cost = asked.row(engine, "model_costs", **one)
+    expected = {"model_family": "sonnet", "people": 1, "entries": 1, "cache_read_ratio": 3 / 8}
     assert pick(cost, expected) == expected
+
+
+@ENGINES
+def test_what_few_people_did_is_withheld(ask: Ask, engine: str) -> None:
+    asked, one = ask(corners), {"organization_id": "one person"}
+
+    day = asked.row(engine, "daily_activity", date=ago(2), **one)
+    counted = asked.row(engine, "adoption", date=ago(2), **one)
+
+    assert (day["is_loaded"], day["is_withheld"], day["active_people"], day["sessions"]) == (True, True, None, None)
+    assert (counted["daily_active_people"], counted["weekly_active_people"]) == (None, None)
+    breakdowns = ("adoption_shares", "model_costs", "tool_acceptance", "cost_allocation", "productivity_ratios")
+    assert [row for name in breakdowns for row in asked.rows(engine, name, **one)] == []
+    whole = {row["counted_people"]: row["sessions"] for row in asked.rows(engine, "period_activity", **one)}
+    assert whole in ({}, {1: None}, {0: 0, 1: None})
 
 
 @ENGINES
@@ -282,8 +277,8 @@ def test_someone_who_only_rejects_is_active_and_accepts_nothing(ask: Ask, engine
     rejected |= {"acceptance_rate": 0.0, "share_of_sessions_with_model_detail": None}
     assert pick(asked.row(engine, "daily_activity", **day), rejected) == rejected
     tool = {"tool_name": "edit_tool", "people": 1, "offered": 3, "accepted": 0, "rejected": 3, "acceptance_rate": 0.0}
-    assert pick(asked.row(engine, "tool_acceptance", **day), tool) == tool
-    shares = asked.rows(engine, "adoption_shares", **day)
+    assert pick(asked.row(engine, "tool_acceptance", organization_id="rejections"), tool) == tool
+    shares = asked.rows(engine, "adoption_shares", organization_id="rejections")
     assert [(row["people"], row["share_of_people"], row["share_of_sessions"]) for row in shares] == [(1, 1.0, None)] * 3
 
 
@@ -291,27 +286,31 @@ def test_someone_who_only_rejects_is_active_and_accepts_nothing(ask: Ask, engine
 def test_only_us_dollars_are_added_up_and_other_costs_are_counted(ask: Ask, engine: str) -> None:
     asked, day = ask(corners, UNFOLDED), {"date": ago(1), "organization_id": "currencies"}
 
-    expected = {"api_cost_usd": 1, "subscription_value_usd": None, "other_cost_entries": 2}
-    expected |= {"share_of_sessions_with_model_detail": 1.0}
+    expected = {"api_cost_usd": 1, "subscription_value_usd": None, "share_of_sessions_with_model_detail": 1.0}
     activity = asked.row(engine, "daily_activity", **day)
     assert pick(activity, expected) == expected
-    used = {"entries": 5, "entries_rounded_to_zero": 2, "people": 3, "share_of_api_cost": 1.0}
-    used |= expected | {"model": MODEL, "model_family": "sonnet"}
-    assert pick(asked.row(engine, "model_usage_daily", **day), used) == used
+    used = {"entries": 4, "entries_rounded_to_zero": 2, "people": 2, "share_of_api_cost": 1.0, "api_cost_usd": 1}
+    used |= {"subscription_value_usd": None, "other_cost_entries": 1, "model_family": "sonnet"}
+    found = asked.row(engine, "model_costs", organization_id="currencies", customer_type="api")
+    assert pick(found, used) == used
     people = asked.rows(engine, "people_monthly", organization_id="currencies")
     costs = {row["actor_id"]: (row["api_cost_usd"], row["other_cost_entries"]) for row in people}
-    assert costs == {"ann": (1, 1), "bob": (None, 1), "cat": (0, 0)}
+    assert costs == {"ann": (1, 1), "bob": (0, 1), "cat": (0, 0)}
 
 
 @ENGINES
 def test_without_model_detail_cost_and_tokens_are_unknown(ask: Ask, engine: str) -> None:
-    asked, day = ask(corners), {"date": ago(1), "organization_id": "no models"}
+    asked, day = ask(corners, UNFOLDED), {"date": ago(1), "organization_id": "no models"}
 
-    unknown = dict.fromkeys((*truth.TOKENS, "api_cost_usd", "subscription_value_usd"))
-    expected = {**unknown, "sessions": 3, "sessions_with_model_detail": 0, "share_of_sessions_with_model_detail": 0.0}
+    expected = {
+        "api_cost_usd": None,
+        "subscription_value_usd": 0,
+        "sessions": 3,
+        "sessions_with_model_detail": 0,
+        "share_of_sessions_with_model_detail": 0.0,
+    }
     assert pick(asked.row(engine, "daily_activity", **day), expected) == expected
-    used = {"model": None, "entries": None, "is_loaded": True, "share_of_sessions_with_model_detail": 0.0}
-    assert pick(asked.row(engine, "model_usage_daily", **day), used) == used
+    assert asked.rows(engine, "model_costs", organization_id="no models") == []
     ratios = asked.row(engine, "productivity_ratios", organization_id="no models")
     assert [value for name, value in ratios.items() if name.startswith(("api_cost", "subscription_value"))] == [
         None
@@ -320,7 +319,7 @@ def test_without_model_detail_cost_and_tokens_are_unknown(ask: Ask, engine: str)
 
 @ENGINES
 def test_a_location_that_the_api_does_not_tell_is_unknown(ask: Ask, engine: str) -> None:
-    rows = ask(corners).rows(engine, "adoption_shares", organization_id="places", dimension="location")
+    rows = ask(corners, UNFOLDED).rows(engine, "adoption_shares", organization_id="places", dimension="location")
 
     # 15 people, one of them in two places; 5 + 10 + 18 sessions.
     shares = {row["value"]: (row["people"], row["share_of_people"], row["sessions"]) for row in rows}
@@ -332,13 +331,15 @@ def test_a_location_that_the_api_does_not_tell_is_unknown(ask: Ask, engine: str)
 
 
 @ENGINES
-@pytest.mark.parametrize("model", ["cost_allocation", "people_monthly", "productivity_ratios"])
+@pytest.mark.parametrize("model", ["period_activity", "people_monthly", "productivity_ratios"])
 def test_a_day_belongs_to_its_month(ask: Ask, engine: str, model: str) -> None:
-    rows = ask(corners, UNFOLDED).rows(engine, model, organization_id="month ends")
+    rows = ask(corners, UNFOLDED_MONTHS).rows(engine, model, organization_id="month ends")
 
     before = MONTH - timedelta(days=1)
     months = {
-        row["month"]: (row["days_in_month"], row["days_loaded"], row["sessions"], row["api_cost_usd"]) for row in rows
+        row["period_start"]: (row["days_in_period"], row["days_loaded"], row["sessions"], row["api_cost_usd"])
+        for row in rows
+        if row["sessions"]
     }
     after = (MONTH + timedelta(days=31)).replace(day=1)
     assert months == {before.replace(day=1): (before.day, 1, 1, 1), MONTH: ((after - MONTH).days, 1, 10, 10)}
@@ -346,28 +347,68 @@ def test_a_day_belongs_to_its_month(ask: Ask, engine: str, model: str) -> None:
 
 @ENGINES
 def test_who_moves_within_a_month_costs_each_team_their_own_days(ask: Ask, engine: str) -> None:
-    rows = ask(corners, UNFOLDED).rows(engine, "cost_allocation", organization_id="moves")
+    rows = ask(corners, UNFOLDED_MONTHS).rows(engine, "cost_allocation", organization_id="moves")
 
-    assert {row["team"]: row["sessions"] for row in rows} == {"before": 13, "after": 14}
+    assert {row["team"]: row["amount_usd"] for row in rows} == {"before": 13, "after": 14}
+
+
+def parent_that_loads_charges() -> dict[str, pa.Table]:
+    books = Books()
+    books.load("parent", MONTH, [used(ANN, 10)])
+    for number in range(3):
+        books.load("child", MONTH + timedelta(days=number), [used(BOB, 20)])
+    for number in range(2):
+        of_child = charges_data.charge(user(2, BOB), 20, organization_id="child")
+        books.charge("parent", MONTH + timedelta(days=number), [of_child])
+    return books.tables()
+
+
+@ENGINES
+def test_charges_that_a_parents_key_loaded_count_in_the_months_of_an_organisation_with_usage(
+    ask: Ask, engine: str
+) -> None:
+    rows = ask(parent_that_loads_charges, UNFOLDED_MONTHS).rows(engine, "cost_allocation", organization_id="child")
+
+    amounts = {row["amount"]: (row["days_loaded"], row["amount_usd"], row["charged_days"]) for row in rows}
+    assert amounts == {"api_cost": (3, Decimal("0.6"), None), "charged": (3, Decimal("0.4"), 2)}
 
 
 @ENGINES
 def test_small_groups_are_folded_with_the_next_one_until_they_are_large_enough(ask: Ask, engine: str) -> None:
-    def groups(organization: str, settings: Settings = DEFAULT) -> dict[str, tuple[int, int, int, Decimal]]:
-        rows = ask(corners, settings).rows(engine, "cost_allocation", organization_id=organization)
-        return {row["team"]: (row["people"], row["keys"], row["sessions"], row["api_cost_usd"]) for row in rows}
+    def groups(organization: str, settings: Settings) -> dict[str, tuple[int, int, Decimal]]:
+        rows = ask(month_of_groups, settings).rows(engine, "cost_allocation", organization_id=organization)
+        return {row["team"]: (row["people"], row["machines"], row["amount_usd"]) for row in rows}
 
-    keys = {"robots": (0, 1, 10, None), "(unmapped)": (0, 1, 100, None)}
-    assert groups("groups") == {**keys, "(small groups)": (9, 0, 9, 9), "d": (6, 0, 6, 6)}
-    assert groups("enough") == {"(small groups)": (6, 0, 6, 6), "c": (5, 0, 5, 5)}
-    each = {"a": (2, 0, 2, 2), "b": (2, 0, 2, 2), "c": (5, 0, 5, 5), "d": (6, 0, 6, 6)}
-    assert groups("groups", UNFOLDED) == {**keys, **each}
+    # A key counts as a person, unless the mapping says that it is a machine's.
+    folded = {"(small groups)": (5, 0, 104), "c": (5, 0, 5), "d": (6, 0, 6)}
+    assert groups("groups", MONTHS) == {"robots": (0, 1, 10), **folded}
+    assert groups("enough", MONTHS) == {"(small groups)": (6, 0, 6), "c": (5, 0, 5)}
+    each = {"a": (2, 0, 2), "b": (2, 0, 2), "c": (5, 0, 5), "d": (6, 0, 6)}
+    keys = {"robots": (0, 1, 10), "(unmapped)": (1, 0, 100)}
+    assert groups("groups", UNFOLDED_MONTHS) == {**keys, **each}
+
+
+def month_of_groups() -> dict[str, pa.Table]:
+    """Load a month with groups of few people, and the key of a machine and that of nobody knows whom."""
+    history, mapping = History(), [{**mapped("robot", "robots", "2"), "actor_type": "machine"}]
+
+    def team(organization: str, name: str, count: int) -> list[Json]:
+        addresses = [f"{organization}-{name}-{number}@example.com" for number in range(count)]
+        mapping.extend(mapped(address, name, "1") for address in addresses)
+        return [record(address, sessions=1, models=[model(100)]) for address in addresses]
+
+    last = MONTH - timedelta(days=1)
+    groups = [each for name, count in (("a", 2), ("b", 2), ("c", 5), ("d", 6)) for each in team("groups", name, count)]
+    groups += [record(actor=key("robot"), models=[model(1000)]), record(actor=key("whose"), models=[model(10000)])]
+    history.load("groups", last, groups)
+    history.load("enough", last, [*team("enough", "a", 3), *team("enough", "b", 3), *team("enough", "c", 5)])
+    return {**history.tables(), "mapping": pa.Table.from_pylist(mapping, MAPPING)}
 
 
 FOLDED = {
     "adoption_shares": "value",
     "cost_allocation": "team",
-    "model_usage_daily": "model",
+    "model_costs": "model",
     "productivity_ratios": "customer_type",
     "tool_acceptance": "tool_name",
 }
@@ -375,28 +416,36 @@ FOLDED = {
 
 
 def test_all_models_that_fold_are_known_here() -> None:
-    assert FOLDED.keys() == {name for name, model in models().items() if "claude_code.small_groups" in model.sql}
+    # members_activity counts members, whatever they do; the folding of cost_reconciliation is tested with charges.
+    known = {*FOLDED, "members_activity", "cost_reconciliation"} - {"model_costs"} | {"model_folding"}
+    assert known == {name for name, model in (models() | parts()).items() if "claude_code.small_groups`(" in model.sql}
+
+
+def month_of_zeros() -> dict[str, pa.Table]:
+    """Load nine people of whom one does something, and eight of whom nobody does."""
+    history, mapping = History(), []
+    work = {"sessions": 7, "models": [model(900)], "tools": {"edit_tool": (1, 0)}}
+    zeros = {"models": [model(0, tokens=(0, 0, 0, 0))], "tools": {"edit_tool": (0, 0)}}
+    people = [f"{number}@example.com" for number in range(9)]
+    mapping = [mapped(name, "team", None) for name in people]
+    last = MONTH - timedelta(days=1)
+    history.load("zeros", last, [record(name, **(zeros if number else work)) for number, name in enumerate(people)])
+    history.load("only zeros", last, [record(name, **zeros) for name in people])
+    return {**history.tables(), "mapping": pa.Table.from_pylist(mapping, MAPPING)}
 
 
 @ENGINES
 @pytest.mark.parametrize("name", FOLDED)
 def test_a_group_is_not_larger_for_members_who_have_nothing_but_zeros(ask: Ask, engine: str, name: str) -> None:
-    # Nine people, of whom one has done something.
-    rows = [row for row in ask(corners).rows(engine, name, organization_id="zeros") if row[FOLDED[name]] is not None]
-    assert {row[FOLDED[name]] for row in rows} == {"(small groups)"}
-    assert {row.get("people", row.get("active_people")) for row in rows} == {1}
-    if name == "productivity_ratios":
-        assert {row["api_cost_usd"] for row in rows} == {None}
-    # And nine of whom nobody has.
-    rows = ask(corners).rows(engine, name, organization_id="only zeros")
-    assert {row[FOLDED[name]] for row in rows} <= {"(small groups)", "(unmapped)", None}
-    each = ask(corners, UNFOLDED).rows(engine, name, organization_id="zeros")
+    assert ask(month_of_zeros, MONTHS).rows(engine, name) == []
+    each = ask(month_of_zeros, UNFOLDED_MONTHS).rows(engine, name, organization_id="zeros")
+    assert {row.get("people", row.get("active_people")) for row in each} == {1}
     assert "(small groups)" not in {row[FOLDED[name]] for row in each}
 
 
 @ENGINES
 def test_who_is_new_who_returns_and_who_went_quiet_turns_at_exact_days(ask: Ask, engine: str) -> None:
-    rows = ask(corners).rows(engine, "adoption", organization_id="recency")
+    rows = ask(corners, UNFOLDED).rows(engine, "adoption", organization_id="recency")
     rows.sort(key=lambda row: row["date"])
 
     def on(name: str, *numbers: int) -> list[int | None]:
@@ -432,8 +481,9 @@ def test_any_kind_of_activity_makes_active_and_none_does_not(ask: Ask, engine: s
 
     assert asked.row(engine, "daily_activity", **day)["active_people"] == 11
     assert asked.row(engine, "adoption", **day)["daily_active_people"] == 11
-    shares = asked.rows(engine, "adoption_shares", **day)
-    assert [(row["people"], row["share_of_people"]) for row in shares] == [(11, 1)] * 3
+    shares = asked.rows(engine, "adoption_shares", organization_id="kinds of activity")
+    # With the key that rejected something.
+    assert [(row["people"], row["share_of_people"]) for row in shares] == [(12, 1)] * 3
     assert sum(row["is_active"] for row in asked.rows(engine, "ai_tool_comparison", **day)) == 11
     months = asked.rows(engine, "people_monthly", organization_id="kinds of activity")
     assert sorted(row["active_days"] for row in months) == [0, 0, 0, 0, *[1] * 12]
@@ -446,28 +496,45 @@ def test_a_tool_is_used_by_those_whom_it_offers_something(ask: Ask, engine: str)
     rows = asked.rows(engine, "tool_acceptance", organization_id="kinds of activity", tool_name="new")
     odd = asked.row(engine, "tool_acceptance", organization_id="odd actors", tool_name="new")
 
-    assert [(row["people"], row["keys"], row["offered"]) for row in rows] == [(0, 1, 1)]
-    assert (odd["people"], odd["keys"], odd["offered"], odd["acceptance_rate"]) == (1, 0, 2, 1)
+    assert [(row["people"], row["machines"], row["offered"]) for row in rows] == [(1, 0, 1)]
+    assert (odd["people"], odd["machines"], odd["offered"], odd["acceptance_rate"]) == (1, 0, 2, 1)
+
+
+FAMILIES = {
+    "claude-opus-4-5-20251101": "opus",
+    "claude-3-5-haiku-20241022": "haiku",
+    "Claude-3-OPUS": "opus",
+    "claude-fable-5": "fable",
+    "claude-mythos-1-20270101": "mythos",
+    "us.anthropic.claude-sonnet-4-5-v1:0": "sonnet",
+    "claude-new": "new",
+    "claude-2.1": "claude-2.1",
+    "gpt-5": "gpt-5",
+}
+
+
+def models_of_families() -> dict[str, pa.Table]:
+    history = History()
+    history.load("acme", ago(8), [record("ann", models=[model(1, name=name) for name in FAMILIES])])
+    return history.tables()
 
 
 @ENGINES
-def test_a_models_family_is_in_its_name_in_any_case(ask: Ask, engine: str) -> None:
-    rows = ask(corners, UNFOLDED).rows(engine, "model_usage_daily", organization_id="odd actors", date=ago(1))
+def test_a_models_family_follows_from_its_name(ask: Ask, engine: str) -> None:
+    rows = ask(models_of_families, UNFOLDED).rows(engine, "model_costs")
 
-    assert {row["model"]: (row["model_family"], row["people"], row["entries"]) for row in rows} == {
-        "Claude-OPUS-9": ("opus", 1, 2),
-        "SONNET": ("sonnet", 1, 1),
-        "HAIKU": ("haiku", 1, 1),
-        MODEL: ("sonnet", 1, 1),
+    dated = re.compile(r"-\d{8}$")
+    assert {row["model"]: row["model_family"] for row in rows} == {
+        dated.sub("", name): family for name, family in FAMILIES.items()
     }
 
 
 @ENGINES
 def test_who_has_both_customer_types_is_counted_once(ask: Ask, engine: str) -> None:
-    asked, day = ask(corners), {"date": ago(1), "organization_id": "both customer types"}
+    asked, day = ask(corners, UNFOLDED), {"date": ago(1), "organization_id": "both customer types"}
 
     expected = {"active_people": 1, "active_keys": 1, "active_others": 1, "sessions": 6, "lines_added": 18}
-    expected |= {"api_cost_usd": 3, "subscription_value_usd": 3, "other_cost_entries": 6}
+    expected |= {"api_cost_usd": 3, "subscription_value_usd": 3}
     assert pick(asked.row(engine, "daily_activity", **day), expected) == expected
     expected = {
         "person": "ann",
@@ -485,10 +552,10 @@ def test_who_has_both_customer_types_is_counted_once(ask: Ask, engine: str) -> N
 
 @ENGINES
 def test_people_are_told_apart_by_their_address_whatever_its_case(ask: Ask, engine: str) -> None:
-    asked, day = ask(corners), {"date": ago(1), "organization_id": "odd actors"}
+    asked, day = ask(corners, UNFOLDED), {"date": ago(1), "organization_id": "odd actors"}
 
     expected = {"active_people": 3, "active_keys": 1, "active_others": 1, "sessions": 10, "api_cost_usd": 0}
-    expected |= {"subscription_value_usd": None, "other_cost_entries": 1}
+    expected |= {"subscription_value_usd": 0}
     assert pick(asked.row(engine, "daily_activity", **day), expected) == expected
     people = asked.rows(engine, "people_monthly", organization_id="odd actors")
     assert {(row["actor_type"], row["actor_id"]): row["sessions"] for row in people} == {
@@ -499,7 +566,7 @@ def test_people_are_told_apart_by_their_address_whatever_its_case(ask: Ask, engi
         ("service_actor", '{"id":"S1"}'): 1,
     }
     kinds = ask(corners, UNFOLDED).rows(engine, "productivity_ratios", organization_id="odd actors")
-    assert {row["customer_type"]: row["active_people"] for row in kinds} == {"api": 2, "marketplace": 1}
+    assert {row["customer_type"]: row["active_people"] for row in kinds} == {"api": 4, "marketplace": 1}
 
 
 @ENGINES
@@ -509,16 +576,17 @@ def test_addresses_are_compared_alike_by_all_and_names_of_keys_exactly(ask: Ask,
     counted = {"active_people": len(SPELLINGS), "active_keys": 5}
     assert pick(asked.row(engine, "daily_activity", **day), counted) == counted
     assert asked.row(engine, "adoption", **day)["daily_active_people"] == len(SPELLINGS)
-    for name in ("model_usage_daily", "tool_acceptance", "adoption_shares"):
-        assert {row["people"] for row in asked.rows(engine, name, **day)} == {len(SPELLINGS)}
-    groups = asked.rows(engine, "cost_allocation", organization_id="spellings")
-    assert {row["team"]: (row["people"], row["keys"], row["sessions"]) for row in groups} == {
-        "\n\u00a0ann@X\t": (1, 0, 4),
-        "İ@X": (1, 0, 1),
-        "ΟΔΟΣ@x": (1, 0, 1),
-        "Prod": (0, 1, 1),
-        "PROD ": (0, 1, 1),
-        "(unmapped)": (len(SPELLINGS) - 3, 3, 17),
+    of_spellings = {"organization_id": "spellings"}
+    for name, people in (("model_costs", 0), ("tool_acceptance", 0), ("adoption_shares", 5)):
+        counted_people = {row["people"] for row in asked.rows(engine, name, **of_spellings)}
+        # The keys count as people where they did something.
+        assert counted_people == {len(SPELLINGS) + people}
+    groups = asked.rows(engine, "cost_allocation", **of_spellings)
+    assert {row["team"]: row["people"] for row in groups} == {
+        "\n\u00a0ann@X\t": 1,
+        "İ@X": 1,
+        "ΟΔΟΣ@x": 1,
+        "(unmapped)": len(SPELLINGS) - 3,
     }
     # Pseudonyms tell the same people apart.
     pseudonym = Pseudonyms("correct horse battery staple")
@@ -537,17 +605,17 @@ def every_character() -> list[str]:
 @ENGINES
 def test_every_character_is_trimmed_and_changed_as_in_pseudonyms(client: bigquery.Client, engine: str) -> None:
     ids = every_character()
-    rows = pa.table({"actor_id": ids, "valid_from": pa.nulls(len(ids), pa.date32())})
-    query = "SELECT actor_id, actor_id /* address */ AS address FROM `claude_code.roster`"
+    rows = pa.table({"actor_type": ["user_actor"] * len(ids), "actor_id": ids})
+    query = "SELECT actor_id, actor_id /* comparable */ AS address FROM `claude_code.mapping`"
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(parts(), "compared", Model("compared", "", {}, query))
         if engine == "files":
-            found = over_memory({**empty_tables(), "roster": rows}, DEFAULT).read("compared")
+            found = over_memory({**empty_tables(), "mapping": rows}, DEFAULT).read("compared")
         else:
             # One request answers with some ten megabytes at most.
             rows = rows.slice(0, 0x3000)
-            fill_dataset(client, "characters", {**empty_tables(), "roster": rows})
-            found = ask_dataset(client, "characters", {"roster": rows}, DEFAULT).read("compared")
+            fill_dataset(client, "characters", {**empty_tables(), "mapping": rows})
+            found = ask_dataset(client, "characters", {"mapping": rows}, DEFAULT).read("compared")
 
     assert len(found) == len(rows)
     wrong = [row for row in found.to_pylist() if row["address"] != comparable_id("user_actor", row["actor_id"])]
@@ -573,6 +641,108 @@ def test_each_change_of_a_day_is_a_restatement(ask: Ask, engine: str) -> None:
     }
 
 
+def reloaded_by_other_versions() -> dict[str, pa.Table]:
+    """Load a day with the versions 1, 1, 2, 2 and 2 of the tables; the fourth load changes nothing."""
+    history = History()
+    for hours, sessions in enumerate((1, 2, 3, 3, 4), 2):
+        history.load("acme", ago(1), [record(sessions=sessions)], hours=hours)
+    versions = iter((1, 1, 2, 2, 2))
+    version = {load_id: next(versions) for load_id in dict.fromkeys(row["load_id"] for row in history.loads)}
+    history.loads = [{**row, "schema_version": version[row["load_id"]]} for row in history.loads]
+    return history.tables()
+
+
+@ENGINES
+def test_a_restatement_says_whether_the_schema_has_changed(ask: Ask, engine: str) -> None:
+    rows = ask(reloaded_by_other_versions).rows(engine, "restatements", table_name="usage")
+
+    assert sorted((row["hours_after_day_end"], row["schema_changed"]) for row in rows) == [
+        (3, False),
+        (4, True),
+        (6, False),
+    ]
+
+
+def reloaded_charges() -> dict[str, pa.Table]:
+    """Load charges that are restated, charges of other products, and two snapshots of one day."""
+    history = History()
+    history.load("acme", ago(9), [record(sessions=1)])
+    claude_code, every = '{"products":["claude_code"]}', '{"products":[]}'
+    loads = ((["1"], claude_code), (["1"], claude_code), (["1", "2"], claude_code), (["3"], every))
+    for hours, (amounts, request) in enumerate(loads, 48):
+        history.put("cost", "acme", ago(9), {"cost": [charge(it) for it in amounts]}, hours=hours, request=request)
+    for hours, name in enumerate(("ann", "bob")):
+        history.put("members", "acme", ago(9), {"members": [member(name)]}, hours=hours)
+    return history.tables()
+
+
+@ENGINES
+def test_charges_are_restated_too_and_snapshots_are_not(ask: Ask, engine: str) -> None:
+    rows = ask(reloaded_charges).rows(engine, "restatements")
+
+    names = ("stream", "table_name", "hours_after_day_end", "request_changed")
+    names += ("rows_changed", "sessions_changed", "cost_cents_changed")
+    assert sorted(tuple(row[name] for name in names) for row in rows) == [
+        ("cost", "cost", 50, False, 1, None, None),
+        ("cost", "cost", 51, True, -1, None, None),
+    ]
+
+
+def loads_of_two_streams() -> dict[str, pa.Table]:
+    """Load a day of usage by a version that knew no streams, and again; and another stream twice, also a day later."""
+    history = History()
+    history.load("acme", ago(1), [record(sessions=1)], hours=2)
+    history.loads = [{**row, "stream": None} for row in history.loads]
+    history.load("acme", ago(1), [record(sessions=2)], hours=3)
+    (usage, *_), (again, *_) = history.loads[:3], history.loads[3:]
+    for number, row in enumerate((usage, again)):
+        other = {**row, "load_id": f"2{row['load_id']}", "stream": "teams", "table_name": "teams"}
+        history.loads += [other, {**other, "date": ago(0), "content_digest": str(number)}]
+    return history.tables()
+
+
+@ENGINES
+def test_models_know_the_loads_of_usage_alone(ask: Ask, engine: str) -> None:
+    asked = ask(loads_of_two_streams)
+
+    assert [row["loads"] for row in asked.rows(engine, "load_health", date=ago(1), table_name="usage")] == [2]
+    for name in ("load_health", "restatements", "data_quality"):
+        assert {row["table_name"] for row in asked.rows(engine, name)} <= set(USAGE.table_names)
+    assert len(asked.rows(engine, "restatements", table_name="usage")) == 1
+    assert asked.row(engine, "daily_activity", date=ago(0))["is_loaded"] is False
+
+
+def table_added_later() -> dict[str, pa.Table]:
+    """Load usage on five days, and model_usage from the third of them on, but for the fourth."""
+    history = History()
+    for number in range(5):
+        history.load("acme", ago(number), [record(sessions=1, models=[model(1)])])
+    tables = history.tables()
+    kept = pa.array([ago(2), ago(0)])
+    loads = tables["loads"]
+    with_usage = pa.compute.equal(loads["table_name"], "usage")
+    later = pa.compute.and_(pa.compute.equal(loads["table_name"], "model_usage"), pa.compute.is_in(loads["date"], kept))
+    return {
+        "usage": tables["usage"],
+        "model_usage": tables["model_usage"].filter(pa.compute.is_in(tables["model_usage"]["date"], kept)),
+        "loads": loads.filter(pa.compute.or_(with_usage, later)),
+    }
+
+
+@ENGINES
+def test_a_table_that_was_added_later_misses_no_days_before(ask: Ask, engine: str) -> None:
+    asked = ask(table_added_later)
+
+    health = asked.rows(engine, "load_health", table_name="model_usage")
+    findings = asked.rows(engine, "data_quality")
+
+    assert {row["date"]: row["state"] for row in health} == {ago(2): "loaded", ago(1): "missing", ago(0): "loaded"}
+    assert {(row["check_name"], row["table_name"], row["date"]) for row in findings} == {
+        ("missing_days", "model_usage", ago(1))
+    }
+    assert len(asked.rows(engine, "load_health", table_name="usage")) == 5
+
+
 @ENGINES
 def test_a_day_is_compared_with_the_median_of_up_to_four_of_its_weekdays(ask: Ask, engine: str) -> None:
     asked = ask(corners)
@@ -581,14 +751,14 @@ def test_a_day_is_compared_with_the_median_of_up_to_four_of_its_weekdays(ask: As
     rows.sort(key=lambda row: row["date"])
     drops = asked.rows(engine, "data_quality", check_name="volume_drop", table_name="usage")
 
-    names = ("row_count", "weekdays_compared", "median_row_count", "row_count_to_median", "median_num_sessions")
+    names = ("row_count", "weekdays_compared", "median_row_count", "row_count_to_median")
     assert [tuple(row[name] for name in names) for row in rows] == [
-        (2, 0, None, None, None),
-        (4, 1, 2, 2, 10),
-        (9, 2, 3, 3, 13),
-        (2, 3, 4, 0.5, 16),
-        (3, 4, 3, 1, 13),
-        (2, 4, 3.5, pytest.approx(2 / 3.5), 10),
+        (2, 0, None, None),
+        (4, 1, 2, 2),
+        (9, 2, 3, 3),
+        (2, 3, 4, 0.5),
+        (3, 4, 3, 1),
+        (2, 4, 3.5, pytest.approx(2 / 3.5)),
     ]
     assert [
         (row["organization_id"], row["date"], row["finding"]) for row in drops if row["organization_id"] == "fell"
@@ -619,21 +789,20 @@ def test_days_that_never_came_whole_are_reported_once_they_are_due(ask: Ask, eng
         ago(0): ("missing", 0, None),
     }
     assert (stale["date"], stale["table_name"]) == (ago(3), "usage")
-    hours = int(re.fullmatch(r"The newest complete day ended (\d+) hours ago\.", stale["finding"])[1])
-    assert 73 <= hours <= 97
+    assert stale["finding"] == "The newest complete day ended more than 48 hours ago."
     assert asked.rows(engine, "data_quality", check_name="freshness", organization_id="early") == []
-    today = asked.row(engine, "daily_activity", organization_id="early", date=ago(-1))
+    today = ask(corners, UNFOLDED).row(engine, "daily_activity", organization_id="early", date=ago(-1))
     assert (today["is_loaded"], today["is_complete"], today["sessions"]) == (True, False, 1)
 
 
 @ENGINES
 def test_names_are_shown_as_they_are_and_mean_nothing_to_sql(ask: Ask, engine: str) -> None:
-    asked, day = ask(corners), {"date": ago(1), "organization_id": "hostile"}
+    asked, hostile = ask(corners, UNFOLDED), {"organization_id": "hostile"}
 
-    tools = asked.rows(engine, "tool_acceptance", **day)
-    used = asked.rows(engine, "model_usage_daily", **day)
-    terminals = asked.rows(engine, "adoption_shares", **day, dimension="terminal_type")
-    teams = ask(corners, UNFOLDED).rows(engine, "cost_allocation", organization_id="hostile")
+    tools = asked.rows(engine, "tool_acceptance", **hostile)
+    used = asked.rows(engine, "model_costs", **hostile)
+    terminals = asked.rows(engine, "adoption_shares", **hostile, dimension="terminal_type")
+    teams = asked.rows(engine, "cost_allocation", **hostile)
 
     assert {row["tool_name"]: (row["people"], row["accepted"], row["rejected"]) for row in tools} == dict.fromkeys(
         HOSTILE, (5, 10, 5)
@@ -653,15 +822,15 @@ def test_with_max_drop_1_only_empty_days_are_drops(ask: Ask, engine: str) -> Non
 
 @ENGINES
 def test_two_small_groups_are_not_taken_for_a_large_one_because_they_are_written_alike(ask: Ask, engine: str) -> None:
-    row = ask(groups_that_are_written_alike).row(engine, "cost_allocation")
+    row = ask(groups_that_are_written_alike, MONTHS).row(engine, "cost_allocation")
 
-    assert (row["team"], row["cost_centre"], row["people"], row["sessions"]) == ("(small groups)", None, 18, 18)
+    assert (row["team"], row["cost_centre"], row["people"], row["amount_usd"]) == ("(small groups)", None, 18, 18)
     assert len(ask(groups_that_are_written_alike, UNFOLDED).rows(engine, "cost_allocation")) == 6
 
 
 def one_person(*mapping: dict[str, Any]) -> dict[str, pa.Table]:
     history = History()
-    history.load("acme", ago(1), [record("ann", sessions=1)])
+    history.load("acme", ago(1), [record("ann", sessions=1, models=[model(100)])])
     return {**history.tables(), "mapping": pa.Table.from_pylist(list(mapping), MAPPING)}
 
 
@@ -705,13 +874,15 @@ def test_a_mapping_whose_rows_overlap_is_refused(
     }
 
 
-@pytest.mark.parametrize("selected", ["month", "COUNT(*)", "SUM(sessions)", "team"])
+@pytest.mark.parametrize("selected", ["period_start", "COUNT(*)", "SUM(amount_usd)", "team"])
 def test_a_view_refuses_a_mapping_whose_rows_overlap_whatever_is_selected(
     client: bigquery.Client, selected: str
 ) -> None:
     dataset = f"view_{len(list(client.list_datasets()))}"
-    fill_dataset(client, dataset, one_person(*OVERLAPS["doubled"]))
-    relations = bigquery_relations(PROJECT, dataset, "claude_code_", mapping="claude_code_mapping")
+    content = one_person(*OVERLAPS["doubled"])
+    fill_dataset(client, dataset, content)
+    tables = content.keys() - TABLES_OF_USERS.keys()
+    relations = bigquery_relations(PROJECT, dataset, "claude_code_", tables=tables, mapping="claude_code_mapping")
     view = bigquery.Table(f"{PROJECT}.{dataset}.view")
     view.view_query = render("cost_allocation", relations, DEFAULT)
     client.create_table(view)
@@ -747,10 +918,10 @@ def eligible(person: str | None, **days: date) -> dict[str, Any]:
 
 
 NO_MATCH = (
-    "None of its rows ({}) matches an actor of the loaded usage. With actor_identity=hmac it has to hold pseudonyms."
+    "None of its rows ({}) matches an actor of the loaded usage. With actor_identity=hmac it must contain pseudonyms."
 )
 NEVER_VALID = "Rows whose valid_from is after their valid_to, so that they are never valid: 1."
-NO_TYPE = "Rows with an actor_type that no actor has: {}. It is user_actor or api_actor."
+NO_TYPE = "Rows with an actor_type that no actor has: {}. It is user_actor, api_actor or machine."
 BACKWARDS = {"valid_from": ago(1), "valid_to": ago(2)}
 WRONG: dict[str, tuple[str, list[dict[str, Any]], list[str]]] = {
     "addresses where there are pseudonyms": ("roster", [eligible("bob@x"), eligible("cat@x")], [NO_MATCH.format(2)]),
@@ -794,6 +965,7 @@ def test_a_roster_or_mapping_that_cannot_be_right_is_found(client: bigquery.Clie
     if engine == "files":
         source: Source = over_memory(tables, DEFAULT)
     else:
+        skip_nested_queries_on_old_duckdb()
         fill_dataset(client, dataset := f"wrong_{list(WRONG).index(wrong)}", tables)
         source = ask_dataset(client, dataset, tables, DEFAULT)
 
@@ -826,7 +998,7 @@ def test_a_day_that_repeats_keys_or_has_lost_records_is_found(ask: Ask, engine: 
 
 @ENGINES
 def test_a_childs_days_are_those_that_the_parents_key_loaded(ask: Ask, engine: str) -> None:
-    rows = ask(united_organizations).rows(engine, "daily_activity")
+    rows = ask(united_organizations, UNFOLDED).rows(engine, "daily_activity")
 
     days: dict[str, Any] = {"parent": {}, "child": {}, "other": {}}
     for row in rows:
@@ -843,7 +1015,7 @@ def without(rows: pa.Table, day: date) -> pa.Table:
     return rows.filter(pa.compute.not_equal(rows["date"], day))
 
 
-def torn_days() -> dict[str, pa.Table]:
+def inconsistent_days() -> dict[str, pa.Table]:
     """Load the same day several times over, and tear some."""
     history = History()
     tools = {"edit_tool": (3, 1)}
@@ -853,13 +1025,13 @@ def torn_days() -> dict[str, pa.Table]:
     for number in range(7):
         history.load("acme", ago(number), both_currencies if number == 6 else rows)
     tables = history.tables()
-    torn = History()
-    torn.load("acme", ago(3), [*rows[:2], record("cat", models=[model(200)])])
-    torn.load("acme", ago(2), [*rows[:2], record("cat", models=[model(200), model("300.5")])])
-    torn.load("acme", ago(1), [record("ann", tools={"edit_tool": (3, 2)}), rows[1]])
-    torn.load("acme", ago(0), [*rows[:2], record("cat", models=[model(200), model(300, tokens=(2, 2, 3, 4))])])
+    partial = History()
+    partial.load("acme", ago(3), [*rows[:2], record("cat", models=[model(200)])])
+    partial.load("acme", ago(2), [*rows[:2], record("cat", models=[model(200), model("300.5")])])
+    partial.load("acme", ago(1), [record("ann", tools={"edit_tool": (3, 2)}), rows[1]])
+    partial.load("acme", ago(0), [*rows[:2], record("cat", models=[model(200), model(300, tokens=(2, 2, 3, 4))])])
     for name, number in (("model_usage", 3), ("model_usage", 2), ("tool_usage", 1), ("model_usage", 0)):
-        tables[name] = pa.concat_tables([without(tables[name], ago(number)), torn.days["acme", ago(number)][name]])
+        tables[name] = pa.concat_tables([without(tables[name], ago(number)), partial.days["acme", ago(number)][name]])
     # Of one day only usage is there, and of another only usage was ever asked for.
     for name in ("model_usage", "tool_usage"):
         tables[name] = without(without(tables[name], ago(4)), ago(5))
@@ -868,14 +1040,14 @@ def torn_days() -> dict[str, pa.Table]:
     )
     tables["loads"] = tables["loads"].filter(asked_for)
     # The first load of a day was killed before it was remembered.
-    torn.load("acme", ago(7), rows)
-    tables["usage"] = pa.concat_tables([tables["usage"], torn.days["acme", ago(7)]["usage"]])
+    partial.load("acme", ago(7), rows)
+    tables["usage"] = pa.concat_tables([tables["usage"], partial.days["acme", ago(7)]["usage"]])
     return tables
 
 
 @ENGINES
 def test_days_whose_tables_contradict_each_other_or_loads_are_found(ask: Ask, engine: str) -> None:
-    rows = ask(torn_days).rows(engine, "data_quality", check_name="sums")
+    rows = ask(inconsistent_days).rows(engine, "data_quality", check_name="sums")
 
     found = {
         # In files amounts have all their places.
@@ -931,7 +1103,7 @@ def test_numbers_that_no_sum_holds_are_found_by_their_day(ask: Ask, engine: str)
     assert f"largest cost {'9' * 29}" in findings["model_usage"]
 
 
-@pytest.mark.parametrize("name", ["daily_activity", "tool_acceptance", "model_usage_daily", "period_totals"])
+@pytest.mark.parametrize("name", ["daily_activity", "period_totals"])
 def test_sums_that_do_not_fit_say_which_check_names_the_day(name: str) -> None:
     source = over_memory(absurd_days(), DEFAULT)
     with pytest.raises(
@@ -975,20 +1147,40 @@ def test_days_before_since_are_not_read(ask: Ask, engine: str, name: str) -> Non
     assert_same(found, expected, columns)
 
 
+def only_usage() -> dict[str, pa.Table]:
+    """Load as with ``tables=["usage"]``."""
+    tables = corners()
+    loads = tables["loads"].filter(pa.compute.equal(tables["loads"]["table_name"], "usage"))
+    return {"usage": tables["usage"], "loads": loads, "roster": tables["roster"], "mapping": tables["mapping"]}
+
+
 DATA = {
+    "only usage": (only_usage, DEFAULT),
     "sandbox": (sandbox_tables, DEFAULT),
     "sandbox without roster and mapping": (sandbox_without_people, DEFAULT),
     "corner cases": (corners, DEFAULT),
     "corner cases unfolded": (corners, UNFOLDED),
+    "charges": (sandbox_with_charges, DEFAULT),
+    "charges unfolded": (sandbox_with_charges, UNFOLDED),
     "united organizations": (united_organizations, DEFAULT),
     "loads that lose and repeat": (loads_that_lose_and_repeat, DEFAULT),
+    "checks of charges": (charges_of_days, DEFAULT),
+    "people and keys": (people_and_keys, DEFAULT),
+    "people and keys unfolded": (people_and_keys, UNFOLDED),
 }
+
+
+OLD_DUCKDB = tuple(map(int, duckdb.__version__.split(".")[:2])) < (1, 4)
 
 
 @ENGINES
 @pytest.mark.parametrize("data", DATA)
 @pytest.mark.parametrize("name", [*models(), "period_totals"])
 def test_a_model_says_what_a_plain_computation_says(ask: Ask, data: str, engine: str, name: str) -> None:
+    if (engine, name) == ("bigquery", "members_activity") and OLD_DUCKDB:
+        pytest.skip(
+            "the stand-in's DuckDB loses the rows of this query; on files the package computes parts of it first"
+        )
     asked = ask(*DATA[data])
     # The findings of data_quality are compared without their sentences.
     columns = [column for column in (models() | parts())[name].columns if column != "finding"]
@@ -996,6 +1188,186 @@ def test_a_model_says_what_a_plain_computation_says(ask: Ask, data: str, engine:
     found = [{column: row[column] for column in columns} for row in asked.rows(engine, name)]
 
     assert_same(found, list(truth.MODELS[name](asked.world)), columns)
+
+
+@ENGINES
+def test_without_a_roster_members_have_a_seat_for_each_unbroken_run_of_snapshots(ask: Ask, engine: str) -> None:
+    seats = ask(people_and_keys).rows(engine, "member_seats", organization_id="acme")
+
+    joined, always = date(2025, 3, 1), date(9999, 12, 31)
+    runs = {(row["actor"], row["valid_from"], row["valid_to"]) for row in seats if not row["actor"].startswith("dev")}
+    assert runs == {
+        ("ann@example.com", joined, always),
+        ("adam@example.com", joined, always),
+        # There is no snapshot of ago(8) and ago(6).
+        ("bob@example.com", joined, ago(8)),
+        ("bob@example.com", ago(5), always),
+        ("cat@example.com", joined, ago(8)),
+        ("cat.new@example.com", ago(7), always),
+        ("dee@example.com", joined, ago(6)),
+        ("eve@example.com", ago(9), always),
+    }
+    eligible = {row["date"]: row for row in ask(people_and_keys).rows(engine, "adoption", organization_id="acme")}
+    counted = {number: eligible[ago(number)]["eligible_people"] for number in (40, 10, 9, 8, 7, 6, 5, 4, 0)}
+    assert counted == {40: 11, 10: 11, 9: 12, 8: 12, 7: 11, 6: 11, 5: 11, 4: 11, 0: 11}
+    assert eligible[ago(0)]["eligible_active_people"] == 2
+
+
+@ENGINES
+def test_a_roster_is_used_in_the_place_of_the_members(client: bigquery.Client, engine: str) -> None:
+    tables = {**people_and_keys(), "roster": pa.Table.from_pylist([eligible("ann@example.com")], ROSTER)}
+    if engine == "files":
+        source: Source = over_memory(tables, DEFAULT)
+    else:
+        skip_nested_queries_on_old_duckdb()
+        fill_dataset(client, "roster_and_members", tables)
+        source = ask_dataset(client, "roster_and_members", tables, DEFAULT)
+
+    adoption = source.read("adoption").to_pylist()
+
+    assert {row["eligible_people"] for row in adoption} == {1}
+    assert {row["organization_id"] for row in adoption} == {"acme", "other"}
+
+
+@ENGINES
+def test_members_are_active_under_each_of_their_addresses(ask: Ask, engine: str) -> None:
+    def of_day(number: int, settings: Settings = UNFOLDED) -> dict[str, tuple[int | None, ...]]:
+        rows = ask(people_and_keys, settings).rows(engine, "members_activity", organization_id="acme", date=ago(number))
+        names = ("members", "signed_in_members", "active_members", "idle_members", "days_loaded_28")
+        return {row["role"]: tuple(row[name] for name in names) for row in rows}
+
+    # No usage of these 28 days is loaded.
+    assert of_day(10)["developer"] == (9, 8, None, None, 0)
+    # Ann, Dev1, and Cat under the address of another day.
+    assert of_day(9) == {"developer": (9, 8, 3, 6, 1), "admin": (2, 1, 0, 2, 1), "billing": (1, 1, 0, 1, 1)}
+    assert of_day(7)["developer"] == (8, 7, 3, 5, 1)
+    # That snapshot has no workspace Claude Code.
+    assert of_day(5)["developer"] == (9, None, 3, 6, 2)
+    assert of_day(-1) == {"developer": (9, 8, 3, 6, 4), "admin": (2, 1, 0, 2, 4)}
+    assert of_day(-1, DEFAULT) == {"(small groups)": (11, 9, 3, 8, 4)}
+    alone = ask(people_and_keys).row(engine, "members_activity", organization_id="only members")
+    assert (alone["role"], alone["members"], alone["active_members"]) == ("developer", 6, None)
+
+
+@ENGINES
+def test_a_key_has_its_own_usage_unless_another_key_has_had_the_name(ask: Ask, engine: str) -> None:
+    rows = {row["api_key_id"]: row for row in ask(people_and_keys).rows(engine, "keys", organization_id="acme")}
+
+    def of_key(number: int, *names: str) -> tuple[Any, ...]:
+        return tuple(rows[f"apikey_{number}"][name] for name in names)
+
+    usage = ("is_ambiguous", "first_used", "last_used", "sessions", "api_cost_usd", "charged_usd")
+    assert len(rows) == 13
+    assert of_key(1, *usage) == (True, None, None, None, None, Decimal("6.02"))
+    assert of_key(2, *usage) == (True, None, None, None, None, 0)
+    # Under both names that it has had.
+    assert of_key(3, *usage) == (False, ago(40), ago(0), 15, Decimal("0.58"), Decimal("3.01"))
+    assert of_key(14, *usage) == (False, ago(40), ago(0), 15, Decimal("0.58"), 0)
+    assert of_key(6, *usage) == (False, None, None, 0, None, 0)
+    # Usage without a name is not that of the key without one.
+    assert of_key(7, *usage) == (False, None, None, 0, None, 0)
+    whose = ("name", "status", "workspace", "owner", "owner_is_member", "last_snapshot")
+    assert of_key(2, *whose) == ("ci", "archived", "Solo", "bob@example.com", True, ago(-1))
+    assert of_key(3, *whose) == ("new", "active", "Build", "cat.new@example.com", True, ago(-1))
+    assert of_key(4, *whose) == ("bot", "active", "Bots", None, None, ago(-1))
+    assert of_key(5, *whose) == ("solo", "active", "Solo", "dee@example.com", False, ago(-1))
+    assert of_key(6, *whose) == ("nowhere", "active", None, None, None, ago(-1))
+    assert of_key(8, *whose) == ("vanished", "active", "Bots", "eve@example.com", True, ago(7))
+    hidden = ask(people_and_keys).row(engine, "keys", organization_id="other", api_key_id="apikey_9")
+    assert (hidden["owner"], hidden["sessions"], hidden["charged_usd"]) == (f"{1:064x}", 5, None)
+
+
+@ENGINES
+def test_without_a_mapping_keys_belong_to_their_workspace_if_enough_people_own_keys_there(
+    ask: Ask, engine: str
+) -> None:
+    def teams(settings: Settings) -> dict[str, str]:
+        return {row["actor"]: row["team"] for row in ask(people_and_keys, settings).rows(engine, "actor_groups")}
+
+    build = {f"build-{owner}": "Build" for owner in ("ann", "bob", "cat", "dee", "eve")} | {"old": "Build"}
+    # One of two organisations has a key that is called new as well, and ci is in two workspaces.
+    each = build | {"bot": "Bots", "vanished": "Bots", "solo": "Solo", "f" * 64: "Far"}
+    assert teams(UNFOLDED) == each
+    assert teams(DEFAULT) == build
+
+
+@ENGINES
+def test_charges_that_do_not_add_up_and_other_requests_are_found(ask: Ask, engine: str) -> None:
+    asked = ask(charges_of_days)
+
+    def found(check: str) -> set[tuple[Any, ...]]:
+        rows = asked.rows(engine, "data_quality", check_name=check)
+        return {(row["table_name"], row["date"]) for row in rows if row["organization_id"] == "acme"}
+
+    # Not ago(9), which rounding explains, nor ago(5), of which the tables are from two loads.
+    assert found("cost_total") == {("cost", ago(number)) for number in (8, 6, 4)}
+    assert len(asked.rows(engine, "data_quality", check_name="cost_total", date=ago(6))) == 2
+    assert found("request_changed") == {("cost", ago(4)), ("cost", ago(2))}
+    (finding,) = asked.rows(engine, "data_quality", check_name="request_changed", date=ago(4))
+    assert finding["finding"] == (
+        'The load asked for {"products":["chat"]}, and that of ' + str(ago(5)) + ' for {"products":["claude_code"]}, '
+        "so the two days do not compare. Load one of them again."
+    )
+
+
+@ENGINES
+def test_days_of_charges_are_due_a_day_later_than_usage_and_snapshots_never(ask: Ask, engine: str) -> None:
+    asked = ask(charges_of_days)
+
+    missing = asked.rows(engine, "data_quality", check_name="missing_days", table_name="cost")
+    due = (datetime.now(UTC) - timedelta(hours=48)).date()
+    assert {row["date"] for row in missing} == {day for day in (ago(3), ago(1), ago(0)) if day <= due}
+    states = {
+        row["date"]: row["state"]
+        for row in asked.rows(engine, "load_health", organization_id="acme", stream="cost", table_name="cost")
+    }
+    assert {number: states[ago(number)] for number in (9, 7, 3, 1)} == {
+        9: "loaded",
+        7: "empty",
+        3: "missing",
+        1: "incomplete",
+    }
+    snapshots = asked.rows(engine, "load_health", stream="members")
+    assert {(row["date"], row["state"]) for row in snapshots} == {(ago(number), "loaded") for number in (30, 22, 1)}
+    assert asked.rows(engine, "data_quality", check_name="missing_days", table_name="members") == []
+
+
+@ENGINES
+@pytest.mark.parametrize(("margin", "stale"), [(-0.01, True), (0.1, False)])
+def test_a_stream_may_be_as_much_older_than_usage_as_its_days_are_complete_later(
+    ask: Ask, engine: str, margin: float, stale: bool
+) -> None:
+    def found(stream: str, day: date, hours_later: int) -> list[date]:
+        asked = ask(charges_of_days, Settings(max_age_hours=hours_since(day) - hours_later + margin))
+        rows = asked.rows(engine, "data_quality", check_name="freshness", organization_id="acme", table_name=stream)
+        return [row["date"] for row in rows]
+
+    assert found("cost", ago(2), 23) == [ago(2)] * stale
+    assert found("members", ago(1), -25) == [ago(1)] * stale
+    never = ask(charges_of_days).row(engine, "data_quality", check_name="freshness", organization_id="late")
+    assert never["finding"] == "No day was loaded after it was complete."
+
+
+@ENGINES
+def test_rows_of_charges_and_snapshots_that_loads_does_not_remember_are_found(
+    client: bigquery.Client, engine: str
+) -> None:
+    tables = charges_of_days()
+    tables["cost"] = without(tables["cost"], ago(2))
+    tables["members"] = pa.concat_tables([tables["members"], tables["members"].slice(0, 1)])
+    if engine == "files":
+        source: Source = over_memory(tables, DEFAULT)
+    else:
+        skip_nested_queries_on_old_duckdb()
+        fill_dataset(client, "inconsistent_streams", tables)
+        source = ask_dataset(client, "inconsistent_streams", tables, DEFAULT)
+
+    found = [row for row in source.read("data_quality").to_pylist() if row["check_name"] == "sums"]
+
+    assert {(row["table_name"], row["date"]): row["finding"] for row in found} == {
+        ("cost", ago(2)): "loads remembers 1 rows, and the table holds 0.",
+        ("members", ago(30)): "loads remembers 1 rows, and the table holds 2.",
+    }
 
 
 ACTORS = st.one_of(
@@ -1039,47 +1411,36 @@ def mappings(draw: st.DrawFn) -> list[dict[str, Any]]:
     return rows
 
 
-def added_up(rows: Iterable[Mapping[str, Any]], *names: str) -> dict[str, Any]:
-    rows = list(rows)
-    return {name: sum(row[name] for row in rows if row[name] is not None) for name in names}
-
-
 @settings(max_examples=15)
 @given(
     days=st.dictionaries(st.integers(0, 40), st.lists(ANY_RECORDS, max_size=12), min_size=1, max_size=3),
     mapping=mappings(),
-    size=st.sampled_from([1, 2, 5]),
 )
-def test_groups_add_up_to_what_was_loaded_however_they_are_folded_and_mapped(
-    days: dict[int, list[Json]], mapping: list[dict[str, Any]], size: int
+def test_rows_add_up_to_what_was_loaded_however_it_is_mapped(
+    days: dict[int, list[Json]], mapping: list[dict[str, Any]]
 ) -> None:
     history = History()
     for number, records in days.items():
         history.load("acme", MONTH + timedelta(days=number), records)
     tables = {**history.tables(), "mapping": pa.Table.from_pylist(mapping, MAPPING)}
-    source = over_memory(tables, Settings(min_group_size=size))
+    source = over_memory(tables, Settings(min_group_size=1))
     usage, entries = tables["usage"].to_pylist(), tables["model_usage"].to_pylist()
 
-    def read(name: str) -> list[dict[str, Any]]:
-        return source.read(name).to_pylist()
+    def sums(name: str, *columns: str) -> dict[str, Any]:
+        rows = source.read(name).to_pylist()
+        return {column: sum(row[column] for row in rows if row[column] is not None) for column in columns}
 
-    def whole(usage: list[dict[str, Any]], entries: list[dict[str, Any]]) -> dict[str, Any]:
-        cost = {name: amount or 0 for name, amount in truth.money(entries).items()}
-        detailed = sum(row["num_sessions"] for row in usage if row["model_count"])
-        return {"sessions": sum(row["num_sessions"] for row in usage), "sessions_with_model_detail": detailed, **cost}
-
-    everything = whole(usage, entries)
-    assert added_up(read("cost_allocation"), *everything) == everything
-    assert added_up(read("daily_activity"), *everything) == everything
-    assert added_up(read("people_monthly"), *everything) == everything
-    of_people = whole(list(filter(truth.is_user, usage)), list(filter(truth.is_user, entries)))
-    counted = {name: of_people[name] for name in ("sessions", "sessions_with_model_detail", "other_cost_entries")}
-    # A folded row has no amounts, since one of them may be of very few people.
-    assert added_up(read("productivity_ratios"), *counted) == counted
-    costs = truth.money(entries) | {"entries": len(entries)}
-    assert added_up(read("model_usage_daily"), *costs) == {name: amount or 0 for name, amount in costs.items()}
-    offered = added_up(tables["tool_usage"].to_pylist(), "accepted", "rejected")
-    assert added_up(read("tool_acceptance"), *offered) == offered
+    cost = {name: amount or 0 for name, amount in truth.money(entries).items()}
+    others = cost.pop("other_cost_entries")
+    detailed = sum(row["num_sessions"] for row in usage if row["model_count"])
+    everything = {"sessions": sum(row["num_sessions"] for row in usage), "sessions_with_model_detail": detailed, **cost}
+    assert sums("cost_allocation", "amount_usd") == {"amount_usd": sum(cost.values())}
+    assert sums("daily_activity", *everything) == everything
+    assert sums("people_monthly", *everything) == everything
+    of_models = {**cost, "other_cost_entries": others, "entries": len(entries)}
+    assert sums("model_costs", *of_models) == of_models
+    offered = {name: sum(row[name] for row in tables["tool_usage"].to_pylist()) for name in ("accepted", "rejected")}
+    assert sums("tool_acceptance", *offered) == offered
 
 
 def test_days_whose_rows_have_expired_are_gaps_and_not_days_without_usage() -> None:
@@ -1088,7 +1449,7 @@ def test_days_whose_rows_have_expired_are_gaps_and_not_days_without_usage() -> N
         history.load("acme", MONTH - timedelta(days=40 - number), [record("somebody", sessions=3)])
     kept = MONTH - timedelta(days=5)
     history.days = {key: tables for key, tables in history.days.items() if key[1] >= kept}
-    source = over_memory(history.tables(), Settings())
+    source = over_memory(history.tables(), Settings(min_group_size=1))
     days = {row["date"]: row for row in source.read("daily_activity").to_pylist()}
     assert min(days) == kept
     assert days[kept]["sessions"] == 3

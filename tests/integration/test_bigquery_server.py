@@ -8,15 +8,11 @@ from __future__ import annotations
 
 import io
 import json
-import re
 import threading
 from collections.abc import Iterator, Sequence
 from datetime import UTC, date, datetime
 from decimal import Decimal
-from importlib.util import find_spec
-from pathlib import Path
 from typing import Any
-from urllib.parse import parse_qs, unquote, urlsplit
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -29,7 +25,10 @@ from google.api_core import exceptions  # noqa: E402
 from google.auth.credentials import AnonymousCredentials  # noqa: E402
 from google.auth.transport.requests import AuthorizedSession  # noqa: E402
 
-from tests.servers.bigquery import BigQueryServer, DroppedConnection, FailingJob, HttpError, SlowJob  # noqa: E402
+from tests.fixtures.bigquery_discovery import Discovery  # noqa: E402
+from tests.fixtures.servers.bigquery import BigQueryServer, DroppedConnection, FailingJob, HttpError, SlowJob  # noqa: E402
+
+pytestmark = pytest.mark.newest_only
 
 PROJECT = "demo-proj"
 TABLE = f"{PROJECT}.claude.usage"
@@ -502,85 +501,3 @@ def test_a_conversation_is_valid_against_googles_description_of_the_api(server: 
     assert api.methods >= {f"tables.{verb}" for verb in ("insert", "get", "patch", "delete", "list")}
     assert api.methods >= {"datasets.insert", "tabledata.list", "tabledata.insertAll"}
     assert "unknown" not in api.methods
-
-
-class Discovery:
-    """
-    A discovery document that requests and answers are held against.
-
-    :param document: the document
-    """
-
-    @classmethod
-    def of_google(cls) -> Discovery:
-        """Return the one that google-api-python-client brings; skip the test without it."""
-        package = find_spec("googleapiclient")
-        if package is None or package.origin is None:
-            pytest.skip("google-api-python-client is not installed")
-        description = Path(package.origin).parent / "discovery_cache/documents/bigquery.v2.json"
-        return cls(json.loads(description.read_text()))
-
-    def __init__(self, document: dict[str, Any]) -> None:
-        self.problems: list[str] = []
-        self.methods: set[str] = set()
-        self._schemas = document["schemas"]
-        self._parameters = document["parameters"].keys() | {"uploadType", "upload_id"}
-        self._methods = []
-        for resource, content in document["resources"].items():
-            for name, method in content.get("methods", {}).items():
-                path = re.sub(r"\{\+?\w+\}", "[^/]+", method["path"])
-                self._methods.append((f"{resource}.{name}", method, re.compile(f"/bigquery/v2/{path}")))
-
-    def check(self, response: Any) -> None:
-        """Check an exchange, and keep what is wrong with it."""
-        url, sent = urlsplit(response.request.url), response.request.body
-        uploading = "upload" in url.path
-        path = unquote(url.path).removeprefix("/resumable").removeprefix("/upload")
-        verb = "POST" if uploading else response.request.method
-        name, method = next(
-            (
-                (name, method)
-                for name, method, pattern in self._methods
-                if method["httpMethod"] == verb and pattern.fullmatch(path)
-            ),
-            ("unknown", None),
-        )
-        self.methods.add(name)
-        if method is None:
-            self.problems.append(f"no method for {verb} {path}")
-            return
-        # The client sends projection=full with jobs.get and jobs.cancel, which have no such parameter.
-        known = (
-            self._parameters
-            | method["parameters"].keys()
-            | ({"projection"} if name in ("jobs.get", "jobs.cancel") else set())
-        )
-        self.problems += [f"{name}: no parameter {parameter}" for parameter in parse_qs(url.query).keys() - known]
-        if sent and not uploading:
-            self._check(json.loads(sent), method["request"], f"{name} request")
-        if response.ok and response.content:
-            self._check(response.json(), method["response"], f"{name} response")
-
-    def _check(self, value: Any, schema: dict[str, Any], where: str) -> None:
-        schema = self._schemas[schema["$ref"]] if "$ref" in schema else schema
-        kinds = {"object": dict, "array": list, "string": str, "boolean": bool, "integer": int, "number": (int, float)}
-        if schema["type"] == "any":
-            return
-        # The client unsets a property by null, and writes 64-bit numbers as numbers; the service takes both.
-        sent = " request" in where
-        if sent and (value is None or (isinstance(value, int) and schema.get("format") == "int64")):
-            return
-        if not isinstance(value, kinds[schema["type"]]):
-            self.problems.append(f"{where}: {schema['type']} expected, not {value!r}")
-        elif "enum" in schema and value not in schema["enum"]:
-            self.problems.append(f"{where}: {value!r} is none of {schema['enum']}")
-        elif isinstance(value, list):
-            for item in value:
-                self._check(item, schema["items"], f"{where}[]")
-        elif isinstance(value, dict):
-            for name, member in value.items():
-                known = schema.get("properties", {}).get(name, schema.get("additionalProperties"))
-                if known is None:
-                    self.problems.append(f"{where}.{name}: no such property")
-                else:
-                    self._check(member, known, f"{where}.{name}")

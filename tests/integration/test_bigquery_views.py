@@ -1,16 +1,15 @@
 """
 The models become views of BigQuery, with descriptions, again and again.
 
-The real operator, Airflow's BigQueryHook and Google's client talk to the local server of `tests.servers.bigquery`.
+The real operator, Airflow's BigQueryHook and Google's client talk to the server of `tests.fixtures.servers.bigquery`.
 """
 
 from __future__ import annotations
 
 import json
-import re
 import uuid
 from collections.abc import Iterator
-from pathlib import Path
+from datetime import UTC, datetime
 from types import SimpleNamespace
 from typing import Any
 
@@ -23,32 +22,38 @@ pytest.importorskip("sqlglot", reason="the local BigQuery server translates SQL 
 from google.auth.credentials import AnonymousCredentials  # noqa: E402
 
 from airflow_provider_claude_code.exceptions import ClaudeCodeConfigurationError  # noqa: E402
-from airflow_provider_claude_code.operators.bigquery_views import ClaudeCodeBigQueryViewsOperator  # noqa: E402
+from airflow_provider_claude_code.operators.bigquery_models import ClaudeCodeBigQueryModelsOperator  # noqa: E402
 from airflow_provider_claude_code.operators.data_quality import ClaudeCodeDataQualityOperator  # noqa: E402
 from airflow_provider_claude_code.streams.registry import DATA_TABLES  # noqa: E402
+from airflow_provider_claude_code.streams.usage import USAGE  # noqa: E402
 from airflow_provider_claude_code.tables.loads import LOADS  # noqa: E402
-from airflow_provider_claude_code.targets.bigquery.target import bigquery_schema  # noqa: E402
+from airflow_provider_claude_code.targets.bigquery.schema import bigquery_schema  # noqa: E402
 from airflow_provider_claude_code.version_compat import AirflowFailException  # noqa: E402
-from tests.servers.bigquery import BigQueryServer  # noqa: E402
+from tests.fixtures import documentation  # noqa: E402
+from tests.fixtures.old_duckdb import skip_nested_queries_on_old_duckdb  # noqa: E402
+from tests.fixtures.servers.bigquery import BigQueryServer, HttpError  # noqa: E402
 
 PROJECT = "demo-proj"
 WITHOUT_PEOPLE = {
     "adoption",
     "adoption_shares",
     "cost_allocation",
+    "cost_reconciliation",
     "daily_activity",
     "data_quality",
     "load_health",
-    "model_usage_daily",
+    "members_activity",
+    "model_costs",
+    "period_activity",
     "productivity_ratios",
-    "restatements",
     "tool_acceptance",
 }
-PERSONAL = {"people_monthly", "ai_tool_comparison"}
+PERSONAL = {"people_monthly", "ai_tool_comparison", "keys", "restatements"}
 
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[BigQueryServer]:
+    skip_nested_queries_on_old_duckdb()
     with BigQueryServer(project=PROJECT) as server:
         yield server
 
@@ -67,14 +72,20 @@ def dataset(client: bigquery.Client) -> str:
     """A dataset with the four tables, which are empty."""
     name = f"d{uuid.uuid4().hex}"
     client.create_dataset(name)
-    for table in (*DATA_TABLES.values(), LOADS):
+    for table in (*USAGE.tables, LOADS):
         client.create_table(bigquery.Table(f"{PROJECT}.{name}.claude_code_{table.name}", bigquery_schema(table)))
     return name
 
 
+def context(run_id: str | None = None) -> Any:
+    """The context of a task instance; every call without ``run_id`` is a run of its own."""
+    ti = {"dag_id": "dag", "run_id": run_id or uuid.uuid4().hex, "task_id": "create_views", "map_index": -1}
+    return {"ti": SimpleNamespace(start_date=datetime.now(UTC), **ti)}
+
+
 def create(dataset: str, **arguments: Any) -> dict[str, Any]:
-    operator = ClaudeCodeBigQueryViewsOperator(task_id="create_views", dataset_id=dataset, **arguments)
-    return operator.execute({"ti": SimpleNamespace(dag_id="dag", task_id="create_views")})
+    operator = ClaudeCodeBigQueryModelsOperator(task_id="create_views", dataset_id=dataset, **arguments)
+    return operator.execute(context())
 
 
 def views(client: bigquery.Client, dataset: str, prefix: str = "claude_code_") -> set[str]:
@@ -85,7 +96,10 @@ def views(client: bigquery.Client, dataset: str, prefix: str = "claude_code_") -
 def test_all_models_but_those_with_people_become_views(client: bigquery.Client, dataset: str) -> None:
     result = create(dataset)
     assert views(client, dataset) == WITHOUT_PEOPLE
-    assert result == {"views": {name: f"{PROJECT}.{dataset}.claude_code_{name}" for name in WITHOUT_PEOPLE}}
+    assert result == {
+        "models": {name: f"{PROJECT}.{dataset}.claude_code_{name}" for name in WITHOUT_PEOPLE},
+        "streams_not_loaded": ["cost", "members"],
+    }
     for name in WITHOUT_PEOPLE:
         assert list(client.query_and_wait(f"SELECT * FROM {dataset}.claude_code_{name}")) == []
 
@@ -96,7 +110,7 @@ def test_views_with_people_are_made_when_they_are_named(client: bigquery.Client,
 
 
 def test_views_and_all_their_columns_are_described(client: bigquery.Client, dataset: str) -> None:
-    for view in create(dataset)["views"].values():
+    for view in create(dataset)["models"].values():
         table = client.get_table(view)
         assert "one row per" in table.description
         assert all(column.description for column in table.schema), view
@@ -119,17 +133,17 @@ def test_creating_views_again_changes_nothing_and_with_other_settings_replaces_t
 
 
 def test_a_name_that_a_table_has_is_refused_before_anything_is_created(client: bigquery.Client, dataset: str) -> None:
-    client.create_table(f"{PROJECT}.{dataset}.claude_code_restatements")
-    with pytest.raises(AirflowFailException, match=r"claude_code_restatements is a TABLE, not a view"):
+    client.create_table(f"{PROJECT}.{dataset}.claude_code_adoption")
+    with pytest.raises(AirflowFailException, match=r"claude_code_adoption is a TABLE without the label"):
         create(dataset)
     assert views(client, dataset) == set()
-    create(dataset, models=["restatements"], view_prefix="claude_code_v_")
-    assert views(client, dataset, "claude_code_v_") == {"restatements"}
+    create(dataset, models=["adoption"], model_prefix="claude_code_v_")
+    assert views(client, dataset, "claude_code_v_") == {"adoption"}
 
 
 def test_views_may_stand_in_a_dataset_of_their_own(client: bigquery.Client, dataset: str) -> None:
     client.create_dataset(f"{dataset}_views")
-    create(dataset, models=["adoption"], view_dataset_id=f"{dataset}_views", view_prefix="")
+    create(dataset, models=["adoption"], model_dataset_id=f"{dataset}_views", model_prefix="")
     assert views(client, dataset) == set()
     assert views(client, f"{dataset}_views", "") == {"adoption"}
     assert list(client.query_and_wait(f"SELECT * FROM {dataset}_views.adoption")) == []
@@ -148,24 +162,24 @@ def test_roster_and_mapping_are_tables_by_any_form_of_their_name(client: bigquer
 
 
 def test_tables_that_need_a_partition_filter_can_be_read(client: bigquery.Client, dataset: str) -> None:
-    for table in DATA_TABLES:
+    for table in USAGE.table_names:
         name = f"{PROJECT}.{dataset}.filtered_{table}"
         new = bigquery.Table(name, bigquery_schema(DATA_TABLES[table]))
         new.time_partitioning = bigquery.TimePartitioning(field="date")
         new.require_partition_filter = True
         client.create_table(new)
     client.create_table(bigquery.Table(f"{PROJECT}.{dataset}.filtered_loads", bigquery_schema(LOADS)))
-    for view in create(dataset, table_prefix="filtered_", models=[*WITHOUT_PEOPLE, *PERSONAL])["views"].values():
+    for view in create(dataset, table_prefix="filtered_", models=[*WITHOUT_PEOPLE, *PERSONAL])["models"].values():
         assert list(client.query_and_wait(f"SELECT * FROM {view}")) == []
 
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"roster": "a`b"}, "no name of a BigQuery table"),
-        ({"mapping": "x.y.z.w"}, "no name of a BigQuery table"),
+        ({"roster": "a`b"}, "not a valid name of a BigQuery table"),
+        ({"mapping": "x.y.z.w"}, "not a valid name of a BigQuery table"),
         ({"mapping": "not_there"}, r"Not found: Table .*\.not_there"),
-        ({"view_prefix": "a b;--`"}, "no name of a BigQuery table"),
+        ({"model_prefix": "a b;--`"}, "not a valid name of a BigQuery table"),
         ({"min_group_size": 0}, "min_group_size"),
         ({"max_drop": 1.5}, "max_drop"),
         ({"max_age_hours": float("nan")}, "max_age_hours"),
@@ -183,7 +197,7 @@ def test_arguments_that_cannot_be_used_create_nothing(
 @pytest.mark.parametrize("names", [[], "adoption", ["adoption", "usage"]])
 def test_models_that_there_are_not_are_refused_when_the_dag_is_parsed(names: Any) -> None:
     with pytest.raises(ClaudeCodeConfigurationError, match="people_monthly"):
-        ClaudeCodeBigQueryViewsOperator(task_id="create_views", dataset_id="d", models=names)
+        ClaudeCodeBigQueryModelsOperator(task_id="create_views", dataset_id="d", models=names)
 
 
 def test_a_dataset_without_the_tables_is_refused(client: bigquery.Client) -> None:
@@ -194,13 +208,28 @@ def test_a_dataset_without_the_tables_is_refused(client: bigquery.Client) -> Non
     assert views(client, name) == set()
 
 
-def test_the_readme_s_comparison_and_what_has_changed_run_on_the_views(client: bigquery.Client, dataset: str) -> None:
-    """The snapshot itself is a CREATE TABLE, which this server does not know; here its table is a view."""
+def test_where_only_usage_is_loaded_the_other_tables_count_as_empty(client: bigquery.Client) -> None:
+    name = f"d{uuid.uuid4().hex}"
+    client.create_dataset(name)
+    for table in (DATA_TABLES["usage"], LOADS):
+        client.create_table(bigquery.Table(f"{PROJECT}.{name}.claude_code_{table.name}", bigquery_schema(table)))
+    created = create(name, models=[*WITHOUT_PEOPLE, *PERSONAL])["models"]
+    for view in created.values():
+        assert list(client.query_and_wait(f"SELECT * FROM {view}")) == []
+    used = client.get_table(created["model_costs"]).view_query
+    assert "claude_code_usage`" in used
+    assert "claude_code_model_usage" not in used
+    # The source of reports and checks finds no more tables than the views do.
+    operator = ClaudeCodeDataQualityOperator(task_id="check", dataset_id=name, last_day="2025-09-01")
+    with pytest.raises(AirflowFailException, match="no loaded days since 2025-01-01"):
+        operator.execute({"ti": SimpleNamespace(dag_id="dag", task_id="check")})
+
+
+def test_the_documented_comparison_and_what_has_changed_run_on_the_views(client: bigquery.Client, dataset: str) -> None:
     create(dataset, models=["ai_tool_comparison", "cost_allocation", "restatements"])
-    readme = (Path(__file__).parents[2] / "README.md").read_text()
 
     def query(name: str, *replaced: tuple[str, str]) -> list[Any]:
-        (text,) = re.findall(rf"<!-- query: {name} -->\n```sql\n(.*?)```", readme, re.DOTALL)
+        text = documentation.query(name)
         for old, new in (("FROM claude_code.", f"FROM {dataset}."), *replaced):
             assert old in text
             text = text.replace(old, new)
@@ -212,8 +241,7 @@ def test_the_readme_s_comparison_and_what_has_changed_run_on_the_views(client: b
     )
     (row,) = query("comparison", ("copilot.user_days", f"{dataset}.user_days"))
     assert (row["tool"], row["active_people"], row["acceptance_rate"], row["lines_added"]) == ("copilot", 1, 0.75, 7)
-    frozen = f"CREATE OR REPLACE VIEW {dataset}.frozen AS"
-    assert query("snapshot", ("CREATE TABLE finance.claude_code_cost_2025_09 AS", frozen)) == []
+    assert query("snapshot", ("finance.claude_code_cost_2025_09", f"{dataset}.frozen")) == []
     assert query("changed since", ("finance.claude_code_cost_2025_09", f"{dataset}.frozen")) == []
 
 
@@ -223,7 +251,10 @@ def test_checks_of_tables_without_a_loaded_day_are_refused(client: bigquery.Clie
         operator.execute({"ti": SimpleNamespace(dag_id="dag", task_id="check")})
 
 
-def test_readers_are_told_which_role_they_need(client: bigquery.Client) -> None:
-    operator = ClaudeCodeDataQualityOperator(task_id="check", dataset_id="nowhere", last_day="2025-09-01")
+def test_readers_are_told_which_role_they_need(
+    server: BigQueryServer, client: bigquery.Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(server, "faults", [HttpError(method="tables.get", status=403, reason="accessDenied")])
+    operator = ClaudeCodeDataQualityOperator(task_id="check", dataset_id="d", last_day="2025-09-01")
     with pytest.raises(AirflowFailException, match="BigQuery Data Viewer on the dataset and BigQuery Job User"):
         operator.execute({"ti": SimpleNamespace(dag_id="dag", task_id="check")})

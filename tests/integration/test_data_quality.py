@@ -17,18 +17,20 @@ pytest.importorskip("sqlglot", reason="the extra `report` is not installed")
 
 import duckdb
 
-from airflow_provider_claude_code.exceptions import ClaudeCodeConfigurationError
-from airflow_provider_claude_code.operators.data_quality import CHECKS, ClaudeCodeDataQualityOperator
+from airflow_provider_claude_code.analytics.queries.checks import CHECKS
+from airflow_provider_claude_code.exceptions import ClaudeCodeConfigurationError, ClaudeCodeSourceError
+from airflow_provider_claude_code.operators.data_quality import ClaudeCodeDataQualityOperator
 from airflow_provider_claude_code.sandbox import Sandbox
-from airflow_provider_claude_code.sandbox.demo import last_complete_days
 from airflow_provider_claude_code.transfers.claude_code_to_object_storage import (
     ClaudeCodeToObjectStorageOperator,
 )
 from airflow_provider_claude_code.version_compat import AirflowFailException
-from tests.loaded import put_day
-from tests.records import ORGANIZATION_ID, Json, people
+from tests.fixtures.loaded import put_day
+from tests.fixtures.records import ORGANIZATION_ID, Json, people
+from tests.truth.analytics import last_day_due
+from tests.truth.days import days
 
-DAYS = last_complete_days(22)
+DAYS = days(last_day_due(datetime.now(UTC)) - timedelta(days=21), 22)
 SAME_DAYS = date(2026, 11, 3)
 """The first of 22 days whose records they have, so that the tests find the same numbers on whatever day they run."""
 CONTEXT: dict[str, Any] = {
@@ -52,7 +54,7 @@ def load(path: Path, sandbox: Sandbox, day: date, **arguments: Any) -> None:
 
 @pytest.fixture(scope="module")
 def loaded(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Three weeks and a day of a made-up organisation, to be copied."""
+    """Three weeks and a day of an invented organisation, to be copied."""
     path = tmp_path_factory.mktemp("loaded")
     with Sandbox(users=20) as sandbox:
         sandbox.records = lambda day, now: records_of(sandbox, day)
@@ -67,7 +69,7 @@ def files(loaded: Path, tmp_path: Path) -> Path:
 
 def check(path: Path, **arguments: Any) -> dict[str, Any]:
     """Check the last week, unless the arguments say otherwise."""
-    arguments = {"last_day": str(DAYS[-1]), "period_days": 7} | arguments
+    arguments = {"last_day": str(DAYS[-1])} | ({} if "first_day" in arguments else {"period_days": 7}) | arguments
     return ClaudeCodeDataQualityOperator(task_id="check", path=str(path), **arguments).execute(CONTEXT)
 
 
@@ -82,7 +84,33 @@ def keep_rows(file: Path, condition: str) -> None:
 
 
 def test_a_week_that_was_loaded_whole_passes(files: Path) -> None:
-    assert check(files) == {"first_day": str(DAYS[-7]), "last_day": str(DAYS[-1]), "findings": findings()}
+    rows = {
+        table: duckdb.sql(f"SELECT count(*) FROM read_parquet({[f'{files}/{table}/dt={day}/*' for day in DAYS[-7:]]})")
+        for table in ("model_usage", "tool_usage", "usage")
+    }
+    assert check(files) == {
+        "first_day": str(DAYS[-7]),
+        "last_day": str(DAYS[-1]),
+        "checked": {"days": 7, "rows": {table: count.fetchall()[0][0] for table, count in rows.items()}},
+        "findings": findings(),
+        "nothing_to_check": ["lost_records", "cost_total", "budget", "mapping", "roster"],
+    }
+
+
+def test_a_check_without_data_does_not_look_like_one_that_passed(
+    files: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture, capsys: pytest.CaptureFixture[str]
+) -> None:
+    roster = tmp_path / "roster.csv"
+    users = duckdb.sql(f"SELECT actor_id FROM '{files}/usage/*/*.parquet' WHERE actor_type = 'user_actor'").fetchall()
+    roster.write_text(f"actor_id\n{users[0][0]}\n")
+    result = check(files, roster=str(roster), monthly_budget_usd=10**9, period_days=1, last_day=str(DAYS[0]))
+    assert result["nothing_to_check"] == ["volume_drop", "lost_records", "cost_total", "request_changed", "mapping"]
+
+    before = check(files, last_day=str(DAYS[0] - timedelta(days=1)))
+    assert before["checked"] == {"days": 0, "rows": {}}
+    assert before["nothing_to_check"] == [check for check in CHECKS if check != "freshness"]
+    # Airflow's versions log in different ways.
+    assert "0 loaded days; no tables" in capsys.readouterr().out + caplog.text
 
 
 def test_rows_that_are_gone_from_a_table_are_found_with_their_numbers(files: Path) -> None:
@@ -136,7 +164,7 @@ def test_a_day_that_is_not_over_is_no_finding_and_one_that_was_read_too_early_an
 
 def test_a_far_smaller_day_is_a_volume_drop_and_may_only_warn(files: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with Sandbox(users=20) as sandbox:
-        small = records_of(sandbox, DAYS[-1])[:2]
+        small = [record for record in records_of(sandbox, DAYS[-1]) if not record["model_breakdown"]][:2]
         sandbox.records = lambda day, now: small
         load(files, sandbox, DAYS[-1])
     with pytest.raises(AirflowFailException, match=r"volume_drop: .* 2 rows, where the median of the 3 same weekdays"):
@@ -161,14 +189,13 @@ def test_a_reload_that_brings_half_of_a_day_is_found(files: Path) -> None:
 
 
 def test_pages_that_overlap_are_told_by_the_load_and_found_by_the_check(
-    files: Path, capsys: pytest.CaptureFixture[str]
+    files: Path, caplog: pytest.LogCaptureFixture, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with Sandbox(users=20) as sandbox:
         records = records_of(sandbox, DAYS[-1])
         sandbox.records = lambda day, now: [*records, *records[-3:]]
         load(files, sandbox, DAYS[-1])
-        log = capsys.readouterr().out
-        assert re.search(rf"(?i)warning .* {DAYS[-1]}: 3 records repeat the key of another", log)
+        assert re.search(rf"WARNING .* {DAYS[-1]}: 3 records have the same key as another record", caplog.text)
         with pytest.raises(
             AirflowFailException, match=rf"repeated_keys: {DAYS[-1]} .* 3 of {len(records) + 3} records"
         ):
@@ -201,8 +228,8 @@ def test_a_roster_or_mapping_that_matches_nobody_is_found_without_naming_anybody
 def test_data_that_is_too_old_is_found_whatever_the_period(files: Path) -> None:
     hours = (datetime.now(UTC) - datetime.combine(DAYS[-1], datetime.min.time(), UTC)) / timedelta(hours=1) - 24
     assert check(files, max_age_hours=hours + 1, last_day=str(DAYS[-9]))["findings"] == findings()
-    with pytest.raises(AirflowFailException, match=rf"freshness: {DAYS[-1]} .* ended {int(hours)} hours ago"):
-        check(files, max_age_hours=hours - 0.5, last_day=str(DAYS[-9]))
+    with pytest.raises(AirflowFailException, match=rf"freshness: {DAYS[-1]} .* ended more than {int(hours)} hours ago"):
+        check(files, max_age_hours=int(hours), last_day=str(DAYS[-9]))
 
 
 def test_a_mapping_whose_rows_overlap_is_refused_without_naming_anybody(files: Path, tmp_path: Path) -> None:
@@ -240,18 +267,83 @@ def test_a_mapping_that_cannot_be_read_is_refused_without_its_content(
     assert "secret" not in str(failure.value)
 
 
+@pytest.fixture(scope="module")
+def spending(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Ten days of a month that cost 20.50 dollars each."""
+    path = tmp_path_factory.mktemp("spending")
+    for day in days(date(2026, 3, 1), 10):
+        put_day(path, day, people(2, day))
+    return path
+
+
+def budget(path: Path, day: int, **arguments: Any) -> int:
+    """Check the budget as a task of a daily Dag does, and return how often something was found."""
+    arguments = {"checks": ["budget"], "period_days": 1, "monthly_budget_usd": "100", **arguments}
+    found: dict[str, int] = check(path, last_day=f"2026-03-{day:02}", **arguments)["findings"]
+    return found["budget"]
+
+
+def test_a_budget_is_warned_of_once_by_a_daily_dag(spending: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    # 82 dollars by the fourth, 102.50 by the fifth.
+    assert [budget(spending, day) for day in range(1, 11)] == [0, 0, 0, 1, 1, 0, 0, 0, 0, 0]
+    assert budget(spending, 4) == 1, "a retry finds the same"
+    log = capsys.readouterr().out
+    assert re.search(r"(?i)warning .* reached 80 % of the monthly budget of \$100: by 2026-03-04 at least \$82", log)
+    assert budget(spending, 10, period_days=10, monthly_budget_usd=205.0, budget_percents=[50, 100, 101]) == 2
+    assert budget(spending, 5, monthly_budget_usd=None) == 0
+
+
+def test_memory_and_threads_may_be_digits(spending: Path) -> None:
+    assert budget(spending, 1, memory_mb="512", threads="1") == 0
+
+
+def test_a_budget_may_fail_the_task(spending: Path) -> None:
+    with pytest.raises(AirflowFailException, match=r"1 problem\. budget: 2026-03-05 .* reached 100 % of the monthly"):
+        budget(spending, 5, warn_only=[])
+
+
 def test_a_path_that_nothing_was_loaded_to_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(AirflowFailException, match="holds no loaded days"):
+    with pytest.raises(AirflowFailException, match="has no loaded days"):
         check(tmp_path / "nothing")
+
+
+def test_days_without_the_table_usage_are_refused_with_what_to_load(tmp_path: Path) -> None:
+    with Sandbox(users=6) as sandbox:
+        load(tmp_path, sandbox, DAYS[0], tables=["model_usage"])
+    with pytest.raises(AirflowFailException, match="Load the table usage, or pass the path to which"):
+        check(tmp_path)
+
+
+def test_findings_are_told_by_check_and_day(files: Path) -> None:
+    for day in DAYS[-5:]:
+        (files / f"usage/dt={day}/usage.parquet").unlink()
+    with pytest.raises(AirflowFailException) as failure:
+        check(files, checks=["sums"])
+    found = re.findall(r"sums: (\S+) usage: loads", str(failure.value))
+    assert found == [str(day) for day in DAYS[-5:]]
+
+
+@pytest.mark.parametrize("table", ["usage", "loads"])
+def test_a_damaged_file_is_named(files: Path, table: str) -> None:
+    (file,) = (files / f"{table}/dt={DAYS[-2]}").iterdir()
+    file.write_bytes(b"damaged")
+    with pytest.raises(ClaudeCodeSourceError, match=rf"^{file.relative_to(files)} could not be queried") as failure:
+        check(files)
+    assert "remove that file and load its day again" in str(failure.value)
 
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({}, "Either path"),
-        ({"path": "/a", "dataset_id": "b"}, "Either path"),
+        ({}, "Set either path"),
+        ({"path": "/a", "dataset_id": "b"}, "Set either path"),
         ({"path": "/a", "checks": "sums"}, "checks is 'sums'"),
         ({"path": "/a", "checks": []}, "checks is"),
+        ({"path": "/a", "checks": None}, "checks is None"),
+        ({"path": "/a", "checks": [["sums"]]}, "checks is"),
+        ({"path": "/a", "warn_only": 5}, "warn_only is 5"),
+        ({"path": "/a", "budget_percents": 80}, "budget_percents is 80; a list was expected"),
+        ({"path": "/a", "budget_percents": None}, "budget_percents is None"),
         ({"path": "/a", "warn_only": ["drop"]}, "warn_only is"),
         ({"path": "/a", "period_days": 0}, "period_days is 0"),
         ({"path": "/a", "period_days": True}, "period_days is True"),
@@ -274,6 +366,12 @@ def test_arguments_that_cannot_be_used_are_refused_when_the_dag_is_parsed(
         ({"period_days": 10**6}, "period_days=1000000 reaches from 2025-09-01"),
         ({"period_days": 10**30}, "period_days=10+ reaches"),
         ({"max_drop": 0}, "max_drop is 0"),
+        ({"monthly_budget_usd": "None"}, "monthly_budget_usd is 'None'; US dollars above 0 were expected"),
+        ({"monthly_budget_usd": 0}, "monthly_budget_usd is 0;"),
+        ({"monthly_budget_usd": "1e99"}, "monthly_budget_usd is"),
+        ({"monthly_budget_usd": float("nan")}, "monthly_budget_usd is nan"),
+        ({"monthly_budget_usd": "0.001"}, "monthly_budget_usd is '0.001'"),
+        ({"monthly_budget_usd": 10, "budget_percents": [0.8]}, "budget_percents is"),
         ({"path": "relative"}, "path is 'relative'"),
         ({"path": "/data/a\0b"}, "path is .*an absolute path"),
     ],

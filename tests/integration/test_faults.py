@@ -4,6 +4,7 @@ Whatever goes wrong, with the API or with the target, a day is the new one or th
 The faults and what is expected of them are in `faults`; here they happen, to the real operators.
 """
 
+import ast
 import contextlib
 import csv
 import gzip
@@ -20,9 +21,9 @@ import stat
 import subprocess
 import tempfile
 import time
-from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from datetime import date, datetime
 from decimal import Decimal
 from pathlib import Path
 from typing import Any, Protocol
@@ -41,10 +42,15 @@ from airflow_provider_claude_code.streams.registry import DATA_TABLES
 from airflow_provider_claude_code.tables.contract import EXTENSIONS
 from airflow_provider_claude_code.tables.loads import LOADS
 from airflow_provider_claude_code.tables.spool import arrow_schema
-from airflow_provider_claude_code.targets.bigquery import target as bigquery_target
+from airflow_provider_claude_code.targets.bigquery import task_jobs
+from airflow_provider_claude_code.targets.bigquery.schema import bigquery_schema
 from airflow_provider_claude_code.transfers import base
 from airflow_provider_claude_code.version_compat import AirflowFailException
-from tests.faults import (
+from tests.fixtures import bigquery, buckets, files
+from tests.fixtures.bigquery import Dataset, judged_server
+from tests.fixtures.buckets import Bucket, give_up_soon, lead_clients_to
+from tests.fixtures.clock import Clock
+from tests.fixtures.faults import (
     API_FAULTS,
     ATTEMPTS,
     BODY_LIMIT,
@@ -54,31 +60,39 @@ from tests.faults import (
     MATRIX,
     OBJECT_STORE,
     PAGE_LIMIT,
+    TARGET_FAULT_STREAMS,
     TARGET_FAULTS,
     TARGETS,
     ApiFault,
     FailingCall,
     Refused,
-    Scene,
     TargetFault,
+    file_and_names,
     markdown,
 )
-from tests.integration import test_bigquery, test_gcs, test_object_storage
-from tests.integration.test_bigquery import Dataset, canonical, flat
-from tests.integration.test_gcs import Bucket, give_up_soon, lead_clients_to
-from tests.integration.test_object_storage import TABLES, Place
-from tests.records import DAY, Json
-from tests.retries import few_attempts
-from tests.servers.bigquery import BigQueryServer
-from tests.servers.gcs import GCSServer
-from tests.servers.wire import Wire, self_signed_certificate
+from tests.fixtures.files import Place
+from tests.fixtures.object_store import RemoteFileSystem
+from tests.fixtures.retries import few_attempts
+from tests.fixtures.scenes import NOW, SCENES, Scene, respond
+from tests.fixtures.servers.bigquery import BigQueryServer
+from tests.fixtures.servers.gcs import GCSServer
+from tests.fixtures.servers.wire import Wire, self_signed_certificate
+from tests.truth.records import canonical
+from tests.truth.streams import WITHOUT_A_SOURCE
+
+pytestmark = pytest.mark.newest_only
 
 KEY = "sk-ant-admin01-CANARYcanary0123456789"
 NUMBERS = itertools.count(1)
 Row = dict[str, Any]
 
-service = test_gcs.service
-bigquery_server = test_bigquery.bigquery_server
+service = buckets.service
+
+
+@pytest.fixture(scope="module")
+def bigquery_server() -> Iterator[BigQueryServer]:
+    with judged_server() as server:
+        yield server
 
 
 class Target(Protocol):
@@ -100,28 +114,29 @@ class Target(Protocol):
 class Files:
     """A directory or a bucket."""
 
-    def __init__(self, place: Place, load: Callable[..., Any]) -> None:
+    def __init__(self, place: Place, load: Callable[..., Any], scene: type[Scene]) -> None:
         self.place = place
+        self.scene = scene
         self._load = load
 
     def load(self, **arguments: Any) -> Any:
-        return self._load(self.place, **arguments)
+        return self._load(self.place, self.scene.day, stream=self.scene.stream, **arguments)
 
     def state(self) -> dict[str, bytes]:
         return self.place.tree()
 
     def rows(self, table: str) -> list[Row]:
-        [key] = [key for key in self.place.tree() if key.startswith(f"{table}/dt={DAY}/")]
+        [key] = [key for key in self.place.tree() if key.startswith(f"{table}/dt={self.scene.day}/")]
         content = self.place.tree()[key]
         if key.endswith(EXTENSIONS["csv"]):
             return rows_of_csv(content, table)
         if key.endswith(EXTENSIONS["ndjson"]):
             return [typed(json.loads(line), table) for line in gzip.decompress(content).split(b"\n")[:-1]]
-        return self.place.rows(table)
+        return self.place.rows(table, self.scene.day)
 
     def remembered(self) -> list[Row]:
         tree = self.place.tree()
-        newest = max(key for key in tree if key.startswith(f"loads/dt={DAY}/"))
+        newest = max(key for key in tree if key.startswith(f"loads/dt={self.scene.day}/"))
         rows: list[Row] = pa.parquet.read_table(io.BytesIO(tree[newest])).to_pylist()
         data = {key: hashlib.sha256(tree[key]).hexdigest() for key in tree if not key.startswith(("loads/", "_"))}
         assert data == {row["path"]: row["sha256"] for row in rows}
@@ -131,36 +146,42 @@ class Files:
 class Tables:
     """A dataset."""
 
-    def __init__(self, dataset: Dataset) -> None:
+    def __init__(self, dataset: Dataset, scene: type[Scene]) -> None:
         self.dataset = dataset
+        self.scene = scene
 
     def load(self, **arguments: Any) -> Any:
-        return test_bigquery.load(self.dataset, **arguments)
+        return bigquery.load(self.dataset, self.scene.day, stream=self.scene.stream, **arguments)
 
     def state(self) -> dict[str, list[str]]:
-        return {table: canonical(self.rows(table)) for table in (*TABLES, "loads")}
+        return {table: canonical(self.rows(table)) for table in (*self.scene.tables, "loads")}
 
     def rows(self, table: str) -> list[Row]:
         # With the columns given, the table itself need not be asked for them.
-        columns = bigquery_target.bigquery_schema(LOADS if table == "loads" else DATA_TABLES[table])
+        columns = bigquery_schema(LOADS if table == "loads" else DATA_TABLES[table])
         table_id = TableReference.from_string(self.dataset.table_id(table))
         rows = self.dataset.client.list_rows(table_id, selected_fields=columns, page_size=10_000)
         return [dict(row.items()) for row in rows]
 
     def remembered(self) -> list[Row]:
-        moments = {row["loaded_at"] for table in TABLES for row in self.rows(table)}
+        moments = {row["loaded_at"] for table in self.scene.tables for row in self.rows(table)}
         return [row for row in self.rows("loads") if row["loaded_at"] in moments]
 
 
 def typed(values: Row, table: str) -> Row:
     """Give the values of text their types back."""
     schema = arrow_schema(DATA_TABLES[table])
-    read: dict[str, Callable[[Any], Any]] = {"date": lambda _: DAY, "estimated_cost_cents": Decimal}
-    return {
-        name: value if value is None else read.get(name, lambda same: same)(value)
-        for name, value in values.items()
-        if name in schema.names
-    }
+    return {field.name: _typed(values[field.name], field.type) for field in schema if field.name in values}
+
+
+def _typed(value: Any, kind: pa.DataType) -> Any:
+    if not isinstance(value, str):
+        return value
+    if pa.types.is_decimal(kind):
+        return Decimal(value)
+    if pa.types.is_date(kind):
+        return date.fromisoformat(value)
+    return datetime.fromisoformat(value) if pa.types.is_timestamp(kind) else value
 
 
 def rows_of_csv(content: bytes, table: str) -> list[Row]:
@@ -190,50 +211,56 @@ def few_attempts_without_waiting() -> Iterator[None]:
         yield
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="module", autouse=True)
 def module_patch() -> Iterator[pytest.MonkeyPatch]:
     with pytest.MonkeyPatch.context() as patch:
+        Clock(NOW).rule(patch)
         yield patch
 
 
 @pytest.fixture(scope="module")
-def opened() -> dict[str, Target]:
-    """The targets that hold a good day."""
+def gcs(service: GCSServer, module_patch: pytest.MonkeyPatch) -> GCSServer:
+    service.reset(buckets.BUCKET)
+    lead_clients_to(service, module_patch)
+    return service
+
+
+@pytest.fixture(scope="module")
+def opened() -> dict[tuple[str, str], Target]:
+    """The targets that hold a good day, by stream and name."""
     return {}
 
 
 @pytest.fixture
 def target(
     request: pytest.FixtureRequest,
+    stream: str,
     target_name: str,
-    opened: dict[str, Target],
-    module_patch: pytest.MonkeyPatch,
+    opened: dict[tuple[str, str], Target],
     tmp_path_factory: pytest.TempPathFactory,
     wire: Wire,
     monkeypatch: pytest.MonkeyPatch,
 ) -> Target:
     """A target that holds a good day, which those tests replace whose load arrives."""
-    if target_name not in opened:
-        new = open_target(request, module_patch, target_name, tmp_path_factory.mktemp("target"))
-        wire.answers = list(Scene(next(NUMBERS), list, "").pages)
+    scene = SCENES[stream]
+    if (stream, target_name) not in opened:
+        new = open_target(request, target_name, tmp_path_factory.mktemp("target"), scene)
+        wire.answers = list(scene(next(NUMBERS)).pages)
         connect(monkeypatch, wire.base_url)
         new.load()
         wire.requests.clear()
-        opened[target_name] = new
-    return opened[target_name]
+        opened[stream, target_name] = new
+    return opened[stream, target_name]
 
 
-def open_target(request: pytest.FixtureRequest, patch: pytest.MonkeyPatch, name: str, folder: Path) -> Target:
+def open_target(request: pytest.FixtureRequest, name: str, folder: Path, scene: type[Scene]) -> Target:
     """Return a target that holds nothing."""
     if name in (LOCAL, OBJECT_STORE):
-        return Files(Place(folder / "files" if name == LOCAL else None), test_object_storage.load)
+        return Files(Place(folder / "files" if name == LOCAL else None), files.load, scene)
     if name == GCS:
-        server: GCSServer = request.getfixturevalue("service")
-        server.reset(test_gcs.BUCKET)
-        lead_clients_to(server, patch)
-        return Files(Bucket(server), test_gcs.load)
+        return Files(Bucket(request.getfixturevalue("gcs")), buckets.load, scene)
     bigquery: BigQueryServer = request.getfixturevalue("bigquery_server")
-    return Tables(Dataset(bigquery))
+    return Tables(Dataset(bigquery), scene)
 
 
 def connect(patch: pytest.MonkeyPatch, base_url: str, **extra: Any) -> None:
@@ -334,52 +361,37 @@ def refuse(refused: Refused, load: Callable[[], Any]) -> None:
         error = error.__cause__ or error.__context__
 
 
-def assert_holds(target: Target, records: list[Json]) -> None:
-    """Check that the day is what the records say, no more and no less, and is remembered."""
-    expected = flat(json.loads(json.dumps(records), parse_float=_number), DAY)
-    expected["usage"] = _numbered(expected["usage"])
-    found = {table: target.rows(table) for table in TABLES}
+def assert_holds(target: Target, scene: Scene) -> None:
+    """Check that the day is what the API told, no more and no less, and is remembered."""
+    expected = scene.rows()
+    found = {table: target.rows(table) for table in scene.tables}
     for table, wanted in expected.items():
         columns = set().union(*wanted)
         assert canonical({name: row[name] for name in columns} for row in found[table]) == canonical(wanted), table
-        assert set().union(*found[table]) - columns <= {"record_id", "key_ordinal", "unknown_fields", "loaded_at"}
-    # Each row of the other tables belongs to one of usage.
-    ids = {row["record_id"] for row in found["usage"]}
-    assert len(ids) == len(expected["usage"])
-    assert {row["record_id"] for rows in found.values() for row in rows} == ids
+        assert set().union(*found[table]) - columns <= WITHOUT_A_SOURCE or not wanted
     remembered = target.remembered()
-    assert {row["table_name"]: row["row_count"] for row in remembered} == {t: len(expected[t]) for t in TABLES}
-    repeats = sum(row["key_ordinal"] > 0 for row in expected["usage"])
+    assert {row["table_name"]: row["row_count"] for row in remembered} == {t: len(expected[t]) for t in scene.tables}
+    repeats = sum(row.get("key_ordinal", 0) > 0 for rows in expected.values() for row in rows)
     assert {row["repeated_keys"] for row in remembered} == {repeats}
-
-
-def _number(text: str) -> int | Decimal:
-    number = Decimal(text)
-    return int(number) if number == number.to_integral_value() else number
-
-
-def _numbered(usage: list[Row]) -> list[Row]:
-    """Count how often the key of a row has come before."""
-    key = ("organization_id", "actor_type", "actor_id", "customer_type", "subscription_type", "terminal_type")
-    seen: Counter[Any] = Counter()
-    numbered = []
-    for row in usage:
-        values = tuple(row[name] for name in (*key, "is_remote"))
-        numbered.append(row | {"key_ordinal": seen[values]})
-        seen[values] += 1
-    return numbered
+    if scene.stream == "usage":
+        # Each row of the other tables belongs to one of usage.
+        ids = {row["record_id"] for row in found["usage"]}
+        assert len(ids) == len(expected["usage"])
+        assert {row["record_id"] for rows in found.values() for row in rows} == ids
 
 
 @pytest.mark.parametrize(
-    ("target_name", "fault"),
+    ("stream", "target_name", "fault"),
     [
-        pytest.param(target, fault, id=f"{target}-{fault}")
+        pytest.param(stream, target, fault, id=f"{stream}-{target}-{fault}")
+        for stream in SCENES
         for target in TARGETS
         for fault in API_FAULTS
-        if target in fault.targets
+        if stream in fault.streams and target in fault.targets_of(stream)
     ],
 )
 def test_a_fault_of_the_api_is_survived_or_refused_and_changes_nothing(
+    stream: str,
     target: Target,
     fault: ApiFault,
     wire: Wire,
@@ -389,8 +401,9 @@ def test_a_fault_of_the_api_is_survived_or_refused_and_changes_nothing(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     before = target.state()
-    scene = Scene(next(NUMBERS), fault.change, elsewhere.base_url)
-    wire.answers = fault.answers(scene)
+    scene = SCENES[stream](next(NUMBERS), fault.change, elsewhere.base_url)
+    wire.answers = list(fault.answers(scene))
+    asked = len(wire.answers) if fault.asked is None else fault.asked
     connect(monkeypatch, base_url_of(fault, wire, certificate, stack), **fault.extra)
     if fault.limited:
         monkeypatch.setattr(client, "MAX_BODY_SIZE", BODY_LIMIT)
@@ -401,16 +414,26 @@ def test_a_fault_of_the_api_is_survived_or_refused_and_changes_nothing(
         assert target.state() == before
     else:
         target.load(file_format=fault.file_format)
-        assert_holds(target, scene.records)
-    assert len(wire.requests) == fault.asked
+        assert_holds(target, scene)
+    assert len(wire.requests) >= asked
+    further = [it.partition("?")[0] for it in wire.requests[asked:]]
+    pages = [it for it in further if "/organizations/me" not in it]
+    assert len(pages) <= (scene.reads_ahead if fault.refused else 0)
+    # The organisation's name is asked for at the end.
+    assert len(further) - len(pages) <= 1
     assert elsewhere.connections == 0
 
 
 @pytest.mark.parametrize(
-    ("target_name", "fault"),
-    [pytest.param(fault.target, fault, id=str(fault)) for fault in TARGET_FAULTS],
+    ("stream", "target_name", "fault"),
+    [
+        pytest.param(stream, fault.target, fault, id=f"{stream}-{fault}")
+        for stream in TARGET_FAULT_STREAMS
+        for fault in TARGET_FAULTS
+    ],
 )
-def test_a_fault_of_the_target_is_survived_or_refused_and_the_retry_mends_it(
+def test_a_fault_of_the_target_is_survived_or_refused_and_the_retry_fixes_it(
+    stream: str,
     target: Target,
     fault: TargetFault,
     wire: Wire,
@@ -421,31 +444,31 @@ def test_a_fault_of_the_target_is_survived_or_refused_and_the_retry_mends_it(
 ) -> None:
     connect(monkeypatch, wire.base_url)
     if fault.target == LOCAL and fault.rule != "spool":
-        target = Files(Place(small_file_system(tmp_path / "small", stack) / "files"), test_object_storage.load)
-        wire.answers = list(Scene(next(NUMBERS), list, "").pages)
+        target = Files(Place(small_file_system(tmp_path / "small", stack) / "files"), files.load, SCENES[stream])
+        wire.answers = list(SCENES[stream](next(NUMBERS)).pages)
         target.load()
-    scene = Scene(next(NUMBERS), list, "")
-    # A precondition that fails makes it read the day again.
-    wire.answers = scene.pages * base.PUBLISH_ATTEMPTS
+    scene = SCENES[stream](next(NUMBERS))
+    # The organisation's name is asked for once. A precondition that fails makes it read the day again.
+    wire.answers = [*scene.pages, respond(b"{}"), *scene.pages * (base.PUBLISH_ATTEMPTS - 1)]
     before = target.state()
-    mend = spoil(fault, target, spool, stack, monkeypatch)
+    end_fault = spoil(fault, target, spool, stack, monkeypatch)
     if fault.refused:
         try:
             refuse(fault.refused, target.load)
         finally:
-            mend()
+            end_fault()
         if fault.unchanged:
             assert target.state() == before
         wire.answers = list(scene.pages)
     target.load()
-    mend()
-    assert_holds(target, scene.records)
+    end_fault()
+    assert_holds(target, scene)
 
 
 def spoil(
     fault: TargetFault, target: Target, spool: Path, stack: ExitStack, monkeypatch: pytest.MonkeyPatch
 ) -> Callable[[], None]:
-    """Let a fault happen; returns what mends it."""
+    """Let a fault happen; returns what ends it."""
     match fault.rule, target:
         case "spool", _:
             return fill(small_file_system(spool, stack))
@@ -464,7 +487,7 @@ def spoil(
             return lambda: setattr(bucket.gcs, "faults", ())
         case rule, Tables(dataset=dataset):
             if fault.refused:
-                monkeypatch.setattr(bigquery_target, "UPLOAD_DEADLINE", 0.2)
+                monkeypatch.setattr(task_jobs, "START_DEADLINE", 0.2)
             # The upload waits by itself otherwise, up to a minute.
             monkeypatch.setattr(time, "sleep", lambda _: None)
             dataset.server.faults = [rule]
@@ -473,7 +496,7 @@ def spoil(
 
 
 def fail_calls(call: FailingCall) -> Callable[[], None]:
-    """Let calls of the file system fail; returns what mends them."""
+    """Let calls of the file system fail; returns what ends that."""
     patch, numbers = pytest.MonkeyPatch(), itertools.count()
     module_name, name = call.function.split(".")
     module = importlib.import_module(module_name)
@@ -490,13 +513,13 @@ def fail_calls(call: FailingCall) -> Callable[[], None]:
 
 
 def fail_uploads(error: OSError) -> Callable[[], None]:
-    """Let all uploads to the object store fail; returns what mends them."""
+    """Let all uploads to the object store fail; returns what ends that."""
     patch = pytest.MonkeyPatch()
 
     def put_file(*_: Any, **__: Any) -> None:
         raise error
 
-    patch.setattr(test_object_storage.RemoteFileSystem, "put_file", put_file)
+    patch.setattr(RemoteFileSystem, "put_file", put_file)
     return patch.undo
 
 
@@ -535,7 +558,7 @@ def test_the_matrix_on_paper_is_the_one_that_is_tested() -> None:
 
 @pytest.mark.parametrize("path", ELSEWHERE.values())
 def test_what_is_tested_elsewhere_is_there(path: str) -> None:
-    module, *names = path.split(".")
-    found = importlib.import_module(f"tests.integration.{module}")
+    file, names = file_and_names(path)
+    found: Any = ast.parse(Path(__file__).parent.joinpath(file).read_text())
     for name in names:
-        found = getattr(found, name)
+        (found,) = (node for node in found.body if getattr(node, "name", None) == name)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 import uuid
-from datetime import timedelta
+from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -19,11 +19,11 @@ from airflow.sdk import ObjectStoragePath
 from airflow.sdk.io import attach
 from fsspec.implementations.memory import MemoryFileSystem
 
-from airflow_provider_claude_code.analytics.models import Settings
-from airflow_provider_claude_code.analytics.sources import open_files
+from airflow_provider_claude_code.analytics.engines.duckdb import open_files
+from airflow_provider_claude_code.analytics.queries import Settings
 from airflow_provider_claude_code.exceptions import ClaudeCodeConfigurationError
-from tests.loaded import put_day, source
-from tests.records import DAY, people
+from tests.fixtures.loaded import put_day, source
+from tests.fixtures.records import DAY, people
 
 NEXT = DAY + timedelta(days=1)
 TABLES = ("usage", "model_usage", "tool_usage", "loads")
@@ -36,6 +36,8 @@ def loaded(tmp_path: Path) -> Path:
     for hours in (3, 30):
         put_day(root, DAY, people(6, DAY), hours_after=hours)
     put_day(root, NEXT, people(5, NEXT))
+    # A week is shown when it is over.
+    put_day(root, DAY + timedelta(days=6), people(5, DAY + timedelta(days=6)))
     return root
 
 
@@ -44,7 +46,7 @@ def everything(root: Path) -> dict[str, Any]:
     with source(root, Settings()) as opened:
         return {
             name: sorted(map(str, opened.read(name).to_pylist()))
-            for name in ("daily_activity", "model_usage_daily", "tool_acceptance", "load_health", "restatements")
+            for name in ("daily_activity", "model_costs", "tool_acceptance", "load_health", "restatements")
         }
 
 
@@ -135,3 +137,15 @@ def test_a_file_of_an_older_schema_is_read_as_if_its_missing_columns_were_null(l
         assert everything(loaded) == with_nulls
         for file, rows in zip(files, kept, strict=True):
             pq.write_table(rows, file)
+
+
+@pytest.mark.parametrize("day", [DAY, NEXT])
+@pytest.mark.parametrize("table", TABLES)
+def test_columns_are_matched_by_name_and_those_of_a_newer_schema_left_out(loaded: Path, table: str, day: date) -> None:
+    """Of two days one has its columns in another order and one that nobody knows, whichever comes first."""
+    before = everything(loaded)
+    for file in (loaded / table / f"dt={day}").iterdir():
+        rows = pq.read_table(file, partitioning=None)
+        new = pa.table({"new": ["?"] * len(rows), **{name: rows[name] for name in reversed(rows.column_names)}})
+        pq.write_table(new, file)
+    assert everything(loaded) == before

@@ -8,18 +8,14 @@ import gzip
 import io
 import json
 import os
-import re
 import subprocess
 import sys
 import threading
 import uuid
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from datetime import datetime
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
-from urllib.parse import unquote
 
 import httpx
 import pytest
@@ -35,7 +31,10 @@ from google.cloud.storage.retry import DEFAULT_RETRY
 from google.resumable_media import DataCorruption
 from requests.exceptions import ConnectionError as DroppedError
 
-from tests.servers.gcs import CHUNK, Fault, GCSServer, SeenCall
+from tests.fixtures.gcs_discovery import Discovery
+from tests.fixtures.servers.gcs import CHUNK, Fault, GCSServer, SeenCall
+
+pytestmark = pytest.mark.newest_only
 
 ROOT = Path(__file__).parents[2]
 BUCKET = "usage"
@@ -554,86 +553,6 @@ class TestGcsfs:
             fs.pipe_file(self.PATH, b"content")
 
 
-class Discovery:
-    """
-    Compares calls with Google's description of the API.
-
-    Lenient where the service is: it takes the parameter ``projection`` everywhere, in a request a number as text or
-    as a number, and ``True``. The later requests of a resumable upload go to an address of its own choice, and a
-    batch is judged by its parts.
-    """
-
-    def __init__(self) -> None:
-        path = files("googleapiclient") / "discovery_cache" / "documents" / "storage.v1.json"
-        self.document = json.loads(path.read_text())
-
-    def problems(self, call: SeenCall) -> list[str]:
-        """Say what is wrong with a call and its answer."""
-        if call.operation in ("objects.upload", "batch"):
-            return []
-        resource, _, name = call.operation.replace("download", "get").partition(".")
-        method = self.document["resources"][resource]["methods"][name]
-        known = self.document["parameters"] | method["parameters"] | {"projection": {"type": "string"}}
-        found = list(self._path(call, method))
-        for parameter, text in call.params:
-            if parameter not in known:
-                found.append(f"parameter {parameter} is unknown")
-            else:
-                found += self._value(text, known[parameter], f"parameter {parameter}", text=True)
-        found += [f"parameter {n} is missing" for n, p in known.items() if self._missing(n, p, call)]
-        if call.body is not None:
-            found += self._value(call.body, method.get("request", {"type": "none"}), "request")
-        if call.answer is not None and (call.status or 500) < 300:
-            found += self._value(call.answer, method.get("response", {"type": "none"}), "answer")
-        return [f"{call.operation}: {problem}" for problem in found]
-
-    @staticmethod
-    def _missing(name: str, parameter: Mapping[str, Any], call: SeenCall) -> bool:
-        return bool(parameter.get("required")) and parameter["location"] == "query" and name not in dict(call.params)
-
-    def _path(self, call: SeenCall, method: Mapping[str, Any]) -> Iterator[str]:
-        paths = [f"/{self.document['servicePath']}{method['path']}"]
-        paths += [protocol["path"] for protocol in method.get("mediaUpload", {}).get("protocols", {}).values()]
-        paths += [f"/download{paths[0]}"] if method.get("supportsMediaDownload") else []
-        if method["httpMethod"] != call.method:
-            yield f"{call.method} in place of {method['httpMethod']}"
-        if not any(re.fullmatch(re.sub(r"{\w+}", "[^/]+", path), call.path) for path in paths):
-            yield f"{unquote(call.path)} in place of {paths}"
-
-    def _value(self, value: Any, schema: Mapping[str, Any], where: str, *, text: bool = False) -> Iterator[str]:
-        if "$ref" in schema:
-            schema = self.document["schemas"][schema["$ref"]]
-        kind, form = schema["type"], schema.get("format")
-        if kind == "object" and isinstance(value, dict):
-            properties = schema.get("properties", {})
-            for name, item in value.items():
-                inner = properties.get(name, schema.get("additionalProperties"))
-                if inner is None:
-                    yield f"{where}.{name} is unknown"
-                # Null unsets a property in a request.
-                elif item is not None or where.startswith("answer"):
-                    yield from self._value(item, inner, f"{where}.{name}")
-        elif kind == "array" and isinstance(value, list):
-            for item in value:
-                yield from self._value(item, schema["items"], f"{where}[]")
-        elif kind == "any" or (
-            kind == "boolean" and (isinstance(value, bool) or (text and value.lower() in ("true", "false")))
-        ):
-            return
-        elif kind == "integer" or form in ("int64", "uint64"):
-            if not re.fullmatch("-?[0-9]+", str(value)) or (
-                where.startswith("answer") and isinstance(value, str) == (kind == "integer")
-            ):
-                yield f"{where} is not {form or kind}: {value!r}"
-        elif kind == "string" and isinstance(value, str):
-            if form == "date-time" and datetime.fromisoformat(value).tzinfo is None:
-                yield f"{where} has no time zone: {value!r}"
-            if value not in schema.get("enum", [value]):
-                yield f"{where} is not one of {schema['enum']}: {value!r}"
-        else:
-            yield f"{where} is not {kind}: {value!r}"
-
-
 class TestDiscovery:
     @pytest.fixture
     def discovery(self) -> Discovery:
@@ -707,7 +626,7 @@ class TestDiscovery:
 
 def test_it_runs_from_the_command_line() -> None:
     name = uuid.uuid4().hex
-    command = [sys.executable, "-m", "tests.servers.gcs", "--port", "0", "--bucket", name]
+    command = [sys.executable, "-m", "tests.fixtures.servers.gcs", "--port", "0", "--bucket", name]
     with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as process:
         try:
             settings = dict(process.stdout.readline().strip().split("=", 1) for _ in range(3))

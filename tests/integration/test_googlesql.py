@@ -2,44 +2,60 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
-from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 import pytest
 
-from airflow_provider_claude_code.analytics.models import TABLES_OF_USERS, Settings, models, parts, render
-from airflow_provider_claude_code.analytics.sources import FileSource, bigquery_relations
-from airflow_provider_claude_code.operators.bigquery_views import view_statement
+from airflow_provider_claude_code.analytics.engines.bigquery import bigquery_relations
+from airflow_provider_claude_code.analytics.engines.bigquery_models import create_statement
+from airflow_provider_claude_code.analytics.queries import TABLES_OF_USERS, Settings, models, parts, render
+from airflow_provider_claude_code.analytics.queries.tools import TABLES_OF_TOOLS
 from airflow_provider_claude_code.tables.actors import comparable_id
-from tests import analytics_truth as truth
-from tests.analytics_data import (
+from demo.bigquery import QUERIES
+from tests.fixtures import documentation
+from tests.fixtures.analytics_data import (
     MAPPING,
     assert_same,
+    charges_of_days,
     corners,
     empty_tables,
     groups_that_are_written_alike,
     loads_that_lose_and_repeat,
     over_memory,
+    people_and_keys,
     united_organizations,
 )
-from tests.servers.demo import QUERIES
+from tests.fixtures.charges_data import groups_with_charges
+from tests.truth import analytics as truth
 
-README = (Path(__file__).parents[2] / "README.md").read_text()
 STATEMENTS = {
     **QUERIES,
-    "external table": re.findall(r"```sql\n(CREATE EXTERNAL TABLE claude_code\..*?)```", README, re.DOTALL)[0],
-    "view of several organisations": re.findall(r"`(SELECT \* FROM europe.*?)`", README)[0],
-    "loaded and empty": re.findall(r"`(SELECT date, row_count.*?)` has a row", README, re.DOTALL)[0],
     **{
-        name: re.findall(rf"<!-- query: {name} -->\n```sql\n(.*?)```", README, re.DOTALL)[0]
-        for name in ("comparison", "snapshot", "changed since")
+        name: documentation.query(name)
+        for name in (
+            "first rows in BigQuery",
+            "external table",
+            "view of several organisations",
+            "loaded and empty",
+            "comparison",
+            "snapshot",
+            "changed since",
+        )
     },
-    **{f"view {name}": view_statement(model, "`p.d.v`", "SELECT 1 AS a") for name, model in models().items()},
+    **{
+        f"{'table' if types else 'view'} {name}": create_statement(
+            model, "p.d.v", "SELECT 1 AS a", {"claude_code_model": name}, column_types=types, kms_key_name="projects/p"
+        )
+        for name, model in models().items()
+        for types in (None, dict.fromkeys(model.columns, "INT64"))
+    },
+    "drop": "DROP VIEW IF EXISTS `p.d.v`",
+    "rename": "ALTER TABLE `p.d.v__new` RENAME TO `v`",
 }
 
 
@@ -157,27 +173,57 @@ def google_sql() -> GoogleSql:
     return GoogleSql()
 
 
-@pytest.fixture(scope="module")
-def empty_files() -> FileSource:
-    return over_memory(empty_tables(), Settings())
+PERIOD = Settings(first_day=date(2025, 9, 1), last_day=date(2025, 9, 28))
 
 
 @pytest.mark.googlesql
 @pytest.mark.parametrize("own_tables", [{}, {name: f"claude_code_{name}" for name in TABLES_OF_USERS}], ids=len)
-@pytest.mark.parametrize("by_period", [False, True])
+@pytest.mark.parametrize("settings", [Settings(), PERIOD], ids=["months", "period"])
 @pytest.mark.parametrize("name", models())
 def test_a_model_resolves_in_googlesql_to_the_columns_of_its_head_and_of_files(
-    google_sql: GoogleSql, empty_files: FileSource, name: str, by_period: bool, own_tables: dict[str, str]
+    google_sql: GoogleSql, name: str, settings: Settings, own_tables: dict[str, str]
 ) -> None:
     relations = bigquery_relations("p", "d", "claude_code_", **own_tables)
-    if by_period:
-        relations["months"] = f"({render('periods', relations, Settings())})"
+
+    resolved = google_sql.columns(render(name, relations, settings))
+
+    assert list(resolved) == list(models()[name].columns)
+    schema = over_memory(empty_tables(), settings).read(name).schema
+    assert resolved == {field.name: TYPES[str(field.type)] for field in schema}
+
+
+PARTS_OF_REPORTS = (
+    "period_worth",
+    "plan_mixes",
+    "activity_classes",
+    "activity_blocks",
+    "tool_days",
+    "tool_comparison",
+)
+
+
+@pytest.mark.googlesql
+@pytest.mark.parametrize("name", PARTS_OF_REPORTS)
+def test_what_only_a_report_reads_resolves_in_googlesql_as_in_files(google_sql: GoogleSql, name: str) -> None:
+    own_tables = {name: f"claude_code_{name}" for name in (*TABLES_OF_USERS, *TABLES_OF_TOOLS)}
+    settings = replace(PERIOD, seat_price_cents=1234)
+
+    resolved = google_sql.columns(render(name, bigquery_relations("p", "d", "claude_code_", **own_tables), settings))
+
+    schema = over_memory(empty_tables(), settings).read(name).schema
+    assert resolved == {field.name: TYPES[str(field.type)] for field in schema}
+    usage_only = bigquery_relations("p", "d", "claude_code_", tables=["usage", "loads"])
+    assert google_sql.columns(render(name, usage_only, settings)) == resolved
+
+
+@pytest.mark.googlesql
+@pytest.mark.parametrize("name", models())
+def test_a_model_resolves_in_googlesql_where_only_usage_is_loaded(google_sql: GoogleSql, name: str) -> None:
+    relations = bigquery_relations("p", "d", "claude_code_", tables=["usage", "loads"])
 
     resolved = google_sql.columns(render(name, relations, Settings()))
 
-    assert list(resolved) == list(models()[name].columns)
-    schema = empty_files.read(name, by_period=by_period).schema
-    assert resolved == {field.name: TYPES[str(field.type)] for field in schema}
+    assert resolved == google_sql.columns(render(name, bigquery_relations("p", "d", "claude_code_"), Settings()))
 
 
 @pytest.mark.googlesql
@@ -218,10 +264,13 @@ HISTORIES = {
     "united": united_organizations,
     "lost": loads_that_lose_and_repeat,
     "alike": groups_that_are_written_alike,
+    "groups with charges": groups_with_charges,
     "groups": of("groups", "enough", "zeros", "only zeros", "moves", "places", "both customer types"),
     "days": of("one person", "nobody", "stale", "early", "dormant", "restated"),
     "records": of("rejections", "currencies", "no models", "odd actors", "spellings", "kinds of activity", "hostile"),
     "weekdays": of("weekdays", "fell"),
+    "charges": charges_of_days,
+    "people and keys": people_and_keys,
 }
 
 
@@ -232,9 +281,8 @@ def test_googles_reference_implementation_says_what_a_plain_computation_says(
     google_sql: GoogleSql, history: str, name: str
 ) -> None:
     tables = HISTORIES[history]()
-    relations = bigquery_relations(
-        "p", "d", "claude_code_", **{own: f"claude_code_{own}" for own in TABLES_OF_USERS if own in tables}
-    )
+    own_tables = {own: f"claude_code_{own}" for own in TABLES_OF_USERS if own in tables}
+    relations = bigquery_relations("p", "d", "claude_code_", tables=tables.keys() - own_tables, **own_tables)
     columns = [column for column in (models() | parts())[name].columns if column != "finding"]
 
     rows = google_sql.rows(render(name, relations, Settings()), tables)

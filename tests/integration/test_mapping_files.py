@@ -16,10 +16,10 @@ import pytest
 pytest.importorskip("duckdb", reason="the extra `report` is not installed")
 pytest.importorskip("sqlglot", reason="the extra `report` is not installed")
 
-from airflow_provider_claude_code.analytics.models import Settings
+from airflow_provider_claude_code.analytics.queries import Settings
 from airflow_provider_claude_code.exceptions import ClaudeCodeConfigurationError
-from tests.loaded import put_day, source
-from tests.records import DAY, official_example
+from tests.fixtures.loaded import put_day, source
+from tests.fixtures.records import DAY, official_example
 
 UNFOLDED = Settings(min_group_size=1)
 COLUMNS = ("actor_type", "actor_id", "team", "cost_centre", "valid_from", "valid_to")
@@ -36,15 +36,17 @@ def loaded(tmp_path_factory: pytest.TempPathFactory) -> Path:
     ]
     actors.append({"type": "api_actor", "api_key_name": 'CI; "nightly", Köln '})
     put_day(root, DAY, [official_example(actor=actor) for actor in actors])
+    # Groups are shown of weeks that are over.
+    put_day(root, DAY + timedelta(days=6), [])
     return root
 
 
-Groups = dict[tuple[str, str | None], tuple[int, int]]
+Groups = dict[tuple[str, str | None], int]
 
 
 @pytest.fixture
 def groups(loaded: Path, tmp_path: Path) -> Callable[..., Groups]:
-    """Gives the people and the keys of each group when a file of this content and name is the mapping."""
+    """Gives how many actors each group has when a file of this content and name is the mapping."""
 
     def read(content: bytes | str, name: str = "mapping.csv") -> Groups:
         file = tmp_path / name
@@ -52,7 +54,7 @@ def groups(loaded: Path, tmp_path: Path) -> Callable[..., Groups]:
         file.write_bytes(content.encode() if isinstance(content, str) else content)
         with source(loaded, UNFOLDED, mapping=file) as opened:
             rows = opened.read("cost_allocation").to_pylist()
-        return {(row["team"], row["cost_centre"]): (row["people"], row["keys"]) for row in rows}
+        return {(row["team"], row["cost_centre"]): row["people"] for row in rows}
 
     return read
 
@@ -73,7 +75,7 @@ LAST = [
     ("user_actor", "bob@example.com", 'The "B" team\nof Köln', "", "", "2099-12-31"),
     ("api_actor", 'CI; "nightly", Köln ', "robots", "3\t4", "", ""),
 ]
-OF_LAST = {("Sales, EMEA", "1;2"): (1, 0), ('The "B" team\nof Köln', None): (1, 0), ("robots", "3\t4"): (0, 1)}
+OF_LAST = {("Sales, EMEA", "1;2"): 1, ('The "B" team\nof Köln', None): 1, ("robots", "3\t4"): 1}
 
 
 @pytest.mark.parametrize("quoting", [csv.QUOTE_MINIMAL, csv.QUOTE_ALL])
@@ -104,13 +106,13 @@ def test_ids_that_are_quoted_late_are_on_the_roster(loaded: Path, tmp_path: Path
 def test_the_header_may_have_another_case_order_and_more_columns(groups: Callable[..., Groups]) -> None:
     text = "Note;VALID_TO; Valid_From ;Cost_Centre;Team;Actor_ID;actor_type;;\n"
     text += "Ann's;;;1;blue;ann@example.com; user_actor ;;\n"
-    assert groups(text) == {("blue", "1"): (1, 0), ("(unmapped)", None): (1, 1)}
+    assert groups(text) == {("blue", "1"): 1, ("(unmapped)", None): 2}
 
 
 @pytest.mark.parametrize("name", ["MAPPING.CSV", "team=all/actor_id=x/mapping.csv", "m[1]*?.csv", "#a%20b.csv"])
 def test_a_files_name_and_folders_say_nothing_of_its_content(groups: Callable[..., Groups], name: str) -> None:
     groups(HEAD + "user_actor,ann@example.com,another,1,,\n", "m1x.csv")
-    assert groups(HEAD + ANN, name)["blue", "1"] == (1, 0)
+    assert groups(HEAD + ANN, name)["blue", "1"] == 1
 
 
 @pytest.mark.parametrize("name", ["mapping.PARQUET", "team=all/mapping.parquet", "m[1]*?.parquet"])
@@ -118,33 +120,61 @@ def test_so_it_is_with_parquet(groups: Callable[..., Groups], name: str) -> None
     file = io.BytesIO()
     rows = pa.table({column: [cell or None] for column, cell in zip(COLUMNS, ANN.strip("\n").split(","), strict=True)})
     pq.write_table(rows.rename_columns([column.upper() for column in COLUMNS]), file)
-    assert groups(file.getvalue(), name)["blue", "1"] == (1, 0)
+    assert groups(file.getvalue(), name)["blue", "1"] == 1
+
+
+@pytest.mark.parametrize("kind", ["csv", "parquet"])
+@pytest.mark.parametrize("left_out", [["cost_centre"], ["valid_from", "valid_to"], ["cost_centre", "valid_from"]])
+def test_columns_that_may_be_empty_may_be_left_out(
+    groups: Callable[..., Groups], left_out: list[str], kind: str
+) -> None:
+    cells = dict(zip(COLUMNS, ("user_actor", "ann@example.com", "blue", "1", str(DAY), str(DAY)), strict=True))
+    kept = {column: cell for column, cell in cells.items() if column not in left_out}
+    content: Any = f"{','.join(kept)}\n{','.join(kept.values())}\n".encode()
+    if kind == "parquet":
+        file = io.BytesIO()
+        pq.write_table(pa.table({column: [cell] for column, cell in kept.items()}), file)
+        content = file.getvalue()
+    assert groups(content, f"mapping.{kind}")["blue", None if "cost_centre" in left_out else "1"] == 1
+
+
+def test_a_roster_may_be_a_list_of_addresses_alone(loaded: Path, tmp_path: Path) -> None:
+    (tmp_path / "roster.csv").write_text("actor_id\nann@example.com\ncarol@example.com\n")
+    with source(loaded, UNFOLDED, roster=tmp_path / "roster.csv") as opened:
+        (row,) = [row for row in opened.read("adoption").to_pylist() if row["date"] == DAY]
+    assert (row["eligible_people"], row["eligible_active_people"]) == (2, 1)
 
 
 REFUSED = {
-    "nothing": ("", "names the column 'actor_type' 0 times"),
-    "no header": (ANN * 2, "names the column 'actor_type' 0 times"),
-    "a title": ("Teams of the secret department,,,,,\n" + HEAD + ANN, "names the column 'actor_type' 0 times"),
+    "nothing": ("", "The column 'actor_type' is missing"),
+    "no header": (ANN * 2, "The column 'actor_type' is missing"),
+    "a title": ("Teams of the secret department,,,,,\n" + HEAD + ANN, "The column 'actor_type' is missing"),
     "a column twice": ("Team," + HEAD + "secret," + ANN, "names the column 'team' 2 times"),
     "two delimiters": (HEAD.replace(",", ";", 1) + ANN, "more than one of comma, semicolon and tab"),
-    "a total": (HEAD + ANN + "Total,secret,,1,,\n", "Line 3 names no type of actor"),
-    "a total of addresses": (HEAD + ANN + "user_actor,secret total: 1,,1,,\n", "Line 3 .* neither an address nor a"),
-    "cells for layout": (HEAD + ANN + ",,,,,\n", "Line 3 names no type of actor"),
+    "a total": (HEAD + ANN + "Total,secret,,1,,\n", "Line 3: actor_type must be one of"),
+    "a total of addresses": (
+        HEAD + ANN + "user_actor,secret total: 1,,1,,\n",
+        "Line 3: .* neither an e-mail address nor a",
+    ),
+    "cells for layout": (HEAD + ANN + ",,,,,\n", "Line 3: actor_type must be one of"),
     "a blank that is not trimmed": (
         HEAD + "user_actor,secret@example.com\u2003,a,1,,\n",
-        "Line 2 .* neither an address",
+        "Line 2: .* neither an e-mail address",
     ),
-    "what cannot be seen": (HEAD + "user_actor,secret@example.com\u200b,a,1,,\n", "Line 2 .* neither an address"),
-    "no id": (HEAD + ANN + "user_actor, ,secret,1,,\n", "Line 3 has no actor_id"),
-    "no type": (HEAD + ",secret@example.com,a,1,,\n", "Line 2 names no type of actor"),
-    "a misspelt type": (HEAD + "user,secret@example.com,a,1,,\n", "Line 2 names no type of actor"),
+    "what cannot be seen": (
+        HEAD + "user_actor,secret@example.com\u200b,a,1,,\n",
+        "Line 2: .* neither an e-mail address",
+    ),
+    "no id": (HEAD + ANN + "user_actor, ,secret,1,,\n", "Line 3: actor_id is empty"),
+    "no type": (HEAD + ",secret@example.com,a,1,,\n", "Line 2: actor_type must be one of"),
+    "a misspelt type": (HEAD + "user,secret@example.com,a,1,,\n", "Line 2: actor_type must be one of"),
     "a short row": (
         HEAD + ANN + "user_actor,secret@example.com,a,1\n",
         "Line 3 has 4 cells, but the first line names 6",
     ),
     "an extra cell": (HEAD + ANN + "user_actor,secret@example.com,Sales, EMEA,1,,\n", "Line 3 has 7 cells"),
     "a joined export": (HEAD + ANN + (HEAD + ANN).replace(",", ";"), "Line 3 has 1 cells"),
-    "a joined export with its header": (HEAD + ANN + HEAD + ANN, "Line 3 names no type of actor"),
+    "a joined export with its header": (HEAD + ANN + HEAD + ANN, "Line 3: actor_type must be one of"),
     "an unfinished quotation": (
         HEAD + ANN + 'user_actor,secret@example.com,"a,1,,\n' + ANN,
         "begins on line 3 is not CSV",
@@ -156,17 +186,20 @@ REFUSED = {
     "a blank before the mark": (HEAD + 'user_actor,secret@example.com, "a",1,,\n', "line 2 is not CSV: a cell with a"),
     "an unescaped mark": (HEAD + 'user_actor,secret@example.com,"a"b",1,,\n', "line 2 is not CSV"),
     "Latin-1": ((HEAD + ANN + ANN.replace("blue", "Köln")).encode("latin-1"), "Line 3 is not UTF-8"),
-    "UTF-16 without its mark": ((HEAD + ANN).encode("utf-16-le"), "Line 1 holds a NUL"),
+    "UTF-16 without its mark": ((HEAD + ANN).encode("utf-16-le"), "Line 1 contains a NUL"),
     "another day": (
         HEAD + ANN + "user_actor,secret@example.com,a,1,1.9.2025,\n",
-        "Line 3 has a valid_from that is no day",
+        "Line 3: valid_from is not a date",
     ),
     "no day of the calendar": (
         HEAD + "user_actor,secret@example.com,a,1,,2025-02-30\n",
-        "Line 2 has a valid_to that is",
+        "Line 2: valid_to is not a date",
     ),
-    "a week": (HEAD + "user_actor,secret@example.com,a,1,,2025-W05-1\n", "Line 2 has a valid_to that is no day"),
-    "days the wrong way round": (HEAD + "user_actor,secret@example.com,a,1,2025-02-02,2025-02-01\n", "Line 2 .* after"),
+    "a week": (HEAD + "user_actor,secret@example.com,a,1,,2025-W05-1\n", "Line 2: valid_to is not a date"),
+    "days the wrong way round": (
+        HEAD + "user_actor,secret@example.com,a,1,2025-02-02,2025-02-01\n",
+        "Line 2: .* after",
+    ),
 }
 
 
@@ -184,9 +217,7 @@ def test_a_total_line_is_nobody_on_a_roster(loaded: Path, tmp_path: Path) -> Non
     roster = tmp_path / "roster.csv"
     roster.write_text("actor_id,valid_from,valid_to\nann@example.com,,\nSecret total: 1,,\n")
     with (
-        pytest.raises(
-            ClaudeCodeConfigurationError, match="Line 3 has an actor_id that is neither an address"
-        ) as refusal,
+        pytest.raises(ClaudeCodeConfigurationError, match="Line 3: actor_id is neither an e-mail address") as refusal,
         source(loaded, UNFOLDED, roster=roster),
     ):
         pass
@@ -196,10 +227,10 @@ def test_a_total_line_is_nobody_on_a_roster(loaded: Path, tmp_path: Path) -> Non
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (b"PAR1 secret", "It is no Parquet file"),
-        ({"actor_id": ["secret"]}, "names the column 'actor_type' 0 times"),
-        ({column: ["secret"] for column in COLUMNS}, "valid_from and valid_to are days"),
-        ({column: [20250901] for column in COLUMNS}, "valid_from and valid_to are days"),
+        (b"PAR1 secret", "It is not a Parquet file"),
+        ({"actor_id": ["secret"]}, "The column 'actor_type' is missing"),
+        ({column: ["secret"] for column in COLUMNS}, "valid_from DATE, valid_to DATE"),
+        ({column: [20250901] for column in COLUMNS}, "valid_from DATE, valid_to DATE"),
     ],
 )
 def test_a_parquet_file_of_something_else_is_refused(
@@ -218,4 +249,4 @@ def test_days_are_inclusive(groups: Callable[..., Groups]) -> None:
     before, after = DAY - timedelta(days=1), DAY + timedelta(days=1)
     text = HEAD + f"user_actor,ann@example.com,past,,,{before}\nuser_actor,ann@example.com,now,,{DAY},{DAY}\n"
     text += f"user_actor,ann@example.com,future,,{after},\n"
-    assert groups(text) == {("now", None): (1, 0), ("(unmapped)", None): (1, 1)}
+    assert groups(text) == {("now", None): 1, ("(unmapped)", None): 2}

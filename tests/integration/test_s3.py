@@ -23,7 +23,12 @@ from airflow.sdk import ObjectStoragePath  # noqa: E402
 from airflow.sdk.io import attach  # noqa: E402
 from pyarrow import parquet  # noqa: E402
 
-from airflow_provider_claude_code.exceptions import ClaudeCodeConfigurationError, ClaudeCodePublishError  # noqa: E402
+from airflow_provider_claude_code.exceptions import (  # noqa: E402
+    ClaudeCodeConfigurationError,
+    ClaudeCodePublishError,
+    ClaudeCodeSourceError,
+)
+from airflow_provider_claude_code.operators.report import ClaudeCodeReportOperator  # noqa: E402
 from airflow_provider_claude_code.sandbox import Sandbox  # noqa: E402
 from airflow_provider_claude_code.storage.stores import ObjectStore  # noqa: E402
 from airflow_provider_claude_code.targets.files import FileTarget  # noqa: E402
@@ -31,8 +36,8 @@ from airflow_provider_claude_code.transfers.claude_code_to_object_storage import
     ClaudeCodeToObjectStorageOperator,
 )
 from airflow_provider_claude_code.version_compat import AirflowFailException  # noqa: E402
-from tests.records import DAY, people  # noqa: E402
-from tests.servers.wire import Wire  # noqa: E402
+from tests.fixtures.records import DAY, people  # noqa: E402
+from tests.fixtures.servers.wire import Wire  # noqa: E402
 
 PREFIX = "bucket/claude_code"
 
@@ -105,7 +110,7 @@ def test_a_day_is_loaded_and_replaced_whole(s3: S3, sandbox: Sandbox) -> None:
 
 def test_a_missing_bucket_fails_for_good(s3: S3, sandbox: Sandbox) -> None:
     with pytest.raises(
-        AirflowFailException, match=r"s3://(\w+@)?no-such-bucket/x.*NoSuchBucket.*Does the bucket exist"
+        AirflowFailException, match=r"s3://(\w+@)?no-such-bucket/x.*NoSuchBucket.*Check that the bucket exists"
     ):
         load("s3://no-such-bucket/x", s3.conn_id)
     s3.system.mkdir("no-such-bucket")
@@ -141,7 +146,7 @@ def test_an_endpoint_that_cannot_be_reached_is_tried_again_later(
 @pytest.mark.parametrize(
     ("status", "code", "error", "advice"),
     [
-        (403, "AccessDenied", AirflowFailException, "may the account"),
+        (403, "AccessDenied", AirflowFailException, "the account of the Connection"),
         (403, "InvalidAccessKeyId", AirflowFailException, "Correct the credentials"),
         (403, "SignatureDoesNotMatch", AirflowFailException, "Correct the credentials"),
         (403, "RequestTimeTooSkewed", AirflowFailException, "clock"),
@@ -171,3 +176,60 @@ def test_what_s3_refuses_says_what_to_do_and_whether_a_retry_helps(
             load(f"s3://{PREFIX}", conn_id)
     assert str(refusal.value).isprintable()
     assert sandbox.requests == []
+
+
+def test_a_report_reads_loads_from_the_cache_and_those_that_it_lacks(
+    s3: S3, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("duckdb", reason="the extra `report` is not installed")
+    pytest.importorskip("sqlglot", reason="the extra `report` is not installed")
+    from airflow_provider_claude_code.analytics.engines.duckdb import open_files
+    from airflow_provider_claude_code.analytics.queries import Settings
+
+    root = ObjectStoragePath(f"s3://{PREFIX}", conn_id=s3.conn_id)
+    fetched: list[str] = []
+    get = root.fs.get
+
+    def record(keys: list[str], *arguments: Any) -> None:
+        fetched.extend(key for key in keys if "/loads/" in key)
+        get(keys, *arguments)
+
+    monkeypatch.setattr(root.fs, "get", record)
+    for count in (1, 2):
+        load(f"s3://{PREFIX}", s3.conn_id)
+        fetched.clear()
+        for _ in range(2):
+            with open_files(root, Settings()) as source:
+                loads = source._database.sql("FROM claude_code.loads").to_arrow_table().to_pylist()
+            assert len(loads) == 3 * count
+        assert len(fetched) == 1, "the newest load, and only once"
+    # Of the same size: only its ETag tells.
+    (key,) = fetched
+    s3.system.pipe_file(key, b"x" * s3.system.size(key))
+    with pytest.raises(ClaudeCodeSourceError, match="could not be queried"), open_files(root, Settings()):
+        pass
+
+
+def test_a_report_on_s3_is_written_to_it_with_its_cells_and_linked_to_the_console(s3: S3, sandbox: Sandbox) -> None:
+    for needed in ("duckdb", "matplotlib", "sqlglot"):
+        pytest.importorskip(needed, reason="the extra `report` is not installed")
+    sandbox.records = lambda day, _: people(6, day)
+    load(f"s3://{PREFIX}", s3.conn_id)
+    made = ClaudeCodeReportOperator(
+        task_id="report",
+        path=f"s3://{PREFIX}",
+        conn_id=s3.conn_id,
+        report_path="s3://bucket/reports/a day.html",
+        report_conn_id=s3.conn_id,
+        first_day=str(DAY),
+        last_day=str(DAY),
+        people=True,
+    ).execute({"ti": SimpleNamespace(dag_id="usage", task_id="report"), "outlet_events": {}})
+    assert made["link"] == "https://console.aws.amazon.com/s3/object/bucket?prefix=reports/a%20day.html"
+    s3.system.invalidate_cache()
+    written = {name: s3.system.cat_file(name).decode() for name in s3.system.find("bucket/reports")}
+    assert set(written) == {f"bucket/reports/a day.{kind}" for kind in ("csv", "html", "json")}
+    assert "person-0@example.com" in written.pop("bucket/reports/a day.html")
+    for beside in written.values():
+        assert sandbox.organization.name in beside
+        assert "@example.com" not in beside

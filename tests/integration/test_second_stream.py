@@ -23,8 +23,9 @@ import pytest
 from google.auth.credentials import AnonymousCredentials
 from google.cloud.bigquery import Client
 
-from airflow_provider_claude_code.api.decoding import Documented, PageDecoder
+from airflow_provider_claude_code.api.decoding import PageDecoder
 from airflow_provider_claude_code.api.paging import Request, Requests, cursor_pages, next_request
+from airflow_provider_claude_code.api.unknown_fields import Documented
 from airflow_provider_claude_code.exceptions import ClaudeCodeConfigurationError
 from airflow_provider_claude_code.hooks.claude_code import ClaudeCodeHook
 from airflow_provider_claude_code.operators.data_quality import ClaudeCodeDataQualityOperator
@@ -39,15 +40,16 @@ from airflow_provider_claude_code.tables.contract import (
     Table,
     markdown_reference,
 )
-from airflow_provider_claude_code.tables.rows import DayTotals, PageRows, Pseudonym, columns_of
+from airflow_provider_claude_code.tables.rows import PageRows, Pseudonym, columns_of
+from airflow_provider_claude_code.tables.totals import DayTotals
 from airflow_provider_claude_code.transfers import base
 from airflow_provider_claude_code.transfers.claude_code_to_bigquery import ClaudeCodeToBigQueryOperator
 from airflow_provider_claude_code.transfers.claude_code_to_gcs import ClaudeCodeToGCSOperator
 from airflow_provider_claude_code.transfers.claude_code_to_object_storage import ClaudeCodeToObjectStorageOperator
 from airflow_provider_claude_code.version_compat import AirflowSkipException
-from tests.records import people
-from tests.servers.bigquery import BigQueryServer
-from tests.servers.gcs import GCSServer
+from tests.fixtures.records import people
+from tests.fixtures.servers.bigquery import BigQueryServer
+from tests.fixtures.servers.gcs import GCSServer
 
 # The stream: teams, and the members of each, whose path has the team's id.
 
@@ -385,14 +387,16 @@ def test_the_models_know_the_days_of_usage_alone(tmp_path: Path) -> None:
 
 def test_a_snapshot_is_of_today_and_skipped_for_earlier_days(place: Place) -> None:
     today = datetime.now(UTC).date()
-    with pytest.raises(AirflowSkipException, match="as of today only"):
+    with pytest.raises(AirflowSkipException, match="only be loaded for today"):
         place.load("teams", day=str(today - timedelta(days=2)))
-    place.load("teams", day=str(today - timedelta(days=1)), lookback_days=3)
+    with pytest.raises(ClaudeCodeConfigurationError, match="lookback_days is 3, but the stream teams"):
+        place.load("teams", lookback_days=3)
+    place.load("teams", day=str(today - timedelta(days=1)))
     assert {row["date"] for row in place.rows("teams")} <= {today, datetime.now(UTC).date()}
 
 
 def test_the_hook_reads_it_and_the_reference_describes_it() -> None:
-    frame = ClaudeCodeHook("teams").get_df(datetime.now(UTC).date(), "team_members", stream="teams")
+    frame = ClaudeCodeHook("teams").get_df(datetime.now(UTC).date(), "team_members")
     assert set(zip(frame["team_id"], frame["email"], strict=True)) == EXPECTED
     assert "| `team_id` | STRING |  | The team. |" in markdown_reference(DATA_TABLES.values())
 
@@ -409,7 +413,7 @@ def test_lineage_and_links_name_its_tables() -> None:
 
 
 @pytest.mark.parametrize(
-    ("changes", "said"), [({"stream": "team"}, "usage, teams"), ({"tables": ["usage"]}, "'teams'")]
+    ("changes", "said"), [({"stream": "team"}, "members, teams"), ({"tables": ["usage"]}, "'teams'")]
 )
 def test_what_there_is_none_of_is_refused_when_the_dag_is_read(changes: dict[str, Any], said: str) -> None:
     with pytest.raises(ClaudeCodeConfigurationError, match=said):

@@ -8,6 +8,7 @@ Everything that a load, a wait or a test of the Connection shows or leaves behin
 import asyncio
 import gzip
 import io
+import itertools
 import json
 import logging
 import os
@@ -34,9 +35,12 @@ from airflow.sdk.execution_time.context import OutletEventAccessors
 
 from airflow_provider_claude_code.api.client import ClaudeCodeClient
 from airflow_provider_claude_code.hooks.claude_code import ClaudeCodeHook
-from airflow_provider_claude_code.sandbox import Faults, Sandbox
-from airflow_provider_claude_code.sandbox import server as sandbox_server
+from airflow_provider_claude_code.sandbox import Faults, Organization, Sandbox, cost_report
+from airflow_provider_claude_code.sandbox import charges as sandbox_charges
+from airflow_provider_claude_code.sandbox import people as sandbox_people
+from airflow_provider_claude_code.sandbox import service as sandbox_service
 from airflow_provider_claude_code.sensors.freshness import ClaudeCodeFreshnessSensor
+from airflow_provider_claude_code.streams.registry import DATA_TABLES, STREAMS
 from airflow_provider_claude_code.streams.usage.flatten import UsageFlattener
 from airflow_provider_claude_code.streams.usage.pages import decode_report
 from airflow_provider_claude_code.transfers import base
@@ -45,15 +49,18 @@ from airflow_provider_claude_code.transfers.claude_code_to_gcs import ClaudeCode
 from airflow_provider_claude_code.transfers.claude_code_to_object_storage import (
     ClaudeCodeToObjectStorageOperator,
 )
-from tests.airflow_version import HookLineageCollector, TaskDeferred
-from tests.integration.test_bigquery import PROJECT, Dataset
-from tests.records import DAY, Json, body, model, official_example
-from tests.retries import few_attempts
-from tests.servers.bigquery import BigQueryServer, FailingJob, HttpError
-from tests.servers.gcs import Fault, GCSServer
+from tests.fixtures.airflow_version import TaskDeferred
+from tests.fixtures.bigquery import PROJECT, Dataset
+from tests.fixtures.clock import Clock
+from tests.fixtures.faults import with_fields
+from tests.fixtures.hook_lineage import collect_hook_lineage
+from tests.fixtures.records import DAY, TABLES, Json, body, model, official_example
+from tests.fixtures.retries import few_attempts
+from tests.fixtures.scenes import NOW
+from tests.fixtures.servers.bigquery import BigQueryServer, FailingJob, HttpError
+from tests.fixtures.servers.gcs import Fault, GCSServer
 
 PACKAGE = "airflow_provider_claude_code"
-TABLES = ("usage", "model_usage", "tool_usage")
 KEY = "sk-ant-admin01-KEYCANARY0123456789"
 SECRET = "SECRETCANARY correct horse battery staple"
 PERSON = "PersonCanary@example.com"
@@ -191,7 +198,7 @@ class Files:
 
     def tables(self) -> Iterator[str]:
         for name, content in self.contents().items():
-            if name.startswith(tuple(f"{table}/" for table in TABLES)):
+            if name.startswith(tuple(f"{table}/" for table in DATA_TABLES)):
                 yield from texts(content)
 
     def rest(self) -> Iterator[tuple[str, str]]:
@@ -234,7 +241,7 @@ class Warehouse:
 
     def tables(self) -> Iterator[str]:
         names = self.dataset.names()
-        yield from (repr(row) for table in TABLES if table in names for row in self.dataset.rows(table))
+        yield from (repr(row) for table in DATA_TABLES if table in names for row in self.dataset.rows(table))
 
     def rest(self) -> Iterator[tuple[str, str]]:
         for name in self.dataset.names():
@@ -252,7 +259,7 @@ class Warehouse:
 @pytest.fixture(scope="module")
 def api() -> Iterator[Sandbox]:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(sandbox_server, "API_KEY", KEY)
+        patch.setattr(sandbox_service, "API_KEY", KEY)
         with Sandbox() as sandbox:
             yield sandbox
 
@@ -323,7 +330,8 @@ def search(
     """A search that ends with the logs of everything at debug level, and with what was left behind."""
     caplog.set_level(logging.DEBUG)
     for name, logger in list(logging.root.manager.loggerDict.items()):
-        if isinstance(logger, logging.Logger):
+        # The requests that the sandbox answers are not what the package logs.
+        if isinstance(logger, logging.Logger) and not name.startswith("uvicorn"):
             caplog.set_level(logging.DEBUG, logger=name)
             monkeypatch.setattr(logger, "propagate", True)
             monkeypatch.setattr(logger, "disabled", False)
@@ -351,6 +359,9 @@ def look_at_logs(search: Search, caplog: pytest.LogCaptureFixture, capfd: pytest
     # Whether the test is still running or has ended.
     for record in caplog.get_records("call"):
         place = f"log of {record.name.partition('.')[0]}"
+        if place == "log of uvicorn":
+            # The sandbox's own.
+            continue
         search.look(place, formatter.format(record), vars(record))
     output, errors = capfd.readouterr()
     search.look("standard output and error", output + errors)
@@ -410,15 +421,44 @@ def first_event(trigger: Any) -> dict[str, Any]:
     return payload
 
 
+Day = dict[str, str]
+"""The stream and the day, as arguments of an operator."""
+
+
+def tell(stream: str, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch, *, ids: bool = True) -> Day:
+    """Let the API tell of people and keys whose every name is a canary, and whose ids may be, and return the day."""
+    if stream == "usage":
+        return {"day": str(DAY)}
+    clock = Clock(NOW)
+    clock.rule(monkeypatch)
+    monkeypatch.setattr(sandbox, "now", clock)
+    # Other than those of which other tests are told.
+    monkeypatch.setattr(sandbox, "organization", Organization.named("Sandbox", 9, 17))
+    person = sandbox_people.Person
+    if ids:
+        monkeypatch.setattr(person, "user_id", property(lambda self: f"user_personcanary{self.number}"))
+    monkeypatch.setattr(person, "address", lambda self, _: f"dev{self.number}@personcanary.example.com")
+    monkeypatch.setattr(person, "name", lambda self, _: f"PersonCanary {self.number}")
+    monkeypatch.setattr(Organization, "key_names", lambda _: ["personcanary-pipeline"])
+    for module in (sandbox_people, sandbox_charges):
+        monkeypatch.setattr(module, "key_id", "apikey_personcanary_{}".format)
+    return {"stream": stream, "day": "2026-03-02" if stream == "cost" else str(NOW.date())}
+
+
+@pytest.fixture(params=STREAMS)
+def day(request: pytest.FixtureRequest, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> Day:
+    """A day of each stream."""
+    return tell(request.param, sandbox, monkeypatch)
+
+
 @identities
 @pytest.mark.parametrize("target", [*TARGETS, "csv files"], indirect=True)
 def test_a_load_shows_nobody_but_in_the_tables(
-    search: Search, target: Target, identity: str, monkeypatch: pytest.MonkeyPatch
+    search: Search, target: Target, day: Day, identity: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    collector = HookLineageCollector()
-    monkeypatch.setattr(base, "get_hook_lineage_collector", lambda: collector)
+    collector = collect_hook_lineage(monkeypatch)
     asset, alias, events = Asset("usage", "x://usage"), AssetAlias("all_usage"), OutletEventAccessors()
-    operator = target.operator(day=str(DAY), actor_identity=identity, outlets=[asset, alias])
+    operator = target.operator(**day, actor_identity=identity, outlets=[asset, alias])
     operator.render_template_fields({})
     xcom = run(operator, events)
 
@@ -475,6 +515,7 @@ def failure(request: pytest.FixtureRequest, sandbox: Sandbox) -> str:
 
 
 @identities
+@pytest.mark.parametrize("target", ["files"], indirect=True)
 def test_a_failure_of_the_api_shows_nobody(search: Search, target: Target, failure: str, identity: str) -> None:
     fails(search, lambda: run(target.operator(day=str(DAY), actor_identity=identity)))
 
@@ -487,6 +528,68 @@ def test_a_failure_shows_nobody_to_those_who_read_through_the_hook(search: Searc
     fails(search, lambda: ClaudeCodeHook().get_df(DAY, actor_identity=identity))
 
     search.assert_clean("errors and what they followed from", "variables of our frames")
+
+
+ITEM_FAILURES: dict[str, dict[str, tuple[str, Any]]] = {
+    "cost": {
+        "money that is none": ("cost.amount", PERSON),
+        "more money than a day can have": ("cost.amount", "9" * 15),
+        "an actor without a type": ("group.actor", {"email_address": PERSON}),
+        "an actor whose name is a list": ("group.actor.email_address", [PERSON]),
+        "a moment that is none": ("starting_at", PERSON),
+        "another product": ("group.product", PERSON),
+    },
+    "members": {
+        "a role of a wrong type": ("role", [PERSON]),
+        "an address of a wrong type": ("email", [PERSON]),
+        "a moment that is none": ("added_at", PERSON),
+        "an id that comes twice": ("id", f"user_{1:024}"),
+    },
+}
+# What the sandbox's lists cannot do.
+NOT_OF_MEMBERS = ("a page that repeats", "a record of another day")
+
+
+@pytest.fixture(
+    params=[
+        pytest.param((stream, name), id=f"{stream}-{name}")
+        for stream, items in ITEM_FAILURES.items()
+        for name in (*API_FAILURES, *items)
+        if (stream, name) not in itertools.product(["members"], NOT_OF_MEMBERS)
+    ]
+)
+def failing_day(request: pytest.FixtureRequest, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> Day:
+    """A day of another stream than usage that the API fails to tell to its end."""
+    stream, name = request.param
+    # Lists of members are continued with an id, which is then in the URL that httpx holds beneath our errors.
+    day = tell(stream, sandbox, monkeypatch, ids=stream != "members")
+    if name in API_FAILURES:
+        sandbox.faults = API_FAILURES[name]
+        return day
+    change = with_fields(ITEM_FAILURES[stream][name])
+    module, function = {"cost": (cost_report, "grouped"), "members": (sandbox_people, "members")}[stream]
+    real = getattr(module, function)
+
+    def spoiled(*arguments: Any) -> Any:
+        found = real(*arguments)
+        # Charges that differ in their cost type are together.
+        return [*found[:-1], change(found[-1])] if stream == "cost" else change(found)
+
+    monkeypatch.setattr(module, function, spoiled)
+    return day
+
+
+@identities
+@pytest.mark.parametrize("target", ["files"], indirect=True)
+def test_a_failure_of_another_stream_shows_nobody(
+    search: Search, target: Target, failing_day: Day, identity: str
+) -> None:
+    fails(search, lambda: run(target.operator(**failing_day, actor_identity=identity)))
+    stream, day = failing_day["stream"], failing_day["day"]
+    fails(search, lambda: ClaudeCodeHook().get_df(day, table=stream, actor_identity=identity))
+
+    search.assert_clean("errors and what they followed from", "tracebacks with variables", "variables of our frames")
+    assert list(target.tables()) == []
 
 
 @pytest.mark.parametrize("status", [400, 401, 403, 404, 429, 500, 529])
@@ -728,7 +831,7 @@ class TestTheSpool:
             seen.extend(path.name for path in spool.rglob("*.parquet"))
             raise error
 
-        monkeypatch.setattr("airflow_provider_claude_code.targets.files.FileTarget.publish", interrupt)
+        monkeypatch.setattr("airflow_provider_claude_code.targets.files.FileTarget.start", interrupt)
         with pytest.raises(error):
             run(Files(tmp_path / "target").operator(day=str(DAY)))
         assert sorted(seen) == sorted(f"{table}.parquet" for table in TABLES)
@@ -765,7 +868,7 @@ class TestTheSpool:
             sender.join()
             signal.signal(signal.SIGTERM, previous)
         [before, after] = left
-        assert len(before) == 1 + len(TABLES)
+        assert len(before) == 2 + len(TABLES)
         assert after == []
         assert list(spool.iterdir()) == []
         assert target.contents() == {}

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import uuid
-from collections import Counter
 from datetime import timedelta
 from pathlib import Path
 from types import SimpleNamespace
@@ -15,16 +13,16 @@ pytest.importorskip("duckdb", reason="the extra `report` is not installed")
 pytest.importorskip("sqlglot", reason="the extra `report` is not installed")
 
 from airflow.sdk import ObjectStoragePath
-from airflow.sdk.io import attach
 from fsspec.implementations.memory import MemoryFileSystem
 
-from airflow_provider_claude_code.analytics import sources
-from airflow_provider_claude_code.analytics.models import Settings, models
-from airflow_provider_claude_code.analytics.sources import open_files
+from airflow_provider_claude_code.analytics.engines import duckdb as engine
+from airflow_provider_claude_code.analytics.engines.duckdb import open_files
+from airflow_provider_claude_code.analytics.queries import Settings, models
 from airflow_provider_claude_code.exceptions import ClaudeCodeConfigurationError, ClaudeCodeSourceError
 from airflow_provider_claude_code.operators.report import ClaudeCodeReportOperator
-from tests.loaded import put_day
-from tests.records import DAY, model, people
+from tests.fixtures.counting_store import in_a_store
+from tests.fixtures.loaded import put_day
+from tests.fixtures.records import DAY, model, people
 
 MANY_CORES = 64
 CONTEXT: Any = {"ti": SimpleNamespace(dag_id="dag", task_id="report"), "outlet_events": {}}
@@ -49,7 +47,7 @@ def crowd(tmp_path_factory: pytest.TempPathFactory) -> ObjectStoragePath:
 @pytest.fixture
 def many_cores(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let DuckDB find more cores than the machine may have."""
-    monkeypatch.setitem(sources._CONFIG, "threads", MANY_CORES)
+    monkeypatch.setitem(engine._CONFIG, "threads", MANY_CORES)
 
 
 @pytest.mark.usefixtures("many_cores")
@@ -105,38 +103,6 @@ def test_limits_that_cannot_be_used_are_refused_when_the_dag_is_parsed(arguments
         ClaudeCodeReportOperator(task_id="report", path="/data", report_path="/report.html", **arguments)
 
 
-class CountingFileSystem(MemoryFileSystem):  # type: ignore[misc]
-    """Files in memory whose openings are counted."""
-
-    cachable = False
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.opened: Counter[str] = Counter()
-        self.listed = 0
-
-    def _open(self, path: str, mode: str = "rb", **options: Any) -> Any:
-        self.opened[path] += 1
-        return super()._open(path, mode, **options)
-
-    def find(self, *arguments: Any, **options: Any) -> Any:
-        self.listed += 1
-        return super().find(*arguments, **options)
-
-
-def in_a_store(root: Path) -> tuple[CountingFileSystem, ObjectStoragePath]:
-    """Copy files into an object store of their own, and return it and where they are."""
-    store = CountingFileSystem()
-    bucket = f"memory://{uuid.uuid4().hex}"
-    # Airflow keeps the first store of an id.
-    connection = uuid.uuid4().hex
-    attach("memory", conn_id=connection, fs=store)
-    for file in root.rglob("*.parquet"):
-        store.pipe_file(f"{bucket}/{file.relative_to(root)}", file.read_bytes())
-    store.opened.clear()
-    return store, ObjectStoragePath(bucket, conn_id=connection)
-
-
 def test_a_report_opens_each_object_once(tmp_path: Path) -> None:
     store, root = in_a_store(days_of(tmp_path, 14, 2, loads=3))
     report = tmp_path / "report.html"
@@ -159,7 +125,6 @@ def test_objects_of_days_before_since_and_of_others_are_not_opened(tmp_path: Pat
     store, root = in_a_store(days_of(tmp_path, 3, 2))
     since = DAY + timedelta(days=2)
     store.pipe_file(f"{root.path}/usage/dt={since}/copy.parquet", b"not ours")
-    store.opened.clear()
     with open_files(root, Settings(since=since)) as source:
         assert min(source.read("daily_activity")["date"].to_pylist()) == since
     assert len(store.opened) == 4

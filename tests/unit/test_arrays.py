@@ -6,13 +6,16 @@ from datetime import UTC, date, datetime
 from decimal import Decimal
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from airflow_provider_claude_code.tables.arrays import ARROW_TYPES, arrow_array
-from airflow_provider_claude_code.tables.contract import ColumnType
+from airflow_provider_claude_code.tables.arrays import ARROW_TYPES, arrow_array, python_values
+from airflow_provider_claude_code.tables.columns import DictionaryEncoded, column_values, exact_sum
+from airflow_provider_claude_code.tables.contract import Column, ColumnType
+from airflow_provider_claude_code.tables.digests import sum_of_hashes
 
 INT64 = st.integers(-(2**63), 2**63 - 1)
 BILLIONTHS = st.integers(1 - 10**38, 10**38 - 1)
@@ -38,7 +41,55 @@ def test_an_array_equals_that_of_pyarrow(column: tuple[ColumnType, list[Any]]) -
     if type_ == "NUMERIC":
         plain = [None if value is None else Decimal(f"{value}E-9") for value in values]
     assert array.equals(pa.array(plain, ARROW_TYPES[type_]))
+    encoded = arrow_array(type_, DictionaryEncoded.of(values))
+    encoded.validate(full=True)
+    assert encoded.cast(array.type).equals(array)
     assert array.null_count == values.count(None)
+
+
+@given(st.lists(st.none() | st.text(max_size=2), max_size=30), st.lists(st.none() | st.text(max_size=2), max_size=9))
+def test_repeated_text_is_the_same_text_also_when_portions_are_put_together(
+    values: list[str | None], more: list[str | None]
+) -> None:
+    portions = [pa.table({"text": arrow_array("STRING", DictionaryEncoded.of(portion))}) for portion in (values, more)]
+    together = pa.concat_tables(portions).unify_dictionaries()["text"]
+    for chunk in together.chunks:
+        chunk.validate(full=True)
+        assert len(set(chunk.dictionary.to_pylist())) == len(chunk.dictionary)
+    assert together.to_pylist() == values + more
+    assert together.cast(pa.string()).equals(pa.chunked_array([values + more], pa.string()))
+
+
+@given(column=OF_ONE_TYPE, start=st.integers(0, 5), repeated=st.booleans())
+def test_values_are_those_of_pyarrow(column: tuple[ColumnType, list[Any]], start: int, repeated: bool) -> None:
+    type_, values = column
+    array = arrow_array(type_, DictionaryEncoded.of(values) if repeated else values)
+    assert python_values(array[start:]) == array[start:].to_pylist()
+    assert list(map(type, python_values(array))) == list(map(type, array.to_pylist()))
+
+
+@given(st.lists(st.integers(-(2**63), 2**63 - 1), max_size=20), st.data())
+def test_what_numpy_masks_is_null(values: list[int], data: st.DataObject) -> None:
+    mask = data.draw(st.lists(st.booleans(), min_size=len(values), max_size=len(values)))
+    array = arrow_array("INT64", np.ma.array(np.array(values, np.int64), mask=np.array(mask, bool)))
+    array.validate(full=True)
+    assert array.to_pylist() == [None if masked else value for value, masked in zip(values, mask, strict=True)]
+
+
+@given(st.lists(st.integers(-(10**26), 10**26), max_size=20) | st.lists(INT64, max_size=20), st.data())
+def test_money_in_an_array_is_the_same_whether_64_bits_hold_it_or_not(values: list[int], data: st.DataObject) -> None:
+    column = Column("amount", "NUMERIC", "Money.")
+    array = column_values(column, values)
+    assert arrow_array("NUMERIC", array).equals(arrow_array("NUMERIC", values))
+    mask = data.draw(st.lists(st.booleans(), min_size=len(values), max_size=len(values)))
+    masked = np.ma.array(array, mask=np.array(mask, bool))
+    assert arrow_array("NUMERIC", masked).equals(
+        arrow_array("NUMERIC", [None if hidden else value for hidden, value in zip(mask, values, strict=True)])
+    )
+    # Where pages end decides what numpy holds it as, and must not decide the digest.
+    objects = np.array(values, object)
+    assert sum_of_hashes([(column, array)], [], None) == sum_of_hashes([(column, objects)], [], None)
+    assert exact_sum(array) == exact_sum(objects) == sum(values)
 
 
 @pytest.mark.parametrize(
@@ -65,12 +116,15 @@ def test_a_number_that_does_not_fit_is_refused(number: int) -> None:
 def test_pandas_is_not_imported() -> None:
     code = f"""
 import datetime, sys
+from airflow_provider_claude_code.tables import arrays
 from airflow_provider_claude_code.tables.arrays import arrow_array
+from airflow_provider_claude_code.tables.columns import DictionaryEncoded
 samples = {{"STRING": "x", "INT64": 1, "BOOL": True, "NUMERIC": 1}}
 samples |= {{"DATE": datetime.date.today(), "TIMESTAMP": datetime.datetime.now(datetime.UTC)}}
 assert set(samples) == {set(ARROW_TYPES)}
 for type_, value in samples.items():
     arrow_array(type_, [value, None])
+    arrow_array(type_, DictionaryEncoded.of([value, None]))
 assert "pandas" not in sys.modules
 """
     subprocess.run([sys.executable, "-c", code], check=True)

@@ -42,9 +42,9 @@ from airflow_provider_claude_code.exceptions import (
 )
 from airflow_provider_claude_code.sandbox import OAUTH_TOKEN, Faults, Sandbox
 from airflow_provider_claude_code.streams.usage.pages import REPORT_PATH, usage_requests
-from tests.records import official_example
-from tests.retries import few_attempts
-from tests.servers.wire import Broken, Wire, self_signed_certificate
+from tests.fixtures.records import official_example
+from tests.fixtures.retries import few_attempts
+from tests.fixtures.servers.wire import Broken, Wire, self_signed_certificate
 
 DAY = date(2026, 1, 13)
 NOW = datetime(2026, 1, 20, 12, tzinfo=UTC)
@@ -259,7 +259,7 @@ class TestTheReport:
             next(pages)
             assert len(sandbox.requests) == 2
 
-    def test_a_fault_in_the_middle_is_mended(self, sandbox: Sandbox, read: Read) -> None:
+    def test_a_fault_in_the_middle_is_fixed(self, sandbox: Sandbox, read: Read) -> None:
         sandbox.faults = Faults(status=529, page=2, times=1)
 
         pages = read(settings_for(sandbox, api_key=sandbox.api_key, page_limit=20))
@@ -544,7 +544,7 @@ class TestErrors:
                 "sk-ant-oat01-x",
                 "bearer",
                 "OAuth token has expired",
-                "The OAuth token has expired.*an admin API key lasts",
+                "The OAuth token has expired.*within hours. Use an admin API key",
             ),
             ("sk-ant-admin01-x", "api_key", "API key has expired.", "The key has expired. Create a new one"),
             ("sk-ant-admin01-x", "bearer", "Invalid bearer token", "set authentication to api_key"),
@@ -573,7 +573,7 @@ class TestErrors:
         with pytest.raises(ClaudeCodeAPIError) as caught:
             read(ClientSettings(api_key=CANARY), error_answer(status))
 
-        assert f"was answered {status}{times}. " in str(caught.value)
+        assert f"failed with status {status}{times}. " in str(caught.value)
         assert "budget ended" not in str(caught.value)
 
     @pytest.mark.parametrize("status", [200, 400, 401, 429, 503])
@@ -628,7 +628,7 @@ class TestErrors:
         """The id becomes a label and a file's name, and is shown to everybody."""
         headers = [("anthropic-organization-id", id_.encode())]
 
-        with pytest.raises(ClaudeCodeResponseError, match="holds no id"):
+        with pytest.raises(ClaudeCodeResponseError, match="contains no id"):
             read(ClientSettings(api_key=CANARY), lambda _: httpx.Response(200, json=EMPTY_PAGE, headers=headers))
         answer = httpx.MockTransport(lambda _: httpx.Response(200, json={"id": id_, "name": "n"}))
         with (
@@ -742,7 +742,7 @@ class TestErrors:
         assert caught.value.status is None
         assert len(sandbox.requests) == 2
 
-    def test_half_a_page_once_is_mended(self, sandbox: Sandbox, read: Read) -> None:
+    def test_half_a_page_once_is_fixed(self, sandbox: Sandbox, read: Read) -> None:
         sandbox.faults = Faults(truncate=True, times=1)
 
         pages = read(settings_for(sandbox, api_key=sandbox.api_key))
@@ -952,7 +952,7 @@ class TestTheKeyStaysSecret:
         records = [f"{record.getMessage()} {vars(record)}" for record in caplog.records]
         loggers = {record.name.partition(".")[0] for record in caplog.records}
         assert {"httpx", "httpcore", "airflow_provider_claude_code"} <= loggers
-        assert sum("Asking again" in text for text in records) == 2
+        assert sum("Retrying in" in text for text in records) == 2
         for text in records:
             assert CANARY not in text
 

@@ -14,14 +14,14 @@ import pyarrow.csv
 import pyarrow.parquet
 import pytest
 
-from airflow_provider_claude_code.streams.usage import flatten
+from airflow_provider_claude_code.streams.usage import flatten, totals
 from airflow_provider_claude_code.streams.usage.flatten import UsageFlattener
 from airflow_provider_claude_code.streams.usage.pages import decode_report
 from airflow_provider_claude_code.streams.usage.tables import MODEL_USAGE, TABLES, USAGE
 from airflow_provider_claude_code.tables.contract import Column, FileFormat, PseudonymOf, Table, markdown_reference
-from airflow_provider_claude_code.tables.rows import columns_of
+from airflow_provider_claude_code.tables.rows import Pseudonym, columns_of
 from airflow_provider_claude_code.tables.spool import DaySpool
-from tests.records import DAY, LOADED_AT, body, official_example
+from tests.fixtures.records import DAY, LOADED_AT, body, official_example
 
 READERS: dict[FileFormat, Callable[[Path], Any]] = {
     "parquet": lambda path: pyarrow.parquet.read_table(path).to_pylist(),
@@ -33,7 +33,7 @@ READERS: dict[FileFormat, Callable[[Path], Any]] = {
 def spool(monkeypatch: pytest.MonkeyPatch, directory: Path, table: Table, file_format: FileFormat) -> tuple[Any, str]:
     """Write the official example with a changed table, and return its row and its digest."""
     tables = tuple(table if table.name == other.name else other for other in TABLES)
-    monkeypatch.setattr(flatten, "TABLES", tables)
+    monkeypatch.setattr(totals, "TABLES", tables)
     monkeypatch.setattr(flatten, table.name.upper(), table)
     directory.mkdir()
     flattener = UsageFlattener(DAY)
@@ -68,8 +68,12 @@ def test_what_pseudonyms_do_to_a_column_holds_for_computed_values_too() -> None:
         Column("team", "STRING", "Computed.", hmac="keep"),
     ]
     values = {"name": ["Ada"], "email": ["ada@example.com"], "team": ["red"]}
-    assert columns_of(columns, ["a row"], None, **values) == values
-    assert columns_of(columns, ["a row"], lambda kind, actor: f"{kind} {len(actor or '')}", **values) == {
+
+    def columns_with(pseudonym: Pseudonym | None) -> dict[str, list[str | None]]:
+        return {name: found.tolist() for name, found in columns_of(columns, ["a row"], pseudonym, **values).items()}
+
+    assert columns_with(None) == values
+    assert columns_with(lambda kind, actor: f"{kind} {len(actor or '')}") == {
         "name": [None],
         "email": ["user_actor 15"],
         "team": ["red"],

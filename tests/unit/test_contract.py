@@ -5,7 +5,7 @@ from collections import Counter
 import pytest
 
 from airflow_provider_claude_code.streams.registry import DATA_TABLES
-from airflow_provider_claude_code.streams.usage.tables import KEY, MODEL_USAGE, SHARED_COLUMNS, TOOL_USAGE, USAGE
+from airflow_provider_claude_code.streams.usage.tables import KEY, SHARED_COLUMNS
 from airflow_provider_claude_code.tables.contract import EXTENSIONS, SCHEMA_VERSION, Table, markdown_reference
 from airflow_provider_claude_code.tables.loads import FILE_LOADS, LOADS
 
@@ -21,6 +21,14 @@ SHARED = [
     "subscription_type STRING?",
     "terminal_type STRING",
     "is_remote BOOL?",
+]
+AMOUNTS = [
+    "amount_cents NUMERIC",
+    "list_amount_cents NUMERIC",
+    "currency STRING",
+    "refreshed_at TIMESTAMP?",
+    "unknown_fields STRING?",
+    "loaded_at TIMESTAMP",
 ]
 COLUMNS = {
     "usage": [
@@ -70,11 +78,66 @@ COLUMNS = {
         "unknown_fields STRING?",
         "loaded_at TIMESTAMP",
     ],
+    "cost": [
+        "date DATE",
+        "organization_id STRING?",
+        "product STRING?",
+        "workspace_id STRING?",
+        "actor_type STRING?",
+        "actor_id STRING?",
+        "user_id STRING?",
+        "model STRING?",
+        "cost_type STRING?",
+        *AMOUNTS,
+    ],
+    "cost_totals": ["date DATE", *AMOUNTS],
+    "members": [
+        "date DATE",
+        "user_id STRING",
+        "email STRING",
+        "name STRING?",
+        "role STRING",
+        "added_at TIMESTAMP",
+        "unknown_fields STRING?",
+        "loaded_at TIMESTAMP",
+    ],
+    "workspaces": [
+        "date DATE",
+        "workspace_id STRING",
+        "name STRING",
+        "is_claude_code BOOL",
+        "created_at TIMESTAMP",
+        "archived_at TIMESTAMP?",
+        "unknown_fields STRING?",
+        "loaded_at TIMESTAMP",
+    ],
+    "workspace_members": [
+        "date DATE",
+        "workspace_id STRING",
+        "user_id STRING",
+        "workspace_role STRING",
+        "unknown_fields STRING?",
+        "loaded_at TIMESTAMP",
+    ],
+    "api_keys": [
+        "date DATE",
+        "api_key_id STRING",
+        "name STRING",
+        "status STRING",
+        "workspace_id STRING?",
+        "created_by_user_id STRING?",
+        "created_by_type STRING?",
+        "created_at TIMESTAMP",
+        "expires_at TIMESTAMP?",
+        "unknown_fields STRING?",
+        "loaded_at TIMESTAMP",
+    ],
     "loads": [
         "load_id STRING",
         "organization_id STRING",
         "date DATE",
         "stream STRING?",
+        "request STRING?",
         "table_name STRING",
         "row_count INT64",
         "num_sessions INT64?",
@@ -92,7 +155,7 @@ COLUMNS = {
         "loaded_at TIMESTAMP",
     ],
 }
-TABLES = [USAGE, MODEL_USAGE, TOOL_USAGE, LOADS]
+TABLES = [*DATA_TABLES.values(), LOADS]
 
 
 @pytest.mark.parametrize("table", TABLES, ids=lambda table: table.name)
@@ -108,7 +171,7 @@ def test_loads_beside_files_also_say_where_the_file_is_and_what_it_must_hold_if_
     assert added == [("path", "STRING", True), ("bytes", "INT64", True), ("sha256", "STRING", True)]
 
 
-@pytest.mark.parametrize("table", [*TABLES, FILE_LOADS], ids=["usage", "model_usage", "tool_usage", "loads", "files"])
+@pytest.mark.parametrize("table", [*TABLES, FILE_LOADS], ids=[*COLUMNS, "files"])
 def test_column_names_are_unique_and_every_column_is_described(table: Table) -> None:
     assert max(Counter(column.name for column in table.columns).values()) == 1
     assert all(column.description.strip() for column in table.columns)
@@ -117,7 +180,7 @@ def test_column_names_are_unique_and_every_column_is_described(table: Table) -> 
 
 def test_descriptions_of_money_name_its_unit() -> None:
     money = [column for table in TABLES for column in table.columns if column.type == "NUMERIC"]
-    assert len(money) == 3
+    assert len(money) == 7
     assert all("cents" in column.description for column in money)
 
 
@@ -132,7 +195,7 @@ def test_every_text_says_what_pseudonyms_do_to_it(table: Table) -> None:
 
 
 def test_data_tables_and_file_names_are_fixed() -> None:
-    assert list(DATA_TABLES) == ["usage", "model_usage", "tool_usage"]
+    assert [*DATA_TABLES, "loads"] == list(COLUMNS)
     assert EXTENSIONS == {"parquet": "parquet", "ndjson": "ndjson.gz", "csv": "csv.gz"}
     assert SCHEMA_VERSION == 1
 
@@ -142,7 +205,7 @@ def test_markdown_reference_has_a_line_for_every_column() -> None:
     named = [line.split("|")[1].strip(" `") for line in lines if line.startswith("| `")]
     assert named == [
         line.split()[0]
-        for name in ("usage", "model_usage", "tool_usage", "loads")
+        for name in COLUMNS
         for line in [*COLUMNS[name], *(["path", "bytes", "sha256"] if name == "loads" else [])]
     ]
     # A pipe inside a description would tear the table.

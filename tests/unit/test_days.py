@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from airflow_provider_claude_code.days import DEFAULT_DAY, complete_from, days_until, parse_day
 from airflow_provider_claude_code.exceptions import ClaudeCodeConfigurationError
-from tests.airflow_version import timezone as airflow_timezone
+from tests.fixtures.airflow_version import timezone as airflow_timezone
 
 ABSENT = object()
 
@@ -268,6 +268,18 @@ def test_the_default_day_crosses_months_and_years() -> None:
     run = a_run("2026-01-01T00:00:00Z")
 
     assert render(DEFAULT_DAY, dag_run=run) == "2025-12-31"
+
+
+@pytest.mark.parametrize(
+    ("conf", "day"),
+    [({"day": "2025-03-04"}, "2025-03-04"), ({"day": None}, "2025-12-31"), ({}, "2025-12-31"), (None, "2025-12-31")],
+    ids=["filled in", "left empty", "no such param", "no configuration"],
+)
+def test_a_day_that_is_filled_in_when_the_dag_is_triggered_is_the_run_s(conf: dict[str, Any] | None, day: str) -> None:
+    run = SimpleNamespace(run_type="manual", run_after=moment("2026-01-01T00:00:00Z"), conf=conf)
+    assert render(DEFAULT_DAY, dag_run=run) == day
+    run.partition_key = "2025-12-30"
+    assert render(DEFAULT_DAY, dag_run=run) == (day if conf and conf.get("day") else "2025-12-30")
 
 
 def test_the_environment_of_these_tests_is_as_strict_as_airflow() -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.airflow_version import AIRFLOW
+from tests.fixtures.airflow_version import AIRFLOW
 
 ROOT = Path(__file__).parents[2]
 PACKAGE = ROOT / "airflow_provider_claude_code"

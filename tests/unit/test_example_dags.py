@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from airflow.sdk import Asset
 
-from tests.airflow_version import AIRFLOW
+from tests.fixtures.airflow_version import AIRFLOW
 
 try:
     from airflow.dag_processing.dagbag import DagBag
@@ -47,9 +47,16 @@ def test_the_runs_are_partitioned_where_airflow_can_and_nightly_where_not(dag_id
         assert type(schedule).__name__ == "CronPartitionTimetable"
 
 
-def test_the_second_dag_sees_the_events_of_the_first() -> None:
+@pytest.mark.parametrize(
+    ("file", "dag_id"),
+    [
+        ("claude_code_to_bigquery", "claude_code_usage_is_new"),
+        ("claude_code_bigquery_models", "claude_code_bigquery_dashboard_tables"),
+    ],
+)
+def test_a_dag_that_runs_after_loads_sees_their_events(file: str, dag_id: str) -> None:
     """A keyed event does not reach a plain list of assets."""
-    schedule = DagBag(str(EXAMPLES[0].parent / "claude_code_to_bigquery.py")).dags["claude_code_usage_is_new"].schedule
+    schedule = DagBag(str(EXAMPLES[0].parent / f"{file}.py")).dags[dag_id].schedule
     if AIRFLOW < (3, 2):
         assert schedule == [Asset("claude_code_usage_in_bigquery")]
     else:

@@ -3,6 +3,8 @@
 import copy
 import hashlib
 import json
+import struct
+from collections import Counter
 from collections.abc import Sequence
 from decimal import Decimal
 from typing import Any
@@ -12,12 +14,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from airflow_provider_claude_code.exceptions import ClaudeCodeResponseError
-from airflow_provider_claude_code.streams.usage.flatten import UsageFlattener
+from airflow_provider_claude_code.streams.usage.flatten import SeenKeys, UsageFlattener
 from airflow_provider_claude_code.streams.usage.pages import decode_report
 from airflow_provider_claude_code.streams.usage.tables import TABLES
 from airflow_provider_claude_code.tables.pseudonyms import Pseudonyms
 from airflow_provider_claude_code.tables.spool import arrow_tables
-from tests.records import (
+from tests.fixtures.records import (
     DAY,
     DAYS,
     LOADED_AT,
@@ -25,33 +27,13 @@ from tests.records import (
     ORGANIZATION_ID,
     Json,
     body,
-    cents,
-    exact_sum,
     leaves,
     model,
-    naive_totals,
     official_example,
 )
+from tests.truth.records import MODEL_SUMS, SUMS, cents, exact_sum, naive_totals
 
 Rows = list[dict[str, Any]]
-SUMS = {
-    "usage": [
-        "num_sessions",
-        "lines_of_code_added",
-        "lines_of_code_removed",
-        "commits_by_claude_code",
-        "pull_requests_by_claude_code",
-        *(
-            f"{tool}_{outcome}"
-            for tool in ("edit_tool", "multi_edit_tool", "write_tool", "notebook_edit_tool", "tool_actions")
-            for outcome in ("accepted", "rejected")
-        ),
-        "model_count",
-    ],
-    "model_usage": [],
-    "tool_usage": ["accepted", "rejected"],
-}
-MODEL_SUMS = ["input_tokens", "output_tokens", "cache_read_tokens", "cache_creation_tokens", "estimated_cost_cents"]
 
 
 def flatten(*pages: Sequence[Json], pseudonym: Pseudonyms | None = None) -> tuple[dict[str, Rows], UsageFlattener]:
@@ -416,7 +398,7 @@ class TestMoney:
     def test_more_than_a_day_can_add_up_to_is_refused_by_the_day_on_whatever_page(self, entries: list[Json]) -> None:
         pages = [decode_report(body([official_example(model_breakdown=[entry])]))[0].data for entry in entries]
         flattener = UsageFlattener(DAY)
-        with pytest.raises(ClaudeCodeResponseError, match=rf"{DAY} holds numbers that add up to more than 1,000,000"):
+        with pytest.raises(ClaudeCodeResponseError, match=r"contains numbers that add up to more than 1,000,000"):
             list(map(flattener.flatten, pages))
 
     @pytest.mark.parametrize(
@@ -475,6 +457,18 @@ class TestIdentity:
         ]
         assert [row["record_id"] for row in tables["model_usage"]] == [row["record_id"] for row in tables["usage"]]
         assert flattener.totals.repeated_keys == 2
+
+    @given(st.lists(st.lists(st.integers(0, 30), max_size=9), max_size=9), st.integers(0, 9))
+    def test_a_key_is_counted_wherever_it_came_before(self, pages: list[list[int]], most_new: int) -> None:
+        seen, came = SeenKeys(), Counter[int]()
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(SeenKeys, "MOST_NEW", most_new)
+            for page in pages:
+                expected = []
+                for key in page:
+                    expected.append(came[key])
+                    came[key] += 1
+                assert seen.count([hashlib.sha256(bytes([key])).digest() for key in page]).tolist() == expected
 
     @pytest.mark.parametrize(
         "change",
@@ -540,27 +534,75 @@ class TestDigest:
             '["2025-09-01","dc9f6c26-b22c-4831-8d01-0446bada88f1","user_actor","developer@company.com",'
             '"api",null,"vscode",null,0]'
         )
-        key_hash = hashlib.sha256(key.encode()).digest()
-        rows = {
-            "usage": ['[5,1543,892,12,2,45,5,12,2,8,1,3,0,68,8,1,100000,35000,10000,5000,1025000000000,"USD"]'],
-            "model_usage": ['["claude-sonnet-4-5-20250929",100000,35000,10000,5000,1025000000000,"USD"]'],
-            "tool_usage": [
-                '["edit_tool",45,5]',
-                '["multi_edit_tool",12,2]',
-                '["write_tool",8,1]',
-                '["notebook_edit_tool",3,0]',
-            ],
+
+        def words(text: str | bytes) -> list[int]:
+            """Return the SHA-256 hash of a text as four words."""
+            return list(
+                struct.unpack("<4Q", hashlib.sha256(text if isinstance(text, bytes) else text.encode()).digest())
+            )
+
+        def row_hash(**values: int | str) -> int:
+            """Numbers are doubled and one more, in two words if money; of text there is a hash in two words."""
+            sums = [0, 0]
+            for name, value in {"key": key, **values}.items():
+                if name == "key":
+                    of_value = words(key)[:2]
+                elif isinstance(value, str):
+                    of_value = words(json.dumps(value))[:2]
+                else:
+                    of_value = [2 * value + 1, 0]
+                factors = [factor | 1 for factor in words(name)]
+                for half in (0, 1):
+                    sums[half] += of_value[0] * factors[half] + of_value[1] * factors[2 + half]
+            return mixed(sums[0]) + (mixed(sums[1]) << 64)
+
+        def mixed(word: int) -> int:
+            """The finalizer of MurmurHash3's variant of 64 bits."""
+            word %= 2**64
+            for factor in (0xFF51AFD7ED558CCD, 0xC4CEB9FE1A85EC53):
+                word = (word ^ (word >> 33)) * factor % 2**64
+            return word ^ (word >> 33)
+
+        tokens = {
+            "input_tokens": 100000,
+            "output_tokens": 35000,
+            "cache_read_tokens": 10000,
+            "cache_creation_tokens": 5000,
         }
-        computed = {
-            table: f"{sum(int(hashlib.sha256(key_hash + row.encode()).hexdigest(), 16) for row in own) % 2**128:032x}"
-            for table, own in rows.items()
-        }
-        assert computed == {
-            "usage": "65b407b6c315e4e7d033e02bcedfc8b7",
-            "model_usage": "6e9512cf1c70ecde99cd3589c4c180e0",
-            "tool_usage": "0b377042b7e06c25f51b745eb34d37f3",
-        }
-        assert digests([official_example()]) == list(computed.values())
+        cost = {"estimated_cost_cents": 1_025 * 10**9, "currency": "USD"}
+        tools = {"edit_tool": (45, 5), "multi_edit_tool": (12, 2), "write_tool": (8, 1), "notebook_edit_tool": (3, 0)}
+        computed = [
+            row_hash(
+                num_sessions=5,
+                lines_of_code_added=1543,
+                lines_of_code_removed=892,
+                commits_by_claude_code=12,
+                pull_requests_by_claude_code=2,
+                **{f"{name}_accepted": accepted for name, (accepted, _) in tools.items()},
+                **{f"{name}_rejected": rejected for name, (_, rejected) in tools.items()},
+                tool_actions_accepted=68,
+                tool_actions_rejected=8,
+                model_count=1,
+                **tokens,
+                **cost,
+            ),
+            row_hash(model="claude-sonnet-4-5-20250929", **tokens, **cost),
+            sum(row_hash(tool_name=name, accepted=yes, rejected=no) for name, (yes, no) in tools.items()),
+        ]
+        assert digests([official_example()]) == [f"{digest % 2**128:032x}" for digest in computed]
+
+    def test_values_that_rows_exchange_change_the_digest(self) -> None:
+        def of_two(*sessions: int) -> list[str]:
+            metrics = official_example()["core_metrics"]
+            return digests(
+                [
+                    official_example(terminal_type=terminal, core_metrics=metrics | {"num_sessions": number})
+                    for terminal, number in zip("ab", sessions, strict=True)
+                ]
+            )
+
+        assert of_two(1, 2)[0] != of_two(2, 1)[0]
+        assert of_two(1, 2)[0] == of_two(1, 2)[0]
 
     def test_an_empty_day_has_the_digest_of_nothing(self) -> None:
         assert digests([]) == ["0" * 32] * 3
@@ -677,7 +719,8 @@ def test_any_changed_value_changes_a_digest(records: list[Json], data: st.DataOb
     elif last == "is_remote":
         place[last] = None if value else True
     elif isinstance(value, int | Decimal):
-        place[last] = int(value) + 1
+        # A count may be the largest that there is.
+        place[last] = int(value) - 1 if value else 1
     else:
         place[last] = (value or "") + "x"
     assert digests(changed) != digests(records)

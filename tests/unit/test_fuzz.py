@@ -30,17 +30,17 @@ from airflow_provider_claude_code.api.paging import Page
 from airflow_provider_claude_code.api.retries import read_error_envelope
 from airflow_provider_claude_code.exceptions import ClaudeCodeResponseError
 from airflow_provider_claude_code.sandbox import Organization
-from airflow_provider_claude_code.streams.registry import DATA_TABLES
+from airflow_provider_claude_code.streams.usage import USAGE
 from airflow_provider_claude_code.streams.usage.flatten import UsageFlattener
 from airflow_provider_claude_code.streams.usage.models import Record, Report
 from airflow_provider_claude_code.streams.usage.pages import decode_report, usage_requests
 from airflow_provider_claude_code.tables.contract import FileFormat
 from airflow_provider_claude_code.tables.pseudonyms import Pseudonyms
 from airflow_provider_claude_code.tables.spool import DaySpool, arrow_tables
-from tests.records import DAY, LOADED_AT, RECORDS, Json, body, exact_sum, model, naive_totals, official_example
-from tests.unit.test_flatten import MODEL_SUMS, SUMS
-from tests.unit.test_spool import FORMATS, SCHEMAS, TABLES, plain, read_arrow_csv, read_ndjson
-from tests.walks import walk
+from tests.fixtures.records import DAY, LOADED_AT, RECORDS, TABLES, Json, body, model, official_example
+from tests.fixtures.walks import walk
+from tests.truth.files import FORMATS, SCHEMAS, plain, read_arrow_csv, read_ndjson
+from tests.truth.records import MODEL_SUMS, SUMS, exact_sum, naive_totals
 
 EXAMPLES = settings().max_examples
 """Of the profile that runs: a day in files takes as long as twenty damaged pages."""
@@ -114,7 +114,7 @@ def test_files_hold_every_record_and_the_sums_of_the_raw_json(file_format: FileF
 
     flattener = UsageFlattener(DAY)
     with TemporaryDirectory() as directory:
-        with DaySpool(Path(directory), DATA_TABLES.values(), file_format, "load-1", LOADED_AT) as spool:
+        with DaySpool(Path(directory), USAGE.tables, file_format, "load-1", LOADED_AT) as spool:
             for page in pages_of(pages):
                 spool.write(flattener.flatten(page.records))
             files = spool.finish()
@@ -283,9 +283,7 @@ def load(page: bytes, pseudonym: Pseudonyms | None = None) -> Rows:
     """Take a page the whole way to its tables; whatever is wrong with it must come out as our error."""
     answer = next(pages_of([page]))
     flat = UsageFlattener(DAY, pseudonym).flatten(answer.records)
-    return {
-        name: plain(table.to_pylist()) for name, table in arrow_tables(flat, DATA_TABLES.values(), LOADED_AT).items()
-    }
+    return {name: plain(table.to_pylist()) for name, table in arrow_tables(flat, USAGE.tables, LOADED_AT).items()}
 
 
 def assert_quotes_nothing(error: BaseException) -> None:

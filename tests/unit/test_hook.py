@@ -28,8 +28,8 @@ from airflow_provider_claude_code.hooks.claude_code import ClaudeCodeHook, fail_
 from airflow_provider_claude_code.sandbox import OAUTH_TOKEN, Faults, Sandbox
 from airflow_provider_claude_code.streams.usage.pages import usage_requests
 from airflow_provider_claude_code.version_compat import AirflowFailException
-from tests.records import official_example
-from tests.retries import few_attempts
+from tests.fixtures.records import official_example
+from tests.fixtures.retries import few_attempts
 
 DAY = date(2025, 9, 1)
 NOW = datetime(2026, 1, 20, 12, tzinfo=UTC)
@@ -89,6 +89,13 @@ def connection(monkeypatch: pytest.MonkeyPatch) -> Any:
         monkeypatch.setenv(f"AIRFLOW_CONN_{conn_id.upper()}", text)
 
     return connect
+
+
+def assert_is_told_by_the_test(hook: ClaudeCodeHook, error: Exception) -> None:
+    """Check that a test of the Connection says the same; Airflow's form tests it under a random id."""
+    works, message = hook.test_connection()
+    assert not works
+    assert str(error) == f"Connection 'claude_code_default': {message}"
 
 
 @pytest.fixture
@@ -207,12 +214,12 @@ class TestSettings:
     @pytest.mark.parametrize(
         ("host", "port", "says"),
         [
-            ("https://gateway.example.com:443", 8443, "8443, but its API base URL has port 443: make them the same"),
-            ("https://gateway.example.com:8443", 443, "443, but its API base URL has port 8443: make them the same"),
-            ("http://127.0.0.1:8787", 80, "80, but its API base URL has port 8787: make them the same"),
+            ("https://gateway.example.com:443", 8443, "8443, but the API base URL has port 443: make them the same"),
+            ("https://gateway.example.com:8443", 443, "443, but the API base URL has port 8443: make them the same"),
+            ("http://127.0.0.1:8787", 80, "80, but the API base URL has port 8787: make them the same"),
             ("http://127.0.0.1:0", 80, "a host or a port that cannot exist"),
-            ("", 65536, "port is 65536; 1 to 65535 was expected"),
-            ("", -443, "port is -443; 1 to 65535 was expected"),
+            ("", 65536, "port must be 1 to 65535, not 65536"),
+            ("", -443, "port must be 1 to 65535, not -443"),
         ],
     )
     def test_a_port_that_cannot_be_used_is_refused(self, connection: Any, host: str, port: int, says: str) -> None:
@@ -289,7 +296,7 @@ class TestSettings:
         assert "CANARY" not in str(caught.value) + repr(caught.value)
         with pytest.raises(ClaudeCodeConfigurationError):
             asyncio.run(hook.get_async_conn())
-        assert hook.test_connection() == (False, str(caught.value))
+        assert_is_told_by_the_test(hook, caught.value)
 
     def test_making_a_hook_asks_nobody(self) -> None:
         assert ClaudeCodeHook().claude_code_conn_id == "claude_code_default"
@@ -302,7 +309,7 @@ class TestSettings:
 
     def test_pseudonyms_need_a_secret(self, connection: Any) -> None:
         connection(password=KEY)
-        with pytest.raises(ClaudeCodeConfigurationError, match="needs a pseudonym secret"):
+        with pytest.raises(ClaudeCodeConfigurationError, match="needs pseudonym_secret"):
             _ = ClaudeCodeHook().pseudonyms
 
         connection(password=KEY, extra={"pseudonym_secret": "too short"})
@@ -445,7 +452,8 @@ class TestConnectionTest:
 
         assert good
         assert message.startswith(f"The key belongs to the organisation Sandbox ({sandbox.organization.id})")
-        assert [request.path.rsplit("/", 1)[1] for request in sandbox.requests] == ["me", "claude_code"]
+        asked = dict.fromkeys(request.path.rsplit("/", 1)[1] for request in sandbox.requests)
+        assert list(asked) == ["me", "claude_code", "cost", "users"]
         assert dict(sandbox.requests[1].params)["limit"] == "1"
 
     @pytest.mark.parametrize(
@@ -453,8 +461,8 @@ class TestConnectionTest:
         [
             ("sk-ant-api03-CANARYcanary", "looks like a standard API key"),
             ("sk-ant-api01-CANARYcanary", "looks like an Enterprise Analytics key"),
-            (KEY, "answered 401"),
-            ("CANARYcanary", "answered 401"),
+            (KEY, "failed with status 401"),
+            ("CANARYcanary", "failed with status 401"),
         ],
     )
     def test_a_key_that_may_not_is_explained(self, sandbox: Sandbox, connection: Any, key: str, said: str) -> None:
@@ -474,13 +482,16 @@ class TestConnectionTest:
         good, message = hook.test_connection()
 
         assert not good
-        assert "answered 403" in message
+        assert "failed with status 403" in message
         assert [request.status for request in sandbox.requests] == [200, 403]
 
     def test_no_key(self, connection: Any) -> None:
         connection()
 
-        assert ClaudeCodeHook().test_connection() == (False, "The admin API key is missing.")
+        assert ClaudeCodeHook().test_connection() == (
+            False,
+            "The password is empty; enter an admin API key (sk-ant-admin01-...).",
+        )
 
     def test_nobody_at_the_host(self, connection: Any) -> None:
         with socket.create_server(("127.0.0.1", 0)) as free:
@@ -525,7 +536,7 @@ class TestConnectionTest:
         good, message = hook.test_connection()
 
         assert not good
-        assert "answered 529" in message
+        assert "failed with status 529" in message
         assert len(sandbox.requests) == 2
 
     def test_it_ends_whatever_the_server_does(
@@ -587,7 +598,7 @@ class TestFailWithoutRetry:
     """The bridge to Airflow's retries."""
 
     @pytest.mark.parametrize("error", [ClaudeCodeConfigurationError("m"), ClaudeCodeAuthenticationError("m")])
-    def test_what_no_retry_mends_fails_the_task_at_once(self, error: Exception) -> None:
+    def test_what_no_retry_fixes_fails_the_task_at_once(self, error: Exception) -> None:
         with pytest.raises(AirflowFailException, match=r"^m$") as caught, fail_without_retry():
             raise error
         assert caught.value.__cause__ is error
@@ -602,9 +613,9 @@ class TestFailWithoutRetry:
 @pytest.mark.parametrize(
     ("extra", "said"),
     [
-        ({"page_limit": 50.0}, "page_limit is not a whole number"),
-        ({"page_limit": "50.0"}, "page_limit is not a whole number"),
-        ({"request_timeout": "a minute"}, "request_timeout is not a number"),
+        ({"page_limit": 50.0}, "page_limit must be a whole number"),
+        ({"page_limit": "50.0"}, "page_limit must be a whole number"),
+        ({"request_timeout": "a minute"}, "request_timeout must be a number"),
         ({"pagelimit": 50}, "extra has pagelimit, .* Did you mean page_limit?"),
         ({"Page_Limit": 50}, "extra has Page_Limit, .* Did you mean page_limit?"),
         ({"retry_budgets": 50}, "extra has retry_budgets, .* Did you mean retry_budget?"),
@@ -623,7 +634,7 @@ def test_a_field_of_extra_that_cannot_be_used_is_named_at_the_first_use(
             use()
         assert KEY not in str(refusal.value)
         assert SECRET not in str(refusal.value)
-    assert ClaudeCodeHook().test_connection() == (False, str(refusal.value))
+    assert_is_told_by_the_test(ClaudeCodeHook(), refusal.value)
 
 
 def test_a_field_that_is_not_known_stops_pseudonyms_as_well(connection: Any) -> None:
@@ -648,3 +659,26 @@ def test_the_name_of_an_organisation_forges_no_message(
     _, message = ClaudeCodeHook().test_connection()
     assert message.isprintable()
     assert len(message) < 1_000
+
+
+def test_a_name_is_that_of_the_organisation_that_is_meant(hook: ClaudeCodeHook, sandbox: Sandbox) -> None:
+    assert hook.find_organization_name(sandbox.organization.id) == sandbox.organization.name
+    assert hook.find_organization_name("another") is None
+
+
+def test_the_organisation_is_asked_for_once_also_for_its_name(hook: ClaudeCodeHook, sandbox: Sandbox) -> None:
+    sandbox.requests.clear()
+    organization = hook.get_organization()
+    assert hook.get_organization() == organization
+    assert hook.find_organization_name(organization.id) == sandbox.organization.name
+    assert [request.path for request in sandbox.requests] == ["/v1/organizations/me"]
+
+
+def test_a_name_that_the_api_does_not_tell_is_not_waited_for(
+    connection: Any, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    connection(host=sandbox.base_url, password="revoked")
+    monkeypatch.setattr("airflow_provider_claude_code.api.retries.retry_delay", lambda *_: 0.001)
+    sandbox.requests.clear()
+    assert ClaudeCodeHook().find_organization_name("any") is None
+    assert len(sandbox.requests) == 1

@@ -14,6 +14,7 @@ from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
+from airflow.plugins_manager import AirflowPlugin
 from packaging.requirements import Requirement
 
 import airflow_provider_claude_code
@@ -81,7 +82,7 @@ def test_the_folders_import_each_other_in_one_direction() -> None:
 def test_what_reads_the_api_and_makes_rows_knows_no_airflow(folder: str) -> None:
     """It can be used, tested and measured alone."""
     assert "airflow" not in imported_folders().get(folder, set())
-    assert "airflow" in imported_folders()["hooks"]
+    assert "airflow" in imported_folders()["transfers"]
 
 
 def test_the_entry_point_leads_to_the_metadata() -> None:
@@ -90,6 +91,14 @@ def test_the_entry_point_leads_to_the_metadata() -> None:
     entry_point = importlib.metadata.EntryPoint(name, value, "apache_airflow_provider")
 
     assert entry_point.load() is get_provider_info
+
+
+def test_the_plugin_s_entry_point_leads_to_it_and_it_adds_nothing_by_default() -> None:
+    """Airflow reads the plugins of a provider's metadata only when providers are not discovered lazily."""
+    ((name, value),) = PROJECT["project"]["entry-points"]["airflow.plugins"].items()
+    plugin = importlib.metadata.EntryPoint(name, value, "airflow.plugins").load()
+    assert issubclass(plugin, AirflowPlugin)
+    assert plugin.fastapi_apps == []
 
 
 def test_the_version_is_written_in_one_place() -> None:
@@ -113,6 +122,22 @@ def test_the_types_are_shipped() -> None:
     assert "Typing :: Typed" in PROJECT["project"]["classifiers"]
 
 
+def test_the_changelog_has_the_version_with_its_date() -> None:
+    newest = re.search(r"^## (\S+) \((\d{4}-\d\d-\d\d)\)$", (ROOT / "CHANGELOG.md").read_text(), re.MULTILINE)
+    assert newest is not None
+    assert newest[1] == airflow_provider_claude_code.__version__
+
+
+def test_the_actions_of_workflows_are_pinned_by_commit() -> None:
+    used = [
+        line
+        for path in (ROOT / ".github/workflows").glob("*.yml")
+        for line in re.findall(r"uses: .*", path.read_text())
+    ]
+    assert used
+    assert [line for line in used if not re.fullmatch(r"uses: [\w./-]+@[0-9a-f]{40} # v\d+\.\d+\.\d+", line)] == []
+
+
 def test_airflow_shows_the_documentation() -> None:
     assert PROJECT["project"]["urls"]["Documentation"].startswith("https://")
 
@@ -132,10 +157,12 @@ def test_every_import_outside_the_optional_parts_is_a_requirement() -> None:
     provided = {
         "airflow": "apache-airflow",
         "asgiref": "apache-airflow",
+        "fastapi": "apache-airflow",
         "httpx": "httpx",
         "jinja2": "apache-airflow",
         "markupsafe": "apache-airflow",  # by way of Jinja2
         "msgspec": "msgspec",
+        "numpy": "pandas",  # of which it is a part of the interface
         "pandas": "pandas",
         "pyarrow": "pyarrow",
         "starlette": "apache-airflow",
@@ -281,9 +308,9 @@ def test_the_wheel_is_the_package_with_the_example_dags(wheel: Path) -> None:
 def test_a_report_is_rendered_from_the_wheel_alone(wheel: Path) -> None:
     code = """
 from airflow_provider_claude_code.analytics.report import rendering
-from airflow_provider_claude_code.analytics.report.elements import Document, Section
+from airflow_provider_claude_code.analytics.report.elements import Document, Name, Section
 print(rendering.__file__)
-print(rendering.render(Document("a period", "1 day", "now", [], Section("About", []))))
+print(rendering.render(Document(Name("a title"), "a period", "1 day", "now", [], Section("About", []))))
 """
     command = [sys.executable, "-c", code]
     environment = {"PYTHONPATH": str(wheel)}
@@ -295,8 +322,8 @@ print(rendering.render(Document("a period", "1 day", "now", [], Section("About",
     assert (PACKAGE / "analytics/report/style.css").read_text() in html
 
 
-def test_the_readme_says_how_to_copy_the_example_dags(wheel: Path, tmp_path: Path) -> None:
-    (command,) = re.findall(r"^\$ (cp .*/examples/.*)$", (ROOT / "README.md").read_text(), re.MULTILINE)
+def test_the_documentation_says_how_to_copy_the_example_dags(wheel: Path, tmp_path: Path) -> None:
+    (command,) = re.findall(r"^\$ (cp .*/examples/.*)$", (ROOT / "docs/example-dags.md").read_text(), re.MULTILINE)
     dags = tmp_path / "dags"
     dags.mkdir()
     environment = {

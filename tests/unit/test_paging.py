@@ -12,7 +12,7 @@ from airflow_provider_claude_code.api import paging
 from airflow_provider_claude_code.api.paging import Page, bounded
 from airflow_provider_claude_code.exceptions import ClaudeCodeResponseError
 from airflow_provider_claude_code.streams.usage.pages import usage_requests
-from tests.walks import walk
+from tests.fixtures.walks import walk
 
 DAY = date(2025, 9, 1)
 
@@ -192,7 +192,7 @@ def test_a_refusal_names_the_day_the_request_and_what_to_do(broken: httpx.Respon
     assert (error.status, error.request_id, error.retryable) == (200, "req_42", True)
     assert "2025-09-01" in str(error)
     assert "req_42" in str(error)
-    assert "nothing of it is published" in str(error)
+    assert "nothing is published" in str(error)
     assert "Try again" in str(error)
 
 
@@ -223,7 +223,7 @@ def test_more_records_than_were_asked_for_end_the_walk(limit: int, records: int,
     if not refused:
         assert len(read()[0].records) == records
         return
-    with pytest.raises(ClaudeCodeResponseError, match=f"holds {records} records, but {limit} were asked for"):
+    with pytest.raises(ClaudeCodeResponseError, match=f"contains {records} records, but {limit} were asked for"):
         read()
 
 
@@ -279,3 +279,9 @@ def test_a_last_page_needs_no_cursor() -> None:
     pages, _ = walk_through(httpx.Response(200, json={"data": [record()], "has_more": False}))
 
     assert len(pages[0].records) == 1
+
+
+def test_a_new_field_that_other_lists_continue_with_changes_nothing() -> None:
+    body = {"data": [record()], "has_more": False, "next_page": None, "last_id": 7}
+    (page,), _ = walk_through(httpx.Response(200, json=body))
+    assert len(page.records) == 1

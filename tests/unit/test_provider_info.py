@@ -13,12 +13,13 @@ from typing import Any
 
 import jsonschema
 import pytest
+import yaml
 
 from airflow_provider_claude_code.api.settings import ClientSettings
 from airflow_provider_claude_code.exceptions import ClaudeCodeConfigurationError
 from airflow_provider_claude_code.get_provider_info import CONNECTION_FIELDS, get_provider_info
 from airflow_provider_claude_code.hooks.claude_code import ClaudeCodeHook
-from tests.airflow_version import AIRFLOW
+from tests.fixtures.airflow_version import AIRFLOW
 
 ROOT = Path(__file__).parents[2]
 PACKAGE = "airflow_provider_claude_code"
@@ -50,7 +51,8 @@ def test_the_metadata_is_what_airflow_reads() -> None:
 
     jsonschema.validate(INFO, schema)
     # The schema lets unknown names pass; a misspelt one would be ignored in silence.
-    assert set(INFO) <= set(schema["properties"])
+    not_read_yet = {"cli"} if AIRFLOW < (3, 2) else set()
+    assert set(INFO) - not_read_yet <= set(schema["properties"])
 
 
 @pytest.mark.skipif(AIRFLOW < (3, 3), reason="the schema of the metadata knows less of the form before Airflow 3.3")
@@ -104,10 +106,33 @@ def test_every_integration_that_is_used_is_declared() -> None:
     assert used | {entry["source-integration-name"] for entry in INFO["transfers"]} == declared
 
 
+def test_the_registry_s_file_names_what_is_there_for_dags() -> None:
+    registry = yaml.safe_load((ROOT / ".airflow-registry.yaml").read_text())
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    urls = project["urls"]
+    assert registry["package-name"] == INFO["package-name"]
+    assert (registry["docs-url"], registry["source-url"]) == (urls["Documentation"], urls["Source"])
+    listed = [entry["module"] for kind in ("hooks", "sensors", "transfers", "operators") for entry in registry[kind]]
+    for name in listed:
+        module, _, attribute = name.rpartition(".")
+        assert isinstance(getattr(importlib.import_module(module), attribute), type)
+    assert {name.rpartition(".")[0] for name in listed} == {
+        name for name in named_modules() if ".triggers." not in name
+    }
+
+
 def test_extra_links_can_be_imported() -> None:
     for path in INFO.get("extra-links", []):
         module, name = path.rsplit(".", 1)
         assert isinstance(getattr(importlib.import_module(module), name), type)
+
+
+def test_the_commands_are_a_group_of_airflows_command_line() -> None:
+    (path,) = INFO["cli"]
+    module, name = path.rsplit(".", 1)
+
+    (group,) = getattr(importlib.import_module(module), name)()
+    assert group.name == "claude-code"
 
 
 def test_the_connection_type_leads_to_the_hook() -> None:
@@ -168,7 +193,7 @@ class TestForm:
 
     def test_secrets_are_hidden_and_redacted(self) -> None:
         """By their format in the form, and by their name in the API's answers."""
-        from tests.airflow_version import redact
+        from tests.fixtures.airflow_version import redact
 
         assert CONNECTION_FIELDS["pseudonym_secret"]["schema"]["format"] == "password"
         assert redact({"pseudonym_secret": "canary-canary"})["pseudonym_secret"] == "***"
@@ -191,7 +216,9 @@ print(form.model_dump_json())
         assert form["hook_name"] == "Claude Code Analytics"
         standard = {name: field for name, field in form["standard_fields"].items() if field}
         assert {name for name, field in standard.items() if field["hidden"]} == {"login", "url_schema"}
-        assert standard["password"] == {"hidden": False, "title": "Admin API key", "placeholder": "sk-ant-admin01-..."}
+        key = standard["password"]
+        assert (key["hidden"], key["title"]) == (False, "Admin API key (required)")
+        assert key["placeholder"] == "sk-ant-admin01-..., created at platform.claude.com/settings/admin-keys"
         assert standard["host"]["placeholder"] == "https://api.anthropic.com"
         assert standard["port"]["placeholder"] == "Enter 443 to use Test on Airflow 3.3.1 and 3.3.2"
         fields = {
@@ -203,6 +230,7 @@ print(form.model_dump_json())
             "page_limit": ("Records per page", ["integer", "null"], 1000),
             "request_timeout": ("Request timeout (seconds)", ["integer", "null"], 60),
             "retry_budget": ("Time budget for retries (seconds)", ["integer", "null"], 600),
+            "requests_per_minute": ("Requests per minute", ["integer", "null"], 60),
             "anthropic_version": ("anthropic-version", ["string", "null"], "2023-06-01"),
             "user_agent_suffix": ("User-Agent suffix", ["string", "null"], None),
             "pseudonym_secret": ("Pseudonym secret", ["string", "null"], None),

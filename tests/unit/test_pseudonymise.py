@@ -19,20 +19,20 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from airflow_provider_claude_code.__main__ import main
+from airflow_provider_claude_code.cli.pseudonymise import pseudonymise
 from airflow_provider_claude_code.exceptions import ClaudeCodeConfigurationError
 from airflow_provider_claude_code.hooks.claude_code import ClaudeCodeHook
-from airflow_provider_claude_code.pseudonymise import main, pseudonymise
 from airflow_provider_claude_code.sandbox import Sandbox
 from airflow_provider_claude_code.tables.pseudonyms import Pseudonyms
 from airflow_provider_claude_code.transfers.claude_code_to_object_storage import ClaudeCodeToObjectStorageOperator
 from airflow_provider_claude_code.version_compat import AirflowFailException
-from tests.airflow_version import AIRFLOW
-from tests.records import DAY, official_example
+from tests.fixtures.airflow_version import AIRFLOW
+from tests.fixtures.records import DAY, TABLES, official_example
 
 ROOT = Path(__file__).parents[2]
 SECRET = "correct horse battery staple"
 DEVELOPER = "df1e67bfed50289b23179bd5a49b6b72d08049d7c9290e31069a75ed20a5b686"
-TABLES = ("usage", "model_usage", "tool_usage")
 FILE = b"email,team\r\ndeveloper@company.com,blue\r\n"
 
 Connect = Callable[..., None]
@@ -67,8 +67,10 @@ def connect(running: Sandbox, monkeypatch: pytest.MonkeyPatch) -> Connect:
 
 
 @pytest.fixture(autouse=True)
-def connection(connect: Connect) -> None:
+def connection(connect: Connect, monkeypatch: pytest.MonkeyPatch) -> None:
     connect(pseudonym_secret=SECRET)
+    # Else the command makes this process one that reads Airflow's database.
+    monkeypatch.setenv("_AIRFLOW_PROCESS_CONTEXT", "none")
 
 
 class Command:
@@ -82,10 +84,10 @@ class Command:
         self._file.write_bytes(content)
         # Loads log to the standard output.
         self._output.readouterr()
-        main([str(self._file), *(arguments or ["--column", "email"])])
+        main(["pseudonymise", str(self._file), *(arguments or ["--column", "email"])])
         printed = self._output.readouterr()
-        # Airflow 3.0 logs that it has read the Connection.
-        assert printed.err == b"" or AIRFLOW == (3, 0)
+        # Airflow before 3.2 logs that it has read the Connection, or what it thinks of its type.
+        assert printed.err == b"" or AIRFLOW < (3, 2)
         assert SECRET.encode() not in printed.err
         return printed.out.decode()
 
@@ -172,11 +174,11 @@ class TestJoin:
         assert europe in command(FILE, "--column=email", "--connection=europe")
 
     def test_a_column_may_tell_people_from_keys(self, command: Command) -> None:
-        content = b"type,actor\nuser_actor,ci\napi_actor,ci\n,\nuser_actor,\n"
+        content = b"type,actor\nuser_actor,ci@b.c\napi_actor,ci@b.c\n,\nuser_actor,\n"
         assert rows(command(content, "--column=actor", "--actor-type-column=type")) == [
             ["type", "actor"],
-            ["user_actor", keyed_hash("user_actor", "ci")],
-            ["api_actor", keyed_hash("api_actor", "ci")],
+            ["user_actor", keyed_hash("user_actor", "ci@b.c")],
+            ["api_actor", keyed_hash("api_actor", "ci@b.c")],
             ["", ""],
             ["user_actor", ""],
         ]
@@ -231,7 +233,9 @@ class TestFiles:
         source = io.StringIO(newline="")
         table = [["a", "email", "b"], *([left, "x" + actor, right] for left, actor, right in cells)]
         csv.writer(source).writerows(table)
-        copy = pseudonymise(source.getvalue().encode(), lambda _, actor: actor[::-1], column="email")
+        copy = pseudonymise(
+            source.getvalue().encode(), lambda _, actor: actor[::-1], column="email", actor_type="api_actor"
+        )
         assert rows(copy.decode()) == [table[0], *([a, actor[::-1], b] for a, actor, b in table[1:])]
 
     def test_a_file_of_a_header_alone_is_a_header_and_blank_lines_are_no_rows(self, command: Command) -> None:
@@ -241,11 +245,13 @@ class TestFiles:
     @pytest.mark.parametrize(
         ("content", "reason"),
         [
-            (b"", "column 'email' 0 times"),
-            (b"developer@company.com,blue\n", "column 'email' 0 times"),
+            (b"", "The column 'email' is missing"),
+            (b"developer@company.com,blue\n", "The column 'email' is missing"),
+            (FILE + b"secret-team,red\n", "Line 3: 'email' is not an e-mail address"),
+            (FILE + f"{DEVELOPER},red\n".encode(), "Line 3: 'email' is already a pseudonym"),
             (b"email;name,team\ndeveloper@company.com;blue\n", "more than one of comma, semicolon and tab"),
-            (b"email,team, EMAIL\ndeveloper@company.com,blue,x\n", "column 'email' 2 times"),
-            (b"email,team,email\ndeveloper@company.com,blue,x\n", "column 'email' 2 times"),
+            (b"email,team, EMAIL\ndeveloper@company.com,blue,x\n", "names the column 'email' 2 times"),
+            (b"email,team,email\ndeveloper@company.com,blue,x\n", "names the column 'email' 2 times"),
             (FILE + b"grace@example.com\n", "Line 3 has 1 cells, but the first line names 2"),
             (FILE + b"\n\nada@example.com,red,secret-team\n", "Line 5 has 3 cells"),
             (FILE + b'ada@example.com,"red\nred"\ngrace@example.com\n', "Line 5 has 1 cells"),
@@ -255,7 +261,7 @@ class TestFiles:
             (FILE + b"ada@example.com,caf\xe9-secret-team\n", "Line 3 is not UTF-8"),
             (FILE + b'ada@example.com, "secret-team"\n', "row that begins on line 3 is not CSV"),
             (FILE + b'ada@example.com,red "secret-team"\n', "a cell with a quotation mark has to be quoted as a whole"),
-            (FILE.decode().encode("utf-16-le"), "Line 1 holds a NUL"),
+            (FILE.decode().encode("utf-16-le"), "Line 1 contains a NUL"),
             (FILE.decode().encode("utf-32"), "Line 1"),
             ((FILE + FILE).decode().encode("utf-16")[:-1], "Line 4 is not UTF-16"),
         ],
@@ -271,15 +277,15 @@ class TestFiles:
     def test_a_type_that_there_is_not_is_refused(self, command: Command) -> None:
         arguments = ["--column=actor", "--actor-type-column=type"]
         message = command.refusal(b"type,actor\nuser_actor,a@b.c\nsecret_type,a@b.c\n", *arguments)
-        assert "Line 3 names no type of actor; user_actor or api_actor was expected" in message
+        assert "Line 3: the type of actor must be user_actor or api_actor." in message
         assert "secret_type" not in message
-        assert "column 'type' 2 times" in command.refusal(b"type,actor,type\n", *arguments)
+        assert "names the column 'type' 2 times" in command.refusal(b"type,actor,type\n", *arguments)
         with pytest.raises(SystemExit):
             command(FILE, "--column=email", "--actor-type=user")
 
     def test_a_file_that_is_not_there_is_an_error(self, tmp_path: Path) -> None:
         with pytest.raises(SystemExit, match="nowhere"):
-            main([str(tmp_path / "nowhere.csv"), "--column", "email"])
+            main(["pseudonymise", str(tmp_path / "nowhere.csv"), "--column", "email"])
 
 
 class TestSecrets:
@@ -291,7 +297,7 @@ class TestSecrets:
     ) -> None:
         connect(**extra)
         with pytest.raises(SystemExit, match="secret") as refusal:
-            main([str(tmp_path / "nowhere.csv"), "--column", "email"])
+            main(["pseudonymise", str(tmp_path / "nowhere.csv"), "--column", "email"])
         assert "nowhere" not in str(refusal.value)
         assert "short" not in str(refusal.value).replace("too short", "")
         with pytest.raises(ClaudeCodeConfigurationError, match="secret"):
@@ -301,8 +307,8 @@ class TestSecrets:
         assert sandbox.requests == []
 
     def test_a_connection_that_is_not_there_is_an_error(self, tmp_path: Path) -> None:
-        with pytest.raises(SystemExit, match="no Connection 'nowhere'"):
-            main([str(tmp_path / "x.csv"), "--column", "email", "--connection", "nowhere"])
+        with pytest.raises(SystemExit, match="Connection 'nowhere' does not exist"):
+            main(["pseudonymise", str(tmp_path / "x.csv"), "--column", "email", "--connection", "nowhere"])
 
     def test_one_that_is_a_number_counts_as_its_digits(self, command: Command, connect: Connect) -> None:
         connect(pseudonym_secret=1234567890123456)
@@ -326,38 +332,69 @@ class TestSecrets:
         assert pseudonyms.key_id != hashlib.sha256(SECRET.encode()).hexdigest()[:16]
 
 
+MODULE = ["airflow_provider_claude_code"]
+# In a terminal of another encoding, with Airflow as chatty as it can be.
+CHATTY = {"AIRFLOW__LOGGING__LOGGING_LEVEL": "DEBUG", "PYTHONIOENCODING": "ascii", "LC_ALL": "C"}
+
+on_both_command_lines = pytest.mark.parametrize(
+    "command_line",
+    [
+        MODULE,
+        pytest.param(
+            ["airflow", "claude-code"],
+            marks=pytest.mark.skipif(AIRFLOW < (3, 2), reason="Airflow 3.2 and later have commands of providers"),
+        ),
+    ],
+    ids=" ".join,
+)
+
+
 class TestProcess:
     """The command as it is run."""
 
-    def run(self, content: bytes, *arguments: str, **environment: str) -> "subprocess.CompletedProcess[bytes]":
-        return subprocess.run(
-            [sys.executable, "-m", "airflow_provider_claude_code.pseudonymise", "--column", "email", *arguments],
+    def run(
+        self, command_line: list[str], content: bytes, *arguments: str, **environment: str
+    ) -> "subprocess.CompletedProcess[bytes]":
+        inherited = {name: value for name, value in os.environ.items() if name != "_AIRFLOW_PROCESS_CONTEXT"}
+        process = subprocess.run(
+            [sys.executable, "-m", *command_line, "pseudonymise", "--column", "email", *arguments],
             cwd=ROOT,
-            env={**os.environ, **environment},
+            env={**inherited, **environment},
             input=content,
             capture_output=True,
             timeout=120,
             check=False,
         )
+        for output in (process.stdout, process.stderr):
+            assert SECRET.encode() not in output
+            assert b"developer" not in output
+        return process
 
     def test_standard_input_becomes_standard_output_with_no_log_line_between(self) -> None:
         content = "email,team\ndeveloper@company.com,caf\N{LATIN SMALL LETTER E WITH ACUTE}\n"
-        # As chatty as Airflow can be, in a terminal of another encoding.
-        chatty = {"AIRFLOW__LOGGING__LOGGING_LEVEL": "DEBUG", "PYTHONIOENCODING": "ascii", "LC_ALL": "C"}
-        process = self.run(content.encode(), **chatty)
+        process = self.run(MODULE, content.encode(), **CHATTY)
         assert process.returncode == 0, process.stderr
         assert process.stdout.decode() == content.replace("developer@company.com", DEVELOPER).replace("\n", "\r\n")
-        assert SECRET.encode() not in process.stderr
-        assert b"developer" not in process.stderr
 
-    def test_a_bad_row_far_down_leaves_the_output_empty_and_fails(self) -> None:
-        process = self.run(FILE + b"a@b.c,red\n" * 100_000 + b"last@b.c\n")
-        assert (process.returncode, process.stdout) == (1, b"")
-        assert process.stderr.splitlines()[-1].endswith(b"Line 100003 has 1 cells, but the first line names 2.")
-        assert b"last" not in process.stderr
-        assert b"Traceback" not in process.stderr
+    @on_both_command_lines
+    def test_a_file_is_written_with_nothing_else_in_it(self, command_line: list[str], tmp_path: Path) -> None:
+        output = tmp_path / "out.csv"
+        process = self.run(command_line, FILE, "--output", str(output), **CHATTY)
+        assert process.returncode == 0, process.stderr
+        assert output.read_bytes() == f"email,team\r\n{DEVELOPER},blue\r\n".encode()
 
-    def test_a_connection_of_airflows_database_will_do(self, tmp_path: Path) -> None:
+    def test_a_bad_row_far_down_leaves_the_output_empty_and_fails(self, tmp_path: Path) -> None:
+        content = FILE + b"a@b.c,red\n" * 100_000 + b"last@b.c\n"
+        output = tmp_path / "out.csv"
+        for arguments in ([], ["--output", str(output)]):
+            process = self.run(MODULE, content, *arguments)
+            assert (process.returncode, process.stdout, output.exists()) == (1, b"", False)
+            assert process.stderr.splitlines()[-1].endswith(b"Line 100003 has 1 cells, but the first line names 2.")
+            assert b"last" not in process.stderr
+            assert b"Traceback" not in process.stderr
+
+    @on_both_command_lines
+    def test_a_connection_of_airflows_database_will_do(self, command_line: list[str], tmp_path: Path) -> None:
         environment = {"AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{tmp_path}/airflow.db"}
         subprocess.run(
             [sys.executable, "-c", CONNECTION_IN_A_DATABASE, SECRET],
@@ -366,8 +403,11 @@ class TestProcess:
             timeout=120,
             check=True,
         )
-        process = self.run(FILE, "--connection", "in_the_database", **environment)
-        assert process.stdout.decode() == f"email,team\r\n{DEVELOPER},blue\r\n", process.stderr
+        output = tmp_path / "out.csv"
+        arguments = ["--connection", "in_the_database", "--output", str(output)]
+        process = self.run(command_line, FILE, *arguments, **environment)
+        assert process.returncode == 0, process.stderr
+        assert output.read_bytes() == f"email,team\r\n{DEVELOPER},blue\r\n".encode()
 
 
 CONNECTION_IN_A_DATABASE = """

@@ -1,5 +1,6 @@
 """Reading ahead changes when items are fetched, and nothing else."""
 
+import collections
 import contextvars
 import gc
 import itertools
@@ -7,8 +8,10 @@ import threading
 from collections.abc import Iterator
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from airflow_provider_claude_code.api.read_ahead import read_ahead
+from airflow_provider_claude_code.api.read_ahead import read_ahead, work_ahead
 
 PATIENCE = 10.0
 """Seconds after which a thread that does not answer is a failure."""
@@ -177,3 +180,66 @@ def test_the_fetches_do_not_change_the_context_of_the_consumer() -> None:
     list(read_ahead(fetch()))
 
     assert dag_id.get() == "the consumer's"
+
+
+class Work:
+    """Doubles numbers when it is told to, and tells from outside what has begun."""
+
+    def __init__(self, failing: int | None = None) -> None:
+        self.begun: list[int] = []
+        self.may_end: dict[int, threading.Event] = collections.defaultdict(threading.Event)
+        self.failing = failing
+        self._changed = threading.Condition()
+
+    def __call__(self, number: int) -> int:
+        with self._changed:
+            self.begun.append(number)
+            self._changed.notify_all()
+        assert self.may_end[number].wait(PATIENCE)
+        if number == self.failing:
+            raise ValueError(number)
+        return 2 * number
+
+    def wait_until_begun(self, count: int) -> None:
+        with self._changed:
+            assert self._changed.wait_for(lambda: len(self.begun) == count, PATIENCE)
+
+
+@given(order=st.permutations(range(7)), threads=st.integers(2, 4))
+@settings(max_examples=30)
+def test_results_keep_their_order_in_whatever_order_they_come(order: list[int], threads: int) -> None:
+    work = Work()
+    for number in range(7):
+        work.may_end[number].clear()
+    ended = threading.Thread(target=lambda: [work.may_end[number].set() for number in order])
+    ended.start()
+    assert list(work_ahead(work, range(7), threads)) == [2 * number for number in range(7)]
+    ended.join()
+
+
+@pytest.mark.parametrize("threads", [1, 3])
+def test_an_error_comes_in_its_place(threads: int) -> None:
+    work = Work(failing=2)
+    for number in range(5):
+        work.may_end[number].set()
+    results = work_ahead(work, range(5), threads)
+    assert [next(results), next(results)] == [0, 2]
+    with pytest.raises(ValueError, match="2"):
+        next(results)
+
+
+def test_no_more_items_are_begun_than_there_are_threads() -> None:
+    work = Work()
+    results = work_ahead(work, itertools.count(), 3)
+    work.may_end[0].set()
+    assert next(results) == 0
+    work.wait_until_begun(4)
+    results.close()
+    for number in range(1, 4):
+        work.may_end[number].set()
+    for thread in threading.enumerate():
+        if thread.name.startswith("claude-code-work-ahead"):
+            thread.join(PATIENCE)
+            assert not thread.is_alive()
+    # Nothing is begun once nobody waits.
+    assert sorted(work.begun) == [0, 1, 2, 3]

@@ -63,10 +63,18 @@ EVERY_ELEMENT: list[Element] = [
     Tiles([Tile(hostile("tile"), hostile("value"), hostile("change"), hostile("remark"))]),
 ]
 CHAPTERS = [
-    Chapter(hostile(f"key{number}"), Name(hostile(f"organisation {number}")), EVERY_ELEMENT) for number in (1, 2)
+    Chapter(
+        hostile(f"key{number}"), Name(hostile(f"organisation {number}")), Name(hostile(f"id {number}")), EVERY_ELEMENT
+    )
+    for number in (1, 2)
 ]
 DOCUMENT = Document(
-    hostile("period"), hostile("length"), hostile("made"), CHAPTERS, Section(hostile("about"), EVERY_ELEMENT)
+    Name(hostile("title")),
+    hostile("period"),
+    hostile("length"),
+    hostile("made"),
+    CHAPTERS,
+    Section(hostile("about"), EVERY_ELEMENT),
 )
 
 

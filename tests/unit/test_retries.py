@@ -1,4 +1,4 @@
-"""Another attempt is made for what it may mend, after the pause that was asked for, within the budget."""
+"""Another attempt is made for what it may fix, after the pause that was asked for, within the budget."""
 
 import asyncio
 import json
@@ -448,19 +448,19 @@ class TestLog:
             assert read(answer, 600) == 1
 
         first, second, third = lines(caplog)
-        asking = "Asking for the Claude Code usage of 2025-09-01"
+        asking = "The request for the Claude Code usage of 2025-09-01"
         assert re.fullmatch(
-            rf"{asking} was answered 529 \(overloaded_error\)\. Asking again in 2[01] s, and giving up in 600 s\.",
+            rf"{asking} failed with status 529 \(overloaded_error\)\. Retrying in 2[01] s, giving up in 600 s\.",
             first,
         )
         assert re.fullmatch(
-            rf"{asking} was answered 502 \(not in the API's error format\)\. Asking again in [23] s, and giving up in "
+            rf"{asking} failed with status 502 \(not in the API's error format\)\. Retrying in [23] s, giving up in "
             r"5(79|80) s\.",
             second,
         )
         assert re.fullmatch(
-            rf"{asking} failed \(ReadTimeout: the read operation timed out\)\. Asking again in [45] s, "
-            r"and giving up in 57[678] s\.",
+            rf"{asking} failed \(ReadTimeout: the read operation timed out\)\. Retrying in [45] s, "
+            r"giving up in 57[678] s\.",
             third,
         )
         assert all(record.levelname == "WARNING" for record in caplog.records)

@@ -15,7 +15,10 @@ from typing import Any
 import httpx
 import msgspec
 import pytest
+from starlette.requests import Request
+from starlette.responses import Response
 
+from airflow_provider_claude_code.__main__ import main
 from airflow_provider_claude_code.sandbox import (
     API_KEY,
     OAUTH_TOKEN,
@@ -24,8 +27,10 @@ from airflow_provider_claude_code.sandbox import (
     Sandbox,
     create_app,
 )
-from airflow_provider_claude_code.sandbox.__main__ import main
-from airflow_provider_claude_code.sandbox.server import ME_PATH, REPORT_PATH
+from airflow_provider_claude_code.sandbox.report import REPORT_PATH
+from airflow_provider_claude_code.sandbox.responses import Answer, json_response
+from airflow_provider_claude_code.sandbox.server import ENDPOINTS, ME_PATH
+from airflow_provider_claude_code.sandbox.service import Service, limit_of, single_values
 
 DAY = date(2026, 1, 13)
 WEDNESDAY = date(2026, 1, 14)
@@ -175,6 +180,45 @@ def test_some_weeks_hold_everything_that_the_api_may_answer() -> None:
     assert 0.75 < accepted / (accepted + sum(offer["rejected"] for offer in offers)) < 0.95
 
 
+def test_people_differ_in_how_they_use_it() -> None:
+    weeks = {n: ORGANIZATION.records(date(2026, 1, 5) + timedelta(n), NOW) for n in range(14)}
+    turns: Counter[str] = Counter()
+    days: dict[str, set[int]] = {}
+    for offset, records in weeks.items():
+        for record in records:
+            if address := record["actor"].get("email_address"):
+                days.setdefault(address, set()).add(offset)
+                turns[address] += record["core_metrics"]["num_sessions"]
+    (_, dominant), (_, second), *_ = turns.most_common()
+    assert dominant > 3 * second
+    assert {"dev003@example.com"} == {turns.most_common(1)[0][0]}
+    active_days = Counter(min(len(worked), 9) for worked in days.values())
+    assert sum(active_days[n] for n in (1, 2, 3)) > 0.1 * len(days)
+    assert sum(active_days[n] for n in (7, 8, 9)) > 0.4 * len(days)
+    # Some work on weekends rather than on Mondays and Tuesdays.
+    assert [1 for worked in days.values() if len(worked & {5, 6, 12, 13}) > 1 + len(worked & {0, 1, 7, 8})]
+    # Who stopped is still a member.
+    members = {person.address(date(2026, 1, 18)) for person in ORGANIZATION.people()}
+    stopped = {record["actor"].get("email_address") for record in ORGANIZATION.records(date(2025, 6, 20), NOW)}
+    assert {address for address in stopped - days.keys() if address} & members
+    # Members of seats are rarely told about with models.
+    with_models = {
+        kind: [bool(r["model_breakdown"]) for records in weeks.values() for r in records if r["customer_type"] == kind]
+        for kind in ("api", "subscription")
+    }
+    shares = {kind: sum(found) / len(found) for kind, found in with_models.items()}
+    assert shares["api"] > shares["subscription"] + 0.3
+
+
+def test_an_organisation_may_have_no_seats_or_nobody_who_uses_it() -> None:
+    api_only = Organization.named("api", 30, is_api_only=True)
+    assert {record["customer_type"] for record in api_only.records(DAY, NOW)} == {"api"}
+    nobody = Organization.named("nobody", 0)
+    assert [nobody.records(day, NOW) for day in (DAY, WEDNESDAY)] == [[], []]
+    assert [person.role for person in nobody.people()] == ["admin"]
+    assert nobody.key_names() == []
+
+
 def test_one_day_has_a_person_in_several_terminals_and_apart_from_that_remotely() -> None:
     rows: dict[str, set[tuple[str, bool | None]]] = {}
     for record in ORGANIZATION.records(DAY, NOW):
@@ -213,7 +257,7 @@ def test_the_smallest_organisations_have_usage_and_restatements(users: int) -> N
 
 def test_what_makes_no_organisation_is_refused() -> None:
     with pytest.raises(ValueError, match="users"):
-        Organization.named("none", 0)
+        Organization.named("none", -1)
     with pytest.raises(ValueError, match="time zone"):
         ORGANIZATION.records(DAY, datetime(2026, 1, 20))  # noqa: DTZ001
 
@@ -543,8 +587,33 @@ def test_html_is_a_proxys_page(sandbox: Sandbox, client: httpx.Client, status: i
     ],
 )
 def test_faults_that_make_no_sense_are_refused(values: dict[str, Any]) -> None:
-    with pytest.raises(ValueError, match=r"must|needs|replace"):
+    with pytest.raises(ValueError, match=r"must|needs|cannot be combined"):
         Faults(**values)
+
+
+# Endpoints
+
+
+def test_an_endpoint_more_has_the_keys_headers_and_errors_of_the_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    def costs(service: Service) -> Answer:
+        async def answer(request: Request) -> Response:
+            service.authenticate(request)
+            return json_response({"limit": limit_of(single_values(request, "limit"), 7, 31)})
+
+        return answer
+
+    monkeypatch.setitem(ENDPOINTS, "/v1/costs", costs)
+    with Sandbox(users=5) as sandbox:
+        headers = {"x-api-key": sandbox.api_key, **VERSION}
+        with httpx.Client(base_url=sandbox.base_url, headers=headers, trust_env=False) as client:
+            response = client.get("/v1/costs")
+            assert response.json() == {"limit": 7}
+            assert response.headers["anthropic-organization-id"] == sandbox.organization.id
+            for query in ("limit=32", "limit=1&limit=1"):
+                refusal = client.get(f"/v1/costs?{query}")
+                assert (refusal.status_code, refusal.json()["error"]["type"]) == (400, "invalid_request_error")
+            assert client.get("/v1/costs", headers={"x-api-key": "sk-ant-api03-x"}).status_code == 403
+            assert report(client).status_code == 200
 
 
 # Ways to run it
@@ -584,13 +653,13 @@ def test_the_app_runs_in_any_asgi_server() -> None:
 
 
 def test_the_command_line_serves_and_prints_a_connection() -> None:
-    command = [sys.executable, "-m", "airflow_provider_claude_code.sandbox", "--port", "0", "--users", "20"]
+    command = [sys.executable, "-m", "airflow_provider_claude_code", "sandbox", "--port", "0", "--users", "20"]
     command += ["--seed", "3", "--now", "2026-01-15T09:30:00Z", "--status", "529", "--page", "2"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         try:
             assert process.stdout is not None
             address, key, connection = (process.stdout.readline().rstrip() for _ in range(3))
-            match = re.fullmatch(r"AIRFLOW_CONN_CLAUDE_CODE_DEFAULT='(.+)'", connection)
+            match = re.fullmatch(r"export AIRFLOW_CONN_CLAUDE_CODE_DEFAULT='(.+)'", connection)
             assert match is not None
             values = json.loads(match[1])
             assert values["conn_type"] == "claude_code"
@@ -613,13 +682,13 @@ def test_the_command_line_serves_and_prints_a_connection() -> None:
         (["--port", "http"], "not a port"),
         (["--now", "yesterday"], "time zone"),
         (["--now", "2026-01-15T09:30:00"], "time zone"),
-        (["--users", "0"], "users must be"),
+        (["--users", "-1"], "users must be"),
         (["--status", "200"], "status must be"),
         (["--rate", "2"], "rate must be"),
-        (["--host", "192.0.2.1", "--port", "0"], "cannot listen on 192.0.2.1:0"),
+        (["--host", "192.0.2.1", "--port", "0"], "Cannot listen on 192.0.2.1:0"),
     ],
 )
 def test_a_bad_argument_is_explained(capsys: pytest.CaptureFixture[str], arguments: list[str], message: str) -> None:
-    with pytest.raises(SystemExit):
-        main(arguments)
-    assert message in capsys.readouterr().err
+    with pytest.raises(SystemExit) as refusal:
+        main(["sandbox", *arguments])
+    assert message in f"{refusal.value}{capsys.readouterr().err}"

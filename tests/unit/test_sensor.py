@@ -23,7 +23,7 @@ from airflow_provider_claude_code.sensors import freshness
 from airflow_provider_claude_code.sensors.freshness import ClaudeCodeFreshnessSensor
 from airflow_provider_claude_code.triggers.freshness import ClaudeCodeFreshnessTrigger
 from airflow_provider_claude_code.version_compat import AirflowFailException, AirflowSkipException, TaskDeferralError
-from tests.airflow_version import AirflowSensorTimeout, TaskDeferred, needs_airflow_3_3
+from tests.fixtures.airflow_version import AirflowSensorTimeout, TaskDeferred, needs_airflow_3_3
 
 PAST_DAY = "2025-09-02"
 FUTURE_DAY = "2099-01-01"
@@ -38,6 +38,15 @@ class NoReschedulesYet:
 
 
 CONTEXT: Any = {"ti": NoReschedulesYet()}
+
+
+@pytest.fixture(autouse=True)
+def connection(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A Connection with a key, and no API behind it."""
+    monkeypatch.setenv(
+        "AIRFLOW_CONN_CLAUDE_CODE_DEFAULT",
+        json.dumps({"conn_type": "claude_code", "host": "http://127.0.0.1:9", "password": "sk-ant-admin01-x"}),
+    )
 
 
 @pytest.fixture
@@ -107,7 +116,7 @@ def test_the_log_says_from_when_on_a_day_will_be_complete(
 
 @pytest.mark.parametrize("arguments", [{"mode": "poke"}, {"mode": "reschedule"}, {"deferrable": True}])
 def test_a_past_day_succeeds_at_once_without_asking_the_api(arguments: dict[str, Any]) -> None:
-    # There is no Connection at all.
+    # Nothing answers where the Connection leads.
     assert sensor(day=PAST_DAY, **arguments).execute(CONTEXT) is None
 
 
@@ -261,7 +270,8 @@ def ending(mode: str, **arguments: Any) -> str:
     waiting = sensor(**MODES[mode], **arguments)
     try:
         if mode == "triggerer":
-            event = run(waiting._trigger(waiting.day), timeout=0.5)
+            # Long enough for one answer on a busy machine; only what waits takes all of it.
+            event = run(waiting._trigger(waiting.day), timeout=5)
             waiting.resume_execution("execute_complete", {"event": event}, CONTEXT)
         else:
             waiting.execute(CONTEXT)
@@ -302,7 +312,9 @@ class TestAnErrorEndsTheTaskInTheSameWayInEveryMode:
 def test_a_missing_connection_is_named(mode: str) -> None:
     arguments: dict[str, Any] = {"day": PAST_DAY, "require_records": True, "claude_code_conn_id": "nowhere"}
     waiting = sensor(**MODES[mode], **arguments)
-    with pytest.raises(AirflowFailException, match=r"There is no Connection 'nowhere'\. Create it"):
+    with pytest.raises(
+        AirflowFailException, match=r"Connection 'nowhere' does not exist\. .* airflow connections add nowhere"
+    ):
         waiting.execute_complete({}, run(waiting._trigger(PAST_DAY))) if mode == "triggerer" else waiting.execute(
             CONTEXT
         )
@@ -427,3 +439,25 @@ def test_a_worker_that_gets_a_sensor_to_start_from_the_trigger_defers_it(
     monkeypatch.setattr(freshness, "AIRFLOW_V_3_3_PLUS", new_enough)
     with pytest.raises(TaskDeferred):
         sensor(day=FUTURE_DAY, start_from_trigger=True).execute(CONTEXT)
+
+
+UNUSABLE = {
+    "missing": (None, "Connection 'other' does not exist"),
+    "without a key": ({"conn_type": "claude_code"}, "Connection 'other': The password is empty"),
+}
+
+
+@pytest.mark.parametrize("day", [PAST_DAY, FUTURE_DAY])
+@pytest.mark.parametrize("mode", [{"mode": "poke"}, {"mode": "reschedule"}, {"deferrable": True}, {"soft_fail": True}])
+@pytest.mark.parametrize("what", UNUSABLE)
+def test_a_connection_that_cannot_be_used_fails_at_once(
+    monkeypatch: pytest.MonkeyPatch, what: str, mode: dict[str, Any], day: str
+) -> None:
+    connection, message = UNUSABLE[what]
+    if connection:
+        monkeypatch.setenv("AIRFLOW_CONN_OTHER", json.dumps(connection))
+    with pytest.raises(AirflowFailException, match=message):
+        sensor(day=day, claude_code_conn_id="other", **mode).execute(CONTEXT)
+    event = run(ClaudeCodeFreshnessTrigger(day=day, claude_code_conn_id="other"))
+    assert (event["status"], event["retryable"]) == ("error", False)
+    assert message in event["message"]

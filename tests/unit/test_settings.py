@@ -14,8 +14,8 @@ from airflow_provider_claude_code.api.client import AsyncClaudeCodeClient, Claud
 from airflow_provider_claude_code.api.settings import ClientSettings
 from airflow_provider_claude_code.exceptions import ClaudeCodeBadRequestError, ClaudeCodeConfigurationError
 from airflow_provider_claude_code.streams.usage.pages import usage_requests
-from tests.retries import few_attempts
-from tests.servers.wire import Wire
+from tests.fixtures.retries import few_attempts
+from tests.fixtures.servers.wire import Wire
 
 DAY = date(2026, 1, 13)
 KEY = "sk-ant-admin01-CANARYcanary0123456789"
@@ -270,7 +270,7 @@ class TestBaseUrls:
         assert "evil" not in str(caught.value)
 
     def test_the_key_is_found_in_it_percent_encoded_too(self) -> None:
-        with pytest.raises(ClaudeCodeConfigurationError, match="holds the admin API key"):
+        with pytest.raises(ClaudeCodeConfigurationError, match="contains the admin API key"):
             ClientSettings(api_key="sk-ant/x+y", base_url="https://gateway.example.com/sk-ant%2Fx%2By")
 
     @pytest.mark.parametrize("error", [httpx.InvalidURL("CANARY"), UnicodeError("CANARY")])

@@ -4,11 +4,9 @@ import csv
 import gzip
 import hashlib
 import io
-import json
 import math
 import stat
 from collections.abc import Sequence
-from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -21,67 +19,13 @@ import pytest
 
 from airflow_provider_claude_code import __version__
 from airflow_provider_claude_code.streams.registry import DATA_TABLES
+from airflow_provider_claude_code.streams.usage import USAGE
 from airflow_provider_claude_code.streams.usage.flatten import UsageFlattener
 from airflow_provider_claude_code.streams.usage.pages import decode_report
-from airflow_provider_claude_code.tables.contract import EXTENSIONS, FileFormat
+from airflow_provider_claude_code.tables.contract import EXTENSIONS, SCHEMA_VERSION, FileFormat
 from airflow_provider_claude_code.tables.spool import DaySpool, SpooledTable
-from tests.records import DAY, LOADED_AT, Json, body, model, official_example, people
-
-TABLES = ("usage", "model_usage", "tool_usage")
-FORMATS: tuple[FileFormat, ...] = ("parquet", "ndjson", "csv")
-
-SHARED = [
-    pa.field("record_id", pa.string()),
-    pa.field("key_ordinal", pa.int64()),
-    pa.field("date", pa.date32()),
-    pa.field("organization_id", pa.string()),
-    pa.field("actor_type", pa.string()),
-    pa.field("actor_id", pa.string()),
-    pa.field("customer_type", pa.string()),
-    pa.field("subscription_type", pa.string()),
-    pa.field("terminal_type", pa.string()),
-    pa.field("is_remote", pa.bool_()),
-]
-COST = [
-    pa.field("input_tokens", pa.int64()),
-    pa.field("output_tokens", pa.int64()),
-    pa.field("cache_read_tokens", pa.int64()),
-    pa.field("cache_creation_tokens", pa.int64()),
-    pa.field("estimated_cost_cents", pa.decimal128(38, 9)),
-    pa.field("currency", pa.string()),
-]
-MOMENT = [pa.field("unknown_fields", pa.string()), pa.field("loaded_at", pa.timestamp("us", tz="UTC"))]
-COUNTS = [
-    "num_sessions",
-    "lines_of_code_added",
-    "lines_of_code_removed",
-    "commits_by_claude_code",
-    "pull_requests_by_claude_code",
-    "edit_tool_accepted",
-    "edit_tool_rejected",
-    "multi_edit_tool_accepted",
-    "multi_edit_tool_rejected",
-    "write_tool_accepted",
-    "write_tool_rejected",
-    "notebook_edit_tool_accepted",
-    "notebook_edit_tool_rejected",
-    "tool_actions_accepted",
-    "tool_actions_rejected",
-    "model_count",
-]
-SCHEMAS = {
-    "usage": pa.schema([*SHARED, *(pa.field(name, pa.int64()) for name in COUNTS), *COST, *MOMENT]),
-    "model_usage": pa.schema([*SHARED, pa.field("model", pa.string()), *COST, *MOMENT]),
-    "tool_usage": pa.schema(
-        [
-            *SHARED,
-            pa.field("tool_name", pa.string()),
-            pa.field("accepted", pa.int64()),
-            pa.field("rejected", pa.int64()),
-            *MOMENT,
-        ]
-    ),
-}
+from tests.fixtures.records import DAY, LOADED_AT, TABLES, Json, body, model, official_example, people
+from tests.truth.files import FORMATS, SCHEMAS, Row, plain, read_arrow_csv, read_ndjson
 
 ODD_NAMES = [
     "",
@@ -141,48 +85,6 @@ def spool(
         for page in pages:
             day_spool.write(flattener.flatten(decode_report(body(page))[0].data))
         return day_spool.finish()
-
-
-Row = dict[str, Any]
-
-
-def plain(rows: Sequence[Row]) -> list[Row]:
-    """Bring rows from any reader to one form: text for days and money, an aware moment for loaded_at."""
-    return [
-        row
-        | {"date": str(row["date"]), "loaded_at": _moment(row["loaded_at"])}
-        | ({"estimated_cost_cents": _money(row["estimated_cost_cents"])} if "estimated_cost_cents" in row else {})
-        for row in rows
-    ]
-
-
-def _moment(value: Any) -> datetime:
-    if isinstance(value, int):
-        return datetime(1970, 1, 1, tzinfo=UTC) + timedelta(microseconds=value)
-    return datetime.fromisoformat(value) if isinstance(value, str) else value
-
-
-def _money(value: Any) -> Decimal | None:
-    assert not isinstance(value, float)
-    return None if value is None else Decimal(value)
-
-
-def read_ndjson(path: Path) -> list[Row]:
-    text = gzip.decompress(path.read_bytes()).decode()
-    # Not splitlines(), which also cuts at characters that JSON does not escape.
-    return [json.loads(line) for line in text.split("\n") if line]
-
-
-def read_arrow_csv(path: Path, schema: pa.Schema) -> list[Row]:
-    options = pa.csv.ConvertOptions(
-        column_types={field.name: field.type for field in schema},
-        strings_can_be_null=True,
-        quoted_strings_can_be_null=False,
-        null_values=[""],
-    )
-    parse = pa.csv.ParseOptions(newlines_in_values=True)
-    with gzip.open(path) as file:
-        return list(pa.csv.read_csv(file, convert_options=options, parse_options=parse).to_pylist())
 
 
 def read_duckdb(path: Path, schema: pa.Schema) -> list[Row]:
@@ -267,10 +169,18 @@ def test_money_is_plain_decimal_text(tmp_path: Path, file_format: FileFormat) ->
     ]
 
 
+def test_a_file_holds_no_text_but_that_of_its_rows(tmp_path: Path) -> None:
+    idle = official_example(actor={"type": "user_actor", "email_address": "idle@example.com"}, tool_actions={})
+    spooled = spool(tmp_path, [[idle, official_example()]])
+    path = spooled["tool_usage"].path
+    (actors,) = pyarrow.parquet.read_table(path, read_dictionary=["actor_id"])["actor_id"].chunks
+    assert actors.dictionary.to_pylist() == [official_example()["actor"]["email_address"]]
+
+
 def test_many_small_pages_become_few_large_row_groups(tmp_path: Path) -> None:
     page = decode_report(body(people(1000)))[0].data
     flattener = UsageFlattener(DAY)
-    with DaySpool(tmp_path, DATA_TABLES.values(), "parquet", "load-1", LOADED_AT) as day_spool:
+    with DaySpool(tmp_path, USAGE.tables, "parquet", "load-1", LOADED_AT) as day_spool:
         for _ in range(120):
             day_spool.write(flattener.flatten(page))
         files = day_spool.finish()
@@ -297,7 +207,7 @@ def test_the_parquet_schema_is_the_contract_and_every_field_nullable(
     assert all(field.nullable for field in schema)
     metadata = {name.decode(): value.decode() for name, value in schema.metadata.items()}
     assert metadata["load_id"] == "load-1"
-    assert metadata["schema_version"] == "1"
+    assert metadata["schema_version"] == str(SCHEMA_VERSION)
     assert metadata["provider_version"] == __version__
 
 
@@ -350,7 +260,7 @@ def test_an_error_on_the_way_is_the_one_that_is_seen(tmp_path: Path) -> None:
     page = decode_report(body(people(1)))[0].data
 
     def fail_after_a_page() -> None:
-        with DaySpool(tmp_path, DATA_TABLES.values(), "csv", "load-1", LOADED_AT) as day_spool:
+        with DaySpool(tmp_path, USAGE.tables, "csv", "load-1", LOADED_AT) as day_spool:
             day_spool.write(UsageFlattener(DAY).flatten(page))
             raise ZeroDivisionError
 

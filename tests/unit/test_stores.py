@@ -1,7 +1,6 @@
 """A store keeps files by key, replaces each by one write, and lets no half-written file be seen."""
 
 import errno
-import hashlib
 import json
 import os
 import re
@@ -12,7 +11,7 @@ import subprocess
 import sys
 import threading
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from types import SimpleNamespace
@@ -26,11 +25,14 @@ from airflow.sdk.io import attach
 from airflow_provider_claude_code.exceptions import ClaudeCodeConfigurationError, ClaudeCodePublishError
 from airflow_provider_claude_code.operators.data_quality import ClaudeCodeDataQualityOperator
 from airflow_provider_claude_code.storage import locks, stores
-from airflow_provider_claude_code.storage.stores import LocalStore, ObjectStore, Store, open_store, storage_path
+from airflow_provider_claude_code.storage.errors import typed_store_errors
+from airflow_provider_claude_code.storage.stores import LocalStore, ObjectStore, Store, open_store, storage_path, url_of
 from airflow_provider_claude_code.transfers.claude_code_to_bigquery import ClaudeCodeToBigQueryOperator
 from airflow_provider_claude_code.transfers.claude_code_to_gcs import ClaudeCodeToGCSOperator
 from airflow_provider_claude_code.version_compat import AirflowFailException
-from tests.airflow_version import AIRFLOW
+from tests.fixtures import store_behaviours
+from tests.fixtures.airflow_version import AIRFLOW
+from tests.fixtures.store_behaviours import Put, StoreBehaviours, write
 
 
 class CachingFileSystem(fsspec.implementations.memory.MemoryFileSystem):
@@ -53,19 +55,8 @@ FILE_SYSTEM = CachingFileSystem(skip_instance_cache=True)
 # Under a Connection of its own, so that no other test's memory:// meets it.
 attach("memory", conn_id="caching", fs=FILE_SYSTEM)
 
-Put = Callable[..., Path]
 
-
-@pytest.fixture
-def put(tmp_path: Path) -> Put:
-    """Makes a finished local file with a content."""
-
-    def make(content: bytes) -> Path:
-        path = tmp_path / uuid.uuid4().hex
-        path.write_bytes(content)
-        return path
-
-    return make
+put = store_behaviours.put
 
 
 @pytest.fixture
@@ -87,11 +78,6 @@ def no_space(*_: Any) -> None:
     raise OSError(errno.ENOSPC, "No space left on device")
 
 
-def write(store: Store, files: dict[str, Path]) -> None:
-    for key, source in files.items():
-        store.write(key, source)
-
-
 @pytest.fixture(params=["local", "memory"])
 def store(request: pytest.FixtureRequest, tmp_path: Path) -> Store:
     if request.param == "local":
@@ -99,64 +85,19 @@ def store(request: pytest.FixtureRequest, tmp_path: Path) -> Store:
     return ObjectStore(ObjectStoragePath(f"memory://{uuid.uuid4().hex}/prefix", conn_id="caching"))
 
 
-class TestEveryStore:
-    def test_what_is_not_there_is_nothing_and_no_error(self, store: Store) -> None:
-        assert store.names("usage/dt=2025-09-01") == []
-        assert store.read("a/b") is None
-        assert store.sha256("a/b") is None
-
-    def test_files_are_kept_by_key_and_replaced(self, store: Store, put: Put) -> None:
-        write(store, {"a/x": put(b"one"), "a/y": put(b"two"), "marker": put(b"")})
-        write(store, {"a/x": put(b"three")})
-        assert (store.read("a/x"), store.read("a/y"), store.read("marker")) == (b"three", b"two", b"")
-        assert store.sha256("a/x") == hashlib.sha256(b"three").hexdigest()
-        assert sorted(store.names("a")) == ["x", "y"]
-
-    def test_names_are_those_of_files_directly_in_the_folder(self, store: Store, put: Put) -> None:
-        write(store, {"a/x": put(b"1"), "a/b/y": put(b"2"), "ab/z": put(b"3")})
-        assert store.names("a") == ["x"]
-
-    def test_names_see_what_others_have_written_since(self, store: Store, put: Put) -> None:
-        write(store, {"a/x": put(b"1")})
-        assert store.names("a") == ["x"]
-        write(store, {"a/y": put(b"1")})
-        assert sorted(store.names("a")) == ["x", "y"]
-
-    def test_a_deleted_file_is_gone(self, store: Store, put: Put) -> None:
-        write(store, {"a/x": put(b"1"), "a/y": put(b"1")})
-        store.delete("a/x")
-        assert store.names("a") == ["y"]
-        assert store.read("a/x") is None
-
-    def test_deleting_what_another_writer_has_deleted_is_no_error(self, store: Store, put: Put) -> None:
-        # Without a lock, two writers may clean up the same leftovers.
-        write(store, {"a/x": put(b"1"), "a/y": put(b"1")})
-        store.delete("a/x")
-        store.delete("a/x")
-        assert store.names("a") == ["y"]
-
-    def test_the_spooled_file_stays(self, store: Store, put: Put) -> None:
-        source = put(b"content")
-        write(store, {"a/x": source})
-        assert source.read_bytes() == b"content"
-
-    def test_a_large_file_arrives_whole(self, store: Store, put: Put) -> None:
-        content = os.urandom(20 * 2**20)
-        write(store, {"a/x": put(content)})
-        assert store.read("a/x") == content
-        assert store.sha256("a/x") == hashlib.sha256(content).hexdigest()
-
-    def test_exclusive_can_be_entered_again_and_again(self, store: Store) -> None:
-        for _ in range(2):
-            with store.exclusive(["a/x"]):
-                pass
+class TestEveryStore(StoreBehaviours):
+    """A directory and an object store of fsspec."""
 
 
 class TestObjectStore:
     def test_a_url_is_the_objects(self) -> None:
         store = ObjectStore(ObjectStoragePath("memory://bucket/prefix", conn_id="caching"))
-        assert store.url("usage/x").endswith("bucket/prefix/usage/x")
-        assert store.url("usage/x").startswith("memory://")
+        assert store.url("usage/x") == "memory://bucket/prefix/usage/x"
+
+    @pytest.mark.parametrize("conn_id", [None, "aws_default"])
+    @pytest.mark.parametrize("url", ["s3://bucket/claude code", "gs://bucket/a@b", "file:///data/x"])
+    def test_a_connection_is_no_part_of_a_url(self, url: str, conn_id: str | None) -> None:
+        assert url_of(storage_path("path", url, conn_id) / "usage") == f"{url}/usage"
 
 
 class TestLocalStore:
@@ -177,6 +118,13 @@ class TestLocalStore:
             raise AssertionError
         assert (store.read("a/x"), store.read("b/y")) == (b"old", b"old")
         assert (store.names("a"), store.names("b")) == (["x"], ["y"])
+
+    def test_nothing_is_left_when_a_file_cannot_be_replaced(self, tmp_path: Path, put: Put) -> None:
+        store = LocalStore(tmp_path / "root")
+        (tmp_path / "root/a/x").mkdir(parents=True)
+        with pytest.raises(IsADirectoryError):
+            write(store, {"a/x": put(b"new")})
+        assert list((tmp_path / "root/a").iterdir()) == [tmp_path / "root/a/x"]
 
     @pytest.mark.parametrize("written", [0, 1, 2])
     def test_what_is_staged_takes_no_more_room_when_it_is_written(
@@ -252,6 +200,26 @@ class TestLocalStore:
             order.append("first")
         thread.join(10)
         assert order == ["first", "second"]
+        assert list(tmp_path.iterdir()) == [], "a lock is left where people look for files"
+
+    def test_many_writers_keep_each_other_out(self, tmp_path: Path) -> None:
+        """Each removes the lock that the others wait for."""
+        inside: list[int] = []
+        met = []
+
+        def write_often(number: int) -> None:
+            for _ in range(20):
+                with LocalStore(tmp_path).exclusive(["a/x"]):
+                    inside.append(number)
+                    met.append(len(inside))
+                    inside.remove(number)
+
+        threads = [threading.Thread(target=write_often, args=(number,)) for number in range(8)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(60)
+        assert met == [1] * 160
 
     def test_the_lock_of_a_killed_writer_is_free(self, tmp_path: Path, writer: subprocess.Popen[str]) -> None:
         writer.kill()
@@ -277,7 +245,7 @@ class TestLocalStore:
             raise AssertionError
         assert refusal.value.retryable
         # Once, and not with each look.
-        assert caplog.messages == [f"Waiting for {holder}, which is writing to {tmp_path}"]
+        assert caplog.messages == [f"Waiting for {holder} to finish writing to {tmp_path}"]
 
     def test_the_writer_that_is_named_is_the_one_that_has_the_lock(
         self, tmp_path: Path, writer: subprocess.Popen[str], monkeypatch: pytest.MonkeyPatch
@@ -336,6 +304,64 @@ class TestLocalStore:
         assert modes == {0o600}
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="needs /proc")
+def test_a_directory_that_can_never_be_created_is_not_tried_again() -> None:
+    with (
+        pytest.raises(ClaudeCodeConfigurationError, match=r"/proc/nowhere cannot be created\. Correct path"),
+        LocalStore(Path("/proc/nowhere")).exclusive([]),
+    ):
+        pass
+
+
+@pytest.mark.parametrize(
+    ("path", "advice"),
+    [
+        ("file", "Something else is there where a folder is needed"),
+        ("dangling", "Something else is there where a folder is needed"),
+        ("loop", "Something else is there where a folder is needed"),
+        ("loop/within", "A symbolic link leads to itself"),
+    ],
+)
+def test_a_path_that_can_never_be_a_directory_is_not_tried_again(tmp_path: Path, path: str, advice: str) -> None:
+    (tmp_path / "file").touch()
+    (tmp_path / "dangling").symlink_to(tmp_path / "missing")
+    (tmp_path / "loop").symlink_to(tmp_path / "loop")
+    with (
+        pytest.raises(ClaudeCodeConfigurationError, match=advice),
+        typed_store_errors("file:///root"),
+        LocalStore(tmp_path / path).exclusive([]),
+    ):
+        pass
+
+
+@pytest.mark.parametrize("kind", ["symbolic link", "dangling link", "hard link", "folder", "pipe"])
+def test_a_lock_that_is_a_link_or_no_file_is_refused_and_what_it_leads_to_stays(tmp_path: Path, kind: str) -> None:
+    """Whoever may write to the directory could have any file of Airflow's user overwritten."""
+    victim, directory = tmp_path / "victim", tmp_path / "directory"
+    victim.write_text("precious")
+    directory.mkdir()
+    lock = directory / ".lock"
+    match kind:
+        case "symbolic link":
+            lock.symlink_to(victim)
+        case "dangling link":
+            lock.symlink_to(tmp_path / "missing")
+        case "hard link":
+            lock.hardlink_to(victim)
+        case "folder":
+            lock.mkdir()
+        case "pipe":
+            os.mkfifo(lock)
+    with (
+        pytest.raises(ClaudeCodeConfigurationError, match=r"\.lock is a link, a folder or a pipe.*rm -r .*\.lock"),
+        typed_store_errors("file:///root"),
+        LocalStore(directory).exclusive([]),
+    ):
+        pass
+    assert victim.read_text() == "precious"
+    assert not (tmp_path / "missing").exists()
+
+
 class TestStoragePath:
     @pytest.mark.parametrize("name", ["x", "q?/x", "x?/", "a?b#c", "a b", "50%20", "a://b", "x/", "~", "a@b", "*"])
     @pytest.mark.parametrize("prefix", ["", "/", "//", "file://", "file:///", "file:////", "FILE://", "local:///"])
@@ -348,7 +374,7 @@ class TestStoragePath:
             root = storage_path("path", f"{prefix}{tmp_path}/{name}", None)
         except ClaudeCodeConfigurationError:
             # Its library for paths takes these names for something else.
-            assert AIRFLOW < (3, 1)
+            assert AIRFLOW < (3, 2)
             assert re.search("[?]|://", name)
             return
         open_store(root).write("a/b", put(b"content"))
@@ -357,7 +383,7 @@ class TestStoragePath:
 
     @pytest.mark.parametrize("end", ["?", "#", "?#", "/?"])
     def test_a_query_or_fragment_without_content_is_refused(self, tmp_path: Path, end: str) -> None:
-        with pytest.raises(ClaudeCodeConfigurationError, match=r"path is '.*', but Airflow takes it for .*/q\."):
+        with pytest.raises(ClaudeCodeConfigurationError, match=r"path is '.*', but Airflow reads it as .*/q\."):
             storage_path("path", f"{tmp_path}/q{end}", None)
 
     @pytest.mark.parametrize(

@@ -111,7 +111,9 @@ class Bar:
     value: str
 
 
-def line_chart(key: str, label: str, days: Sequence[date], shaded: Sequence[str], lines: Sequence[Line]) -> Markup:
+def line_chart(
+    key: str, label: str, days: Sequence[date], shaded: Sequence[str], lines: Sequence[Line], *, is_half: bool = False
+) -> Markup:
     """
     Draw lines over days.
 
@@ -120,6 +122,7 @@ def line_chart(key: str, label: str, days: Sequence[date], shaded: Sequence[str]
     :param days: the days, in a row.
     :param shaded: per day what its data lacks, in a word or two; empty when it lacks nothing.
     :param lines: the lines.
+    :param is_half: whether two charts stand side by side where there is room.
     :return: two svg elements.
     """
     highest = max((value for line in lines for value in line.values if value is not None), default=0)
@@ -132,20 +135,28 @@ def line_chart(key: str, label: str, days: Sequence[date], shaded: Sequence[str]
     longest = max((len(name) for _value, name, _colour in ends), default=0)
 
     def draw(width: float) -> Figure:
-        figure, axes = _time_axes(width, 270, days, shaded, highest, right=14 + _COLUMN * longest)
+        figure, axes = _time_axes(width, 170 if is_half else 240, days, shaded, highest, right=14 + _COLUMN * longest)
         for line in lines:
             _draw_line(axes, line)
         _name_ends(axes, ends)
         return figure
 
-    return _drawn(key, label, _WIDTHS, draw)
+    return _drawn(key, label, _HALF_WIDTHS if is_half else _WIDTHS, draw)
 
 
 def column_chart(
-    key: str, label: str, days: Sequence[date], shaded: Sequence[str], values: Sequence[float | None], colour: str
+    key: str,
+    label: str,
+    days: Sequence[date],
+    shaded: Sequence[str],
+    values: Sequence[float | None],
+    colour: str,
+    is_whole: Sequence[bool] | None = None,
+    *,
+    is_half: bool = False,
 ) -> Markup:
     """
-    Draw a column per day.
+    Draw a column per day, or per block of days that begins with it.
 
     :param key: what makes the ids of this chart its own.
     :param label: what the chart says, for those who do not see it.
@@ -153,22 +164,26 @@ def column_chart(
     :param shaded: per day what its data lacks, in a word or two; empty when it lacks nothing.
     :param values: the columns' heights; None draws none.
     :param colour: one of the colours of this module.
+    :param is_whole: per column whether its value is known to be whole; it is hollow where it is not.
+    :param is_half: whether two charts stand side by side where there is room.
     :return: two svg elements.
     """
 
     def draw(width: float) -> Figure:
         highest = max((value for value in values if value is not None), default=0)
-        figure, axes = _time_axes(width, 190, days, shaded, highest, right=12)
-        # One path for all columns, with a gap between them where there is room for it.
+        figure, axes = _time_axes(width, 170 if is_half else 190, days, shaded, highest, right=12)
+        # One path for all columns of a kind, with a gap between them where there is room for it.
         margin = 0.14 if len(days) <= 62 else 0.0
-        heights, edges = [], [-0.5]
-        for position, value in enumerate(values):
-            heights += [math.nan, math.nan if value is None else float(value), math.nan]
-            edges += [position - 0.5 + margin, position + 0.5 - margin, position + 0.5]
-        axes.stairs(heights, edges, fill=True, color=colour, linewidth=0)
+        for is_filled in (True, False):
+            heights, edges = [], [-0.5]
+            for position, value in enumerate(values):
+                is_drawn = value is not None and (is_whole is None or is_whole[position]) == is_filled
+                heights += [math.nan, float(value or 0) if is_drawn else math.nan, math.nan]
+                edges += [position - 0.5 + margin, position + 0.5 - margin, position + 0.5]
+            axes.stairs(heights, edges, fill=is_filled, color=colour, linewidth=0 if is_filled else 1.4, baseline=0)
         return figure
 
-    return _drawn(key, label, _WIDTHS, draw)
+    return _drawn(key, label, _HALF_WIDTHS if is_half else _WIDTHS, draw)
 
 
 def bar_chart(

@@ -1,85 +1,104 @@
-"""What a report says, read from the models and summed up per organisation."""
+"""The data of a report on an organisation."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, timedelta
 from decimal import Decimal
+from functools import partial
+from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 
+from airflow_provider_claude_code.analytics.report.comparison import Comparison
+from airflow_provider_claude_code.analytics.report.known_cost import cost_share
+from airflow_provider_claude_code.analytics.report.month import Month
 from airflow_provider_claude_code.tables.loads import plain_decimal
 
 if TYPE_CHECKING:
-    import pyarrow as pa
-
-    from airflow_provider_claude_code.analytics.models import Settings
-    from airflow_provider_claude_code.analytics.sources import Source
+    from airflow_provider_claude_code.analytics.queries import Settings
 
 Row = Mapping[str, Any]
 
-SMALL_GROUPS = "(small groups)"
-UNMAPPED = "(unmapped)"
-_COUNTS = (
-    "active_people",
-    "active_keys",
-    "sessions",
-    "lines_added",
-    "lines_removed",
-    "commits",
-    "pull_requests",
-    "tool_actions_offered",
-    "tool_actions_accepted",
-    "other_cost_entries",
-    "sessions_with_model_detail",
-)
-_AMOUNTS = ("api_cost_usd", "subscription_value_usd")
-_MODEL_SUMS = (
-    "entries",
-    "entries_rounded_to_zero",
-    "input_tokens",
-    "cache_read_tokens",
-    "cache_creation_tokens",
-    "other_cost_entries",
-    *_AMOUNTS,
-)
+AMOUNTS = ("api_cost_usd", "subscription_value_usd")
+"""The columns with a sum of estimates."""
 
 
 @dataclass
 class Organization:
     """
-    What is known of an organisation.
+    The data about an organisation.
 
     :param id: its id.
+    :param name: its name; None if no load knows it.
     :param days: ``daily_activity`` and ``adoption`` of each day of the period, None for a day that neither has.
     :param totals: ``period_totals`` of the period; a count is None when no day is loaded.
-    :param totals_before: the same of the period before.
+    :param comparison: the comparison with the previous period.
+    :param costs: ``period_costs`` of the period.
+    :param month: the calendar month of its last day.
+    :param charged_usd: the charges for the usage of the period; None if they are not known for each day.
     :param first_loaded_day: its first loaded day ever.
-    :param shares: by dimension, sessions of people by value, the most first.
-    :param tools: accepted and offered actions by tool, the most offered first.
-    :param models: costs and tokens by model, the most expensive first.
-    :param groups: ``cost_allocation`` of the period, the group with the most sessions first.
-    :param ratios: ``productivity_ratios`` of the period.
+    :param series: what was done in the spans of the period that can be shown one by one: ``daily_activity`` of its
+        days, ``period_activity`` of its weeks or months where a day has too few people, or nothing where these have.
+        Each has a ``first_day`` and a ``last_day``.
+    :param breakdown: the first and last day of the week or month that the breakdowns are of: the last whole one of the
+        period; None when there is none, or when it could be subtracted from the period.
+    :param shares: by dimension, ``adoption_shares`` by value, those with the most sessions first.
+    :param tools: ``tool_acceptance``, the tool that offered most first.
+    :param models: ``model_costs``, the most expensive first.
+    :param groups: ``cost_allocation``, the largest amount first.
+    :param ratios: ``productivity_ratios``.
+    :param charges: ``cost_reconciliation``, the most expensive first; empty without charges.
+    :param has_roster: whether the user gave a roster; otherwise the members may use Claude Code.
+    :param members: ``members_activity`` of the newest snapshot in the period, the role with the most members first.
     :param health: ``load_health`` of the period.
     :param restatements: ``restatements`` of days of the period.
     :param findings: ``data_quality`` of the period.
+    :param worth: ``period_worth`` of the period; None when the period has no day.
+    :param plan: ``plan_mixes`` of the period; None unless a price of seats is declared and the period is a month.
+    :param classes: ``activity_classes``; None when the last day of the period is not there yet.
+    :param blocks: ``activity_blocks``, the first block first.
+    :param other_tools: ``tool_comparison`` of the period, Claude Code first; empty without other tools.
+    :param groups_before: ``cost_allocation`` of the week or month before that of the breakdowns.
+    :param hides_charges: whether ``groups`` and ``ratios`` have no charges. Theirs cover all products. Less those for
+        Claude Code, which the page shows over time, they would be the charges of few people.
     :param people: ``people_monthly`` of the period; None when the report has no people.
     """
 
     id: str
     days: dict[date, Row | None]
     totals: Row
-    totals_before: Row
+    comparison: Comparison
+    month: Month
+    charged_usd: Decimal | None
     first_loaded_day: date | None
+    costs: list[Row] = field(default_factory=list)
+    series: list[Row] = field(default_factory=list)
+    breakdown: tuple[date, date] | None = None
     shares: dict[str, list[Row]] = field(default_factory=dict)
     tools: list[Row] = field(default_factory=list)
     models: list[Row] = field(default_factory=list)
     groups: list[Row] = field(default_factory=list)
     ratios: list[Row] = field(default_factory=list)
+    charges: list[Row] = field(default_factory=list)
+    has_roster: bool = False
+    members: list[Row] = field(default_factory=list)
     health: list[Row] = field(default_factory=list)
     restatements: list[Row] = field(default_factory=list)
     findings: list[Row] = field(default_factory=list)
+    worth: Row | None = None
+    plan: Row | None = None
+    classes: Row | None = None
+    blocks: list[Row] = field(default_factory=list)
+    other_tools: list[Row] = field(default_factory=list)
+    groups_before: list[Row] = field(default_factory=list)
+    hides_charges: bool = False
     people: list[Row] | None = None
+    name: str | None = None
+
+    def days_between(self, first: date, last: date) -> list[date]:
+        """Return the days of the period from the first to the last."""
+        return [day for day in self.days if first <= day <= last]
 
     @property
     def loaded(self) -> list[Row]:
@@ -98,130 +117,69 @@ class Organization:
 
     @property
     def idle_days(self) -> list[date]:
-        """The loaded days without any usage."""
-        return [row["date"] for row in self.loaded if not _has_usage(row)]
+        """The loaded days without any usage, as far as days are shown."""
+        return [row["date"] for row in self.loaded if not (row["is_withheld"] or _has_usage(row))]
 
     @property
     def has_usage(self) -> bool:
         """Whether there was anything in the period."""
-        return any(_has_usage(row) for row in self.loaded)
+        return bool(_has_usage(self.totals) or self.totals["counted_people"])
+
+    @property
+    def is_by_day(self) -> bool:
+        """Whether the days of the period can be shown one by one."""
+        return bool(self.series) and "date" in self.series[0]
+
+    @property
+    def roster(self) -> tuple[int, int] | None:
+        """How many eligible people were active in the 28 days to the last one, and how many there are."""
+        row = list(self.days.values())[-1]
+        if not row or not row["eligible_people"]:
+            return None
+        active = row["eligible_active_people"]
+        # A roster that matches nobody is reported separately.
+        is_wrong = not active and any(found["check_name"] == "roster" for found in self.findings)
+        return None if is_wrong else (active, row["eligible_people"])
 
     def headline(self) -> dict[str, Any]:
-        """Return the numbers of the period in JSON's types: nobody's name, amounts as digits, None for unknown."""
-        totals = self.totals
+        """Return the numbers of the period in types of JSON: no names, amounts as text, None for unknown."""
+        totals, comparison, month = self.totals, self.comparison, self.month
+        expected = month.forecast
+        changes = {
+            name: comparison.change(itemgetter(name), partial(cost_share, "") if name == "api_cost_usd" else None)
+            for name in ("active_people", "sessions", "pull_requests", "api_cost_usd")
+        }
         return {
             "organization_id": self.id,
             "days": len(self.days),
             "days_loaded": totals["days_loaded"],
             **{name: totals[name] for name in ("active_people", "sessions", "lines_added", "commits", "pull_requests")},
             "acceptance_rate": acceptance_rate(totals),
-            **{name: None if totals[name] is None else plain_decimal(totals[name]) for name in _AMOUNTS},
+            **{name: _digits(totals[name]) for name in AMOUNTS},
+            "api_cost_known_share": cost_share("", comparison.period),
+            "charged_usd": _digits(self.charged_usd),
+            "days_compared": comparison.days if comparison.is_possible else 0,
+            "changes": {
+                name: {"change": change.relative, "is_unusual": change.is_unusual}
+                for name, change in changes.items()
+                if change
+            },
+            "month": f"{month.days[0]:%Y-%m}",
+            "month_to_date_usd": _digits(month.to_date),
+            "month_known_until": month.until.isoformat() if month.until else None,
+            "month_is_charged": month.is_charged,
+            "month_forecast_usd": float(f"{expected.amount:.3g}") if expected else None,
         }
 
 
-def collect(source: Source, settings: Settings, *, people: bool) -> list[Organization]:
-    """
-    Read what a report says.
-
-    :param source: the loaded usage.
-    :param settings: the period, and how small groups are folded; those of the source.
-    :param people: also read who did what.
-    :return: the organisations in the order of their ids.
-    """
-    tables = {name: source.read(name) for name in _DAILY_MODELS}
-    by_period = {name: source.read(name, by_period=True) for name in _PERIOD_MODELS}
-    if people:
-        by_period["people_monthly"] = source.read("people_monthly", by_period=True)
-    ids = sorted(set(tables["daily_activity"]["organization_id"].to_pylist()))
-    return [_organization(name, tables, by_period, settings) for name in ids]
+def _digits(amount: Decimal | None) -> str | None:
+    return None if amount is None else plain_decimal(amount)
 
 
-_DAILY_MODELS = (
-    "daily_activity",
-    "adoption",
-    "adoption_shares",
-    "tool_acceptance",
-    "model_usage_daily",
-    "load_health",
-    "restatements",
-    "data_quality",
-)
-_PERIOD_MODELS = ("period_totals", "cost_allocation", "productivity_ratios")
-
-
-def _organization(
-    name: str, tables: Mapping[str, pa.Table], by_period: Mapping[str, pa.Table], settings: Settings
-) -> Organization:
-    import pyarrow.compute as pc
-
-    first, last = settings.first_day, settings.last_day
-    length = (last - first).days + 1
-    mine = pc.field("organization_id") == name
-    dated = (pc.field("date") >= first) & (pc.field("date") <= last)
-
-    def rows(model: str) -> list[Row]:
-        return list(tables[model].filter(mine & dated).to_pylist())
-
-    def of_period(model: str, month: date) -> list[Row]:
-        return list(by_period[model].filter(mine & (pc.field("month") == month)).to_pylist())
-
-    activity = tables["daily_activity"].filter(mine)
-    loaded_days = activity.filter(pc.field("is_loaded"))["date"].to_pylist()
-
-    def totals(month: date) -> Row:
-        is_loaded = any(month <= day < month + timedelta(days=length) for day in loaded_days)
-        return _totals(of_period("period_totals", month), is_loaded=is_loaded)
-
-    findings = tables["data_quality"].filter(
-        (mine | pc.field("organization_id").is_null())
-        & (dated | pc.field("date").is_null() | (pc.field("check_name") == "freshness"))
-    )
-    return Organization(
-        id=name,
-        days=_days(first, length, rows("daily_activity"), rows("adoption")),
-        totals=totals(first),
-        totals_before=totals(first - timedelta(days=length)),
-        first_loaded_day=min(loaded_days, default=None),
-        shares=_shares(rows("adoption_shares")),
-        tools=_summed(rows("tool_acceptance"), "tool_name", ("offered", "accepted"), lambda row: row["offered"]),
-        # Never the sum of the amounts: the one is a cost, the other is not.
-        models=_summed(
-            rows("model_usage_daily"),
-            "model",
-            _MODEL_SUMS,
-            lambda row: max(row[name] or Decimal(0) for name in _AMOUNTS),
-        ),
-        groups=_ordered(of_period("cost_allocation", first), lambda row: row["sessions"], ("team", "cost_centre")),
-        ratios=_ordered(of_period("productivity_ratios", first), lambda row: 0, ("customer_type",)),
-        health=rows("load_health"),
-        restatements=_ordered(rows("restatements"), lambda row: 0, ("date", "table_name", "loaded_at")),
-        findings=_ordered(findings.to_pylist(), lambda row: 0, ("check_name", "date", "table_name", "finding")),
-        people=(
-            _ordered(
-                [row for row in of_period("people_monthly", first) if row["actor_type"] == "user_actor"],
-                lambda row: row["sessions"],
-                ("actor_id",),
-            )
-            if "people_monthly" in by_period
-            else None
-        ),
-    )
-
-
-def _days(first: date, length: int, activity: Iterable[Row], adoption: Iterable[Row]) -> dict[date, Row | None]:
-    activity_by_day, adoption_by_day = ({row["date"]: row for row in rows} for rows in (activity, adoption))
-    days = [first + timedelta(days=offset) for offset in range(length)]
-    return {
-        day: {**adoption_by_day.get(day, {}), **activity_by_day[day]} if day in activity_by_day else None
-        for day in days
-    }
-
-
-def _totals(found: Sequence[Row], *, is_loaded: bool) -> Row:
-    row = dict(found[0]) if found else {"days_loaded": 0, **dict.fromkeys((*_COUNTS, *_AMOUNTS))}
-    for count in _COUNTS:
-        row[count] = (row[count] or 0) if is_loaded else None
-    return row
+def is_month(settings: Settings) -> bool:
+    """Return whether the period is one calendar month."""
+    first, last = settings.period
+    return first.day == 1 and (last + timedelta(days=1)).day == 1 and (last - first).days < 31
 
 
 def acceptance_rate(row: Row) -> float | None:
@@ -231,19 +189,19 @@ def acceptance_rate(row: Row) -> float | None:
 
 
 def total(rows: Iterable[Row], name: str) -> Any:
-    """Return the sum of what is known; None when nothing is."""
+    """Return the sum of the known values; None if there are none."""
     known = [row[name] for row in rows if row[name] is not None]
     return sum(known[1:], known[0]) if known else None
 
 
 def folded(rows: Sequence[Row], name: str, most: int, sums: Iterable[str]) -> list[Row]:
     """
-    Return the first rows, and those that are left as one row.
+    Return the first rows, and one row with the sums of the rest.
 
     :param rows: rows in order.
-    :param name: the column with their names.
-    :param most: how many rows there may be.
-    :param sums: the columns that can be added up.
+    :param name: the column with the names of the rows.
+    :param most: maximum number of rows.
+    :param sums: the columns to add up.
     """
     if len(rows) <= most:
         return list(rows)
@@ -251,34 +209,5 @@ def folded(rows: Sequence[Row], name: str, most: int, sums: Iterable[str]) -> li
     return [*rows[: most - 1], {name: f"{len(left)} others", **{column: total(left, column) for column in sums}}]
 
 
-def _summed(rows: Iterable[Row], name: str, sums: Iterable[str], size: Callable[[Row], Any]) -> list[Row]:
-    groups: dict[str, list[Row]] = {}
-    for row in rows:
-        if row[name] is not None:
-            groups.setdefault(row[name], []).append(row)
-    merged = [
-        {name: key, "days": len(members), **{column: total(members, column) for column in sums}}
-        for key, members in groups.items()
-    ]
-    return _ordered(merged, size, (name,))
-
-
-def _shares(rows: Iterable[Row]) -> dict[str, list[Row]]:
-    by_dimension: dict[str, list[Row]] = {}
-    for row in rows:
-        if row["dimension"] is not None:
-            by_dimension.setdefault(row["dimension"], []).append(row)
-    return {
-        dimension: _summed(members, "value", ("sessions",), lambda row: row["sessions"])
-        for dimension, members in sorted(by_dimension.items())
-    }
-
-
-def _ordered(rows: Iterable[Row], size: Callable[[Row], Any], names: Sequence[str]) -> list[Row]:
-    """Return rows, the largest first, and those of one size by their names, since a query gives them in no order."""
-    by_name = sorted(rows, key=lambda row: [(row[name] is not None, str(row[name])) for name in names])
-    return sorted(by_name, key=size, reverse=True)
-
-
 def _has_usage(row: Row) -> bool:
-    return any(row[name] for name in ("active_people", "active_keys", "active_others"))
+    return any(row.get(name) for name in ("active_people", "active_keys", "active_others"))

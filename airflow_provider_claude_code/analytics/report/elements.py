@@ -1,4 +1,4 @@
-"""What a report is made of: plain data without any markup, which the template draws."""
+"""The elements of a report: plain data without markup, which the template renders."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Name:
-    """A name from outside: it does not affect the direction of the text beside it."""
+    """A name from outside the report. The template isolates its text direction."""
 
     value: object
 
     @property
     def text(self) -> str:
-        """The name, with what cannot be seen spelled out."""
+        """The name, with invisible characters spelled out."""
         return visible(self.value)
 
 
@@ -59,7 +59,7 @@ class Facts:
 
 @dataclass(frozen=True)
 class Tile:
-    """A number to be seen first, how it changed, and a remark on that."""
+    """A headline number, its change, and a remark on the change."""
 
     label: str
     value: str
@@ -79,11 +79,11 @@ class Table:
     """
     A table whose first column names the rows.
 
-    :param caption: what it shows.
-    :param columns: their headings; an empty one heads nothing.
+    :param caption: caption of the table.
+    :param columns: headings of the columns; may be empty.
     :param rows: a cell per column.
     :param text_columns: positions of the columns after the first that hold text; the others hold numbers.
-    :param summary: what is shown in its place until a reader opens it; empty for a table that is always shown.
+    :param summary: text to click to open the table; empty for a table that is always open.
     """
 
     caption: str
@@ -111,45 +111,77 @@ class Subheading:
 
 @dataclass(frozen=True)
 class SideBySide:
-    """Columns of elements, one below the other where there is no room."""
+    """Columns of elements, stacked on narrow screens."""
 
     columns: Sequence[Sequence[Element]]
 
 
 @dataclass(frozen=True)
 class Section:
-    """A heading and what belongs to it."""
+    """
+    A heading with its elements.
+
+    :param is_personal: whether it names people. Such a section is only on the page, not in the other files.
+    :param is_detail: whether it is folded on screen and left out in print.
+    """
 
     heading: str
     elements: Sequence[Element]
+    is_personal: bool = False
+    is_detail: bool = False
 
 
 @dataclass(frozen=True)
 class Chapter:
-    """All that is said of an organisation; the key makes the ids in it its own."""
+    """
+    The part of a report about one organisation.
+
+    :param key: makes the ids of HTML elements in it its own.
+    :param name: the organisation's name; its id where no name is known.
+    :param id: its id.
+    :param summary: the most important in a few sentences.
+    """
 
     key: str
     name: Name
+    id: Name
     elements: Sequence[Element]
+    summary: Sequence[str] = ()
 
 
 @dataclass(frozen=True)
 class Document:
     """
-    All of a report.
+    A whole report.
 
-    :param period: the days that it is about.
-    :param length: how many they are.
-    :param made: when it was made.
-    :param chapters: what is said of each organisation.
-    :param about: what holds for all numbers.
+    :param title: title of the report.
+    :param period: the days of the period, as text.
+    :param length: number of days, as text.
+    :param made: time of the report, as text.
+    :param chapters: one chapter per organisation.
+    :param about: notes that apply to all numbers.
     """
 
+    title: Name
     period: str
     length: str
     made: str
     chapters: Sequence[Chapter]
     about: Section
+
+    @property
+    def names_people(self) -> bool:
+        """Whether a section is personal."""
+        return any(_is_personal(element) for chapter in self.chapters for element in chapter.elements)
+
+
+def _is_personal(element: Element) -> bool:
+    match element:
+        case Section():
+            return element.is_personal or any(map(_is_personal, element.elements))
+        case SideBySide():
+            return any(_is_personal(it) for column in element.columns for it in column)
+    return False
 
 
 Element = Facts | Figure | Note | Section | SideBySide | Subheading | Table | Tiles

@@ -1,4 +1,4 @@
-"""How names, numbers and days are written in a report."""
+"""Formats names, numbers and days for a report."""
 
 from __future__ import annotations
 
@@ -19,27 +19,27 @@ _MINUS = "\u2212"
 
 def shortened(name: str, columns: int) -> str:
     """
-    Return a name that fits, with an ellipsis where its end was.
+    Return a name, shortened with an ellipsis if it is too long.
 
     :param name: visible text.
-    :param columns: how many narrow characters it may be wide.
+    :param columns: maximum width in narrow characters.
     """
     width = 0
     for position, character in enumerate(name):
         width += 2 if unicodedata.east_asian_width(character) in "FW" else 1
         if width > columns:
-            # One column is the ellipsis's.
+            # One column for the ellipsis.
             return name[: max(1, position - 1)].rstrip() + "…"
     return name
 
 
 def spoken(name: object) -> str:
-    """Return a name for those who hear it among others."""
+    """Return a name for screen readers, which read it in a list."""
     return shortened(visible(name), 40)
 
 
 def or_nothing(written: Callable[[Any], str], value: Any) -> str:
-    """Return a value as it is written, or a dash where there is none."""
+    """Return the text of a value, or a dash if there is none."""
     return NOTHING if value is None else written(value)
 
 
@@ -63,7 +63,7 @@ def percent(share: float | None, decimals: int = 1) -> str:
     """Return a share of 0 to 1 as a percentage."""
     if share is None:
         return UNKNOWN
-    # A share that is not all must not read as all, nor a little as nothing.
+    # A share below 1 must not read as 100 %, nor a share above 0 as 0 %.
     rounded = round(share * 100, decimals)
     if (rounded >= 100 and share < 1) or (rounded <= 0 and share > 0):
         decimals += 2
@@ -81,6 +81,22 @@ def dollars(amount: Decimal | float | None) -> str:
     return _MINUS + text if amount < 0 else text
 
 
+def three_digits(amount: float) -> float:
+    """Round a number that is not known exactly."""
+    return float(f"{amount:.3g}")
+
+
+def about_dollars(amount: float) -> str:
+    """Return an amount that is not known exactly."""
+    rounded = three_digits(amount)
+    return dollars(rounded) if abs(rounded) < 100 else f"${rounded:,.0f}"
+
+
+def amount(value: Decimal | float | None) -> str:
+    """Return an amount of US dollars; one of 0 is none, since models have 0 only where nothing is of its kind."""
+    return "none" if value == 0 else dollars(value)
+
+
 def short_number(value: float) -> str:
     """Return a number for an axis: 1,500,000 is 1.5M."""
     for size, letter in ((1e9, "B"), (1e6, "M"), (1e3, "k")):
@@ -90,12 +106,17 @@ def short_number(value: float) -> str:
 
 
 def day(value: date, year: bool = True) -> str:
-    """Return a day in words, which do not depend on the machine's locale."""
+    """Return a day in words, independent of the machine's locale."""
     return f"{value.day}{_SPACE}{MONTHS[value.month - 1]}" + (f"{_SPACE}{value.year}" if year else "")
 
 
+def month_name(value: date) -> str:
+    """Return the calendar month of a day."""
+    return f"{MONTHS[value.month - 1]}{_SPACE}{value.year}"
+
+
 def after(hours: float) -> str:
-    """Return how long something took."""
+    """Return a duration as text."""
     return f"{number(hours, 1)} hours" if hours < 48 else f"{number(hours / 24, 1)} days"
 
 
@@ -111,7 +132,7 @@ def day_ranges(days: Iterable[date], most: int = 8) -> str:
     Return days in words, those in a row as one range.
 
     :param days: the days.
-    :param most: how many ranges are named before the rest is counted.
+    :param most: number of ranges to name; the rest are only counted.
     """
     ranges: list[list[date]] = []
     for value in sorted(set(days)):

@@ -1,32 +1,23 @@
-"""The Claude Code Analytics report's JSON as types. Read it beside the API reference."""
+"""The JSON of the Claude Code Analytics report as types. Compare with the API reference."""
 
 from __future__ import annotations
 
-import re
-from decimal import Decimal
 from typing import Annotated, Any
 
 import msgspec
+from msgspec import UNSET, UnsetType
 
-from airflow_provider_claude_code.api.decoding import Documented, DocumentedRow
+from airflow_provider_claude_code.api.unknown_fields import Documented, DocumentedRow
+from airflow_provider_claude_code.streams.actors import ActorKind, actor_id_of, check_actor
+from airflow_provider_claude_code.tables.money import parse_amount
 
 MAX_COUNT = 10**12
-"""The most sessions, lines, commits, pull requests or tool actions that a record may have, each by itself."""
+"""Maximum number of sessions, lines, commits, pull requests or tool actions of a record, for each count separately."""
 MAX_TOKENS = 10**14
-"""The most tokens of a kind that a model entry may have: tens of millions of dollars for one actor's day."""
-MAX_AMOUNT = 10**14
-"""The largest cost of a model entry, in minor units of its currency, on either side of zero."""
-MAX_OF_A_DAY = 10**15
-"""
-What all counts and tokens of a day may add up to, and all its costs without their signs. 25 years of such days still
-fit the 64 bits of an INT64, so no sum of a query can overflow.
-"""
+"""Maximum number of tokens of one kind in a model entry: tens of millions of dollars for one actor's day."""
 
 Count = Annotated[int, msgspec.Meta(ge=0, le=MAX_COUNT)]
 TokenCount = Annotated[int, msgspec.Meta(ge=0, le=MAX_TOKENS)]
-
-_PLAIN_NUMBER = re.compile(r"-?[0-9]{1,40}(\.[0-9]{1,80})?([eE][+-]?[0-9]{1,2})?", re.ASCII)
-_encode_canonically = msgspec.json.Encoder(order="sorted", decimal_format="number").encode
 
 
 class LinesOfCode(Documented, frozen=True):
@@ -37,7 +28,7 @@ class LinesOfCode(Documented, frozen=True):
 
 
 class CoreMetrics(Documented, frozen=True):
-    """What was done in the record's sessions."""
+    """The activity in the record's sessions."""
 
     num_sessions: Count
     lines_of_code: LinesOfCode
@@ -69,16 +60,12 @@ class EstimatedCost(Documented, frozen=True):
     """
 
     currency: str
-    # Not declared as a number, since no type of msgspec's takes both exactly what is allowed and each digit.
+    # Not declared as a number, since no msgspec type accepts exactly the allowed values and keeps each digit.
     amount: Any
 
     def __post_init__(self) -> None:
         """Read the amount; msgspec adds the cost's path to the message."""
-        if type(self.amount) is not int:
-            msgspec.structs.force_setattr(self, "amount", _to_decimal(self.amount))
-        # Not abs(), which would round a decimal to the context's digits.
-        if not -MAX_AMOUNT <= self.amount <= MAX_AMOUNT:
-            raise ValueError(f"`amount` must be from {-MAX_AMOUNT} to {MAX_AMOUNT}")
+        msgspec.structs.force_setattr(self, "amount", parse_amount("amount", self.amount))
 
 
 class ModelUsage(DocumentedRow, frozen=True):
@@ -89,8 +76,10 @@ class ModelUsage(DocumentedRow, frozen=True):
     estimated_cost: EstimatedCost
 
 
-# The two kinds of actor that the reference documents, and the field that identifies one. It has no other field.
-ACTOR_ID_FIELDS = {"user_actor": "email_address", "api_actor": "api_key_name"}
+ACTOR_KINDS = {
+    "user_actor": ActorKind("email_address", frozenset({"type", "email_address"})),
+    "api_actor": ActorKind("api_key_name", frozenset({"type", "api_key_name"})),
+}
 
 
 # The values that the reference lists; others are kept all the same.
@@ -117,22 +106,12 @@ class Record(DocumentedRow, frozen=True):
     core_metrics: CoreMetrics
     tool_actions: dict[str, ToolAction]
     model_breakdown: list[ModelUsage]
-    subscription_type: str | None = None
-    is_remote: bool | None = None
+    subscription_type: str | UnsetType | None = UNSET
+    is_remote: bool | UnsetType | None = UNSET
 
     def __post_init__(self) -> None:
         """Check the actor, whose shape depends on its type; msgspec adds the record's path to the message."""
-        kind = self.actor.get("type")
-        if not isinstance(kind, str):
-            raise ValueError("`actor.type` must be a string")
-        field = ACTOR_ID_FIELDS.get(kind)
-        if field is None:
-            return
-        if not isinstance(self.actor.get(field, ...), str | None):
-            raise ValueError(f"`actor.{field}` must be a string or null")
-        if len(self.actor) > 2:
-            unknown = {name: value for name, value in self.actor.items() if name not in ("type", field)}
-            msgspec.structs.force_setattr(self, "unknown_fields", {**(self.unknown_fields or {}), "actor": unknown})
+        check_actor(self.actor, ACTOR_KINDS, "actor")
 
     @property
     def actor_type(self) -> str:
@@ -143,13 +122,10 @@ class Record(DocumentedRow, frozen=True):
     @property
     def actor_id(self) -> str | None:
         """
-        The e-mail address of a person, the name of an API key, or all that is said of an actor of a later kind, as
-        canonical JSON.
+        The e-mail address of a person, the name of an API key, or all fields of an actor of another type, as canonical
+        JSON.
         """
-        if field := ACTOR_ID_FIELDS.get(self.actor_type):
-            identifier: str | None = self.actor[field]
-            return identifier
-        return _encode_canonically({name: value for name, value in self.actor.items() if name != "type"}).decode()
+        return actor_id_of(self.actor, ACTOR_KINDS)
 
 
 class Report(Documented, frozen=True):
@@ -158,11 +134,4 @@ class Report(Documented, frozen=True):
     data: list[Record]
     has_more: bool
     # Some gateways leave out what is null.
-    next_page: str | None = None
-
-
-def _to_decimal(value: object) -> Decimal:
-    text = value if isinstance(value, str) else str(value)
-    if not _PLAIN_NUMBER.fullmatch(text):
-        raise ValueError("`amount` must be a plain decimal number or a string of one")
-    return Decimal(text)
+    next_page: str | UnsetType | None = UNSET

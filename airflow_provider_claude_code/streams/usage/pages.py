@@ -1,4 +1,4 @@
-"""What to ask for a day of Claude Code usage, and the checks of a page."""
+"""The requests for a day of Claude Code usage, and the checks of a page."""
 
 from __future__ import annotations
 
@@ -47,10 +47,10 @@ def decode_records(body: bytes, *, day: date, limit: int) -> tuple[list[Record],
     except ValueError as error:
         raise ValueError(f"the page is not of the documented shape: {error}") from None
     if len(report.data) > limit:
-        raise ValueError(f"the page holds {len(report.data)} records, but {limit} were asked for at most")
+        raise ValueError(f"the page contains {len(report.data)} records, but {limit} were asked for at most")
     # The reference documents RFC 3339 at UTC midnight; older versions of it a plain date.
     midnight = rf"{day.isoformat()}(T00:00:00(\.0+)?(Z|[+-]00:00))?"
-    # Few distinct strings stand for many records.
+    # Shares strings, since few distinct ones occur in many records.
     if not all(re.fullmatch(midnight, text, re.ASCII | re.IGNORECASE) for text in {r.date for r in report.data}):
-        raise ValueError("the page holds a record of another day")
+        raise ValueError("the page contains a record of another day")
     return report.data, unknown_fields

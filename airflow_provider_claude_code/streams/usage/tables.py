@@ -1,11 +1,11 @@
-"""The tables of Claude Code usage: each column once, with where its value comes from."""
+"""The tables of Claude Code usage. Each column is defined once, with the source of its value."""
 
 from __future__ import annotations
 
 from operator import attrgetter
 
 from airflow_provider_claude_code.tables.contract import LOADED_AT, Column, PseudonymOf, Table
-from airflow_provider_claude_code.tables.unknown_fields import UNKNOWN_FIELDS
+from airflow_provider_claude_code.tables.unknown_fields_column import UNKNOWN_FIELDS
 
 KEY = (
     "date",
@@ -23,14 +23,15 @@ SHARED_COLUMNS = (
     Column(
         "record_id",
         "STRING",
-        "Joins the tables of one load of a day; not an identity across loads. First 32 hex digits of a SHA-256 "
-        "over the record's key. Personal data as much as actor_id is.",
+        "Joins the tables of one load of a day. Do not join different loads with it. First 32 hex digits of a SHA-256 "
+        "over the record's key. Personal data, as actor_id is.",
         hmac="keep",
     ),
     Column(
         "key_ordinal",
         "INT64",
-        "0; counts up when the API reports the same key more than once on a day (nothing is merged or dropped).",
+        "0 for the first record of the day with its key, and 1, 2, ... for others with the same key. Nothing is merged "
+        "or dropped.",
     ),
     Column("date", "DATE", "The UTC day of the usage."),
     Column(
@@ -93,9 +94,9 @@ KNOWN_TOOLS = ("edit_tool", "multi_edit_tool", "write_tool", "notebook_edit_tool
 
 TOKEN_KINDS = ("input", "output", "cache_read", "cache_creation")
 
-_OF_A_RECORD = "Sum over the record's models; null when it names none: unknown is not 0."
-_IN_ONE_CURRENCY = "Null also when the models' currencies differ."
-_COST = "Estimated cost in minor units of the currency: cents for USD, NOT dollars (API: estimated_cost.amount)."
+_OF_A_RECORD = "Sum over the record's models; null (unknown) when the record has no model detail."
+_IN_ONE_CURRENCY = "Also null when the currencies of the models differ."
+_COST = "Estimated cost in minor units of the currency: cents for USD, not dollars (API: estimated_cost.amount)."
 _CURRENCY = "Currency of the cost, so far always USD (API: estimated_cost.currency)."
 
 USAGE = Table(
@@ -106,7 +107,7 @@ USAGE = Table(
         Column(
             "num_sessions",
             "INT64",
-            "Sessions; 0 with other activity happens (API: core_metrics).",
+            "Sessions; may be 0 in a record with other activity (API: core_metrics).",
             get=attrgetter("core_metrics.num_sessions"),
         ),
         Column(
@@ -137,14 +138,18 @@ USAGE = Table(
             Column(
                 f"{tool}_{outcome}",
                 "INT64",
-                f"How often people {outcome} what {tool} offered; 0 when the record has no {tool}.",
+                f"Suggestions of {tool} that people {outcome}; 0 when the record has no {tool}.",
             )
             for tool in KNOWN_TOOLS
             for outcome in ("accepted", "rejected")
         ),
-        Column("tool_actions_accepted", "INT64", "Accepted actions of all tools, known or not."),
-        Column("tool_actions_rejected", "INT64", "Rejected actions of all tools, known or not."),
-        Column("model_count", "INT64", "Entries of model_breakdown; 0 is normal and means: no detail."),
+        Column("tool_actions_accepted", "INT64", "Accepted suggestions of all tools, including undocumented ones."),
+        Column("tool_actions_rejected", "INT64", "Rejected suggestions of all tools, including undocumented ones."),
+        Column(
+            "model_count",
+            "INT64",
+            "Entries of model_breakdown; often 0, which means that the record has no model detail.",
+        ),
         *(
             Column(f"{kind}_tokens", "INT64", f"Tokens (API: tokens.{kind}). {_OF_A_RECORD}", nullable=True)
             for kind in TOKEN_KINDS
@@ -186,8 +191,8 @@ TOOL_USAGE = Table(
     (
         *SHARED_COLUMNS,
         Column("tool_name", "STRING", "Tool identifier (API: key of tool_actions).", hmac="keep"),
-        Column("accepted", "INT64", "How often people accepted what the tool offered.", get=attrgetter("accepted")),
-        Column("rejected", "INT64", "How often people rejected what the tool offered.", get=attrgetter("rejected")),
+        Column("accepted", "INT64", "Suggestions of the tool that people accepted.", get=attrgetter("accepted")),
+        Column("rejected", "INT64", "Suggestions of the tool that people rejected.", get=attrgetter("rejected")),
         UNKNOWN_FIELDS,
         LOADED_AT,
     ),

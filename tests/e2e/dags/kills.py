@@ -43,6 +43,12 @@ settings = {
 with DAG("killed_while_fetching", **settings):
     ClaudeCodeToObjectStorageOperator(task_id="load_day", path=f"{PATH}/kills", day="{{ dag_run.conf['day'] }}")
 
+for stream in ("cost", "members"):
+    with DAG(f"killed_while_fetching_{stream}", **settings):
+        ClaudeCodeToObjectStorageOperator(
+            task_id="load_day", stream=stream, path=f"{PATH}/kills", day="{{ dag_run.conf['day'] }}"
+        )
+
 with DAG("killed_while_publishing_files", **settings):
     HangsWhilePublishing(task_id="load_day", path=f"{PATH}/kills", day="{{ dag_run.conf['day'] }}")
 

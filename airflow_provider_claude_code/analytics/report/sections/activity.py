@@ -4,13 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from airflow_provider_claude_code.analytics.models import Settings
+from airflow_provider_claude_code.analytics.queries import Settings
 from airflow_provider_claude_code.analytics.report import charts
 from airflow_provider_claude_code.analytics.report.data import Organization, Row, folded, total
 from airflow_provider_claude_code.analytics.report.elements import Figure, Name, Note, Section
-from airflow_provider_claude_code.analytics.report.sections.by_day import day_table, shaded, shading_note
-from airflow_provider_claude_code.analytics.report.sections.common import MOST_BARS, small_groups_note, table_of
-from airflow_provider_claude_code.analytics.report.wording import day, number, percent, spoken
+from airflow_provider_claude_code.analytics.report.sections.by_day import (
+    day_table,
+    shaded,
+    shading_note,
+    span_note,
+    withheld_note,
+)
+from airflow_provider_claude_code.analytics.report.sections.common import (
+    MOST_BARS,
+    breakdown_of,
+    no_breakdown,
+    small_groups_note,
+    table_of,
+)
+from airflow_provider_claude_code.analytics.report.wording import day, number, percent, period, spoken
 from airflow_provider_claude_code.quoting import visible
 
 
@@ -18,8 +30,17 @@ def acceptance(key: str, organization: Organization, settings: Settings) -> Sect
     """Show how much of what each tool offered was accepted."""
     heading = "Acceptance by tool"
     tools = [row for row in organization.tools if row["offered"]]
+    if organization.breakdown is None:
+        return Section(heading, [no_breakdown(settings)])
     if not tools:
-        return Section(heading, [Note("No tool offered anything in this period.")])
+        return Section(
+            heading,
+            [
+                Note(
+                    f"No tool offered anything to {settings.min_group_size} people or more{breakdown_of(organization)}."
+                )
+            ],
+        )
     shown = folded(tools, "tool_name", MOST_BARS, ("offered", "accepted"))
     offered, accepted = total(tools, "offered"), total(tools, "accepted")
     message = f"{number(accepted)} of {number(offered)} offered actions were accepted, {percent(accepted / offered)}."
@@ -38,21 +59,24 @@ def acceptance(key: str, organization: Organization, settings: Settings) -> Sect
         charts.FIRST_COLOUR,
         of_whole=True,
     )
-    folding = small_groups_note(settings, tools, "tool_name", "tools of fewer than {size} people on a day")
+    folding = small_groups_note(settings, tools, "tool_name", "tools of fewer than {size} people")
     return Section(
         heading,
         [
             Figure(
-                "Accepted of offered actions", f"{message} The tool that offered most comes first. {folding}", chart
+                f"Accepted of offered actions{breakdown_of(organization)}",
+                f"{message} The tool that offered most comes first. {folding}",
+                chart,
             ),
             table_of(
-                "Accepted and offered actions by tool",
+                f"Accepted and offered actions by tool{breakdown_of(organization)}",
                 tools,
                 (
                     ("Tool", lambda row: Name(row["tool_name"])),
                     ("Acceptance rate", lambda row: percent(_rate(row))),
                     ("Accepted", lambda row: number(row["accepted"])),
                     ("Offered", lambda row: number(row["offered"])),
+                    ("People", lambda row: number(row["people"])),
                 ),
                 summary="Table: accepted of offered actions",
             ),
@@ -73,8 +97,10 @@ _RESULTS = (
 )
 
 
-def lines_and_commits(key: str, organization: Organization) -> Section:
-    """Show what came of the sessions by day."""
+def lines_and_commits(key: str, organization: Organization, settings: Settings) -> Section:
+    """Show the results of the sessions by day."""
+    if not organization.series:
+        return Section("Lines and commits", [withheld_note()])
     table = day_table(
         organization,
         "Lines, commits and pull requests",
@@ -84,29 +110,29 @@ def lines_and_commits(key: str, organization: Organization) -> Section:
     return Section(
         "Lines and commits",
         [
-            _per_day(key, organization, "lines_added", "Lines added", charts.FIRST_COLOUR),
-            _per_day(key, organization, "commits", "Commits", charts.SECOND_COLOUR),
+            _per_day(key, organization, settings, "lines_added", "Lines added", charts.FIRST_COLOUR),
+            _per_day(key, organization, settings, "commits", "Commits", charts.SECOND_COLOUR),
             table,
-            Note(f"They measure activity, not its worth.{shading_note(organization)}", "note"),
+            Note(f"They measure activity, not its worth.{shading_note(organization)}{span_note(organization)}", "note"),
         ],
     )
 
 
-def _per_day(key: str, organization: Organization, name: str, heading: str, colour: str) -> Figure:
-    most = max(organization.loaded, key=lambda row: row[name])
-    message = (
-        f"{number(organization.totals[name])} in the period; the most on a day were {number(most[name])}, on "
-        f"{day(most['date'])}."
-    )
+def _per_day(key: str, organization: Organization, settings: Settings, name: str, heading: str, colour: str) -> Figure:
+    most = max((row for row in organization.series if row.get(name) is not None), key=lambda row: row[name])
+    each = "on a day" if organization.is_by_day else f"in a {settings.breakdown_grain}"
+    when = f"on {day(most['date'])}" if organization.is_by_day else period(most["first_day"], most["last_day"])
+    heading = f"{heading} per {'day' if organization.is_by_day else settings.breakdown_grain}"
+    message = f"{number(organization.totals[name])} in the period; the most {each} were {number(most[name])}, {when}."
     chart = charts.column_chart(
         f"{key}-{name}",
-        f"{heading} per day. {message}",
-        list(organization.days),
-        shaded(organization),
-        [row[name] if row else None for row in organization.days.values()],
+        f"{heading}. {message}",
+        [row["first_day"] for row in organization.series],
+        shaded(organization.series),
+        [row.get(name) for row in organization.series],
         colour,
     )
-    return Figure(f"{heading} per day", message, chart)
+    return Figure(heading, message, chart)
 
 
 def _summing(name: str) -> Callable[[Sequence[Row]], str]:

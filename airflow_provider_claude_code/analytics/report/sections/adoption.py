@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from airflow_provider_claude_code.analytics.models import Settings
+from airflow_provider_claude_code.analytics.queries import Settings
 from airflow_provider_claude_code.analytics.report import charts
-from airflow_provider_claude_code.analytics.report.data import Organization, Row, folded, total
+from airflow_provider_claude_code.analytics.report.data import Organization, Row, total
 from airflow_provider_claude_code.analytics.report.elements import (
-    Element,
+    Cell,
     Fact,
     Facts,
     Figure,
@@ -17,35 +17,51 @@ from airflow_provider_claude_code.analytics.report.elements import (
     Section,
     ShareBar,
     SideBySide,
-    Subheading,
     Table,
 )
 from airflow_provider_claude_code.analytics.report.sections.by_day import day_table, is_by_week, shaded, shading_note
-from airflow_provider_claude_code.analytics.report.sections.common import MOST_BARS, found, small_groups_note
+from airflow_provider_claude_code.analytics.report.sections.common import (
+    MOST_BARS,
+    breakdown_of,
+    found,
+    no_breakdown,
+    small_groups_note,
+)
 from airflow_provider_claude_code.analytics.report.wording import count, day, number, percent
 
 
 def adoption(key: str, organization: Organization, settings: Settings) -> Section:
-    """Show how many people are active, come and go, and where they work."""
+    """Show how many people are active, come and go."""
     last = organization.loaded[-1]
-    mean = total(organization.loaded, "daily_active_people") / len(organization.loaded)
     facts = [
-        Fact("Mean of the loaded days:", f"{number(mean, 1)} active people"),
+        *_mean(organization),
         *_comings_and_goings(organization, last),
         *_eligible(organization, last),
     ]
     return Section(
         "Adoption",
         [
-            _active_people(key, organization, last),
-            _active_people_by_day(organization),
-            Facts(facts),
-            *_where(organization, settings),
+            SideBySide(
+                [
+                    [
+                        _active_people(key, organization, settings, last),
+                        *([_active_people_by_day(organization)] if organization.is_by_day else []),
+                    ],
+                    [Facts(facts)],
+                ]
+            ),
         ],
     )
 
 
-def _active_people(key: str, organization: Organization, last: Row) -> Figure:
+def _mean(organization: Organization) -> list[Fact]:
+    if not organization.is_by_day:
+        return []
+    mean = total(organization.loaded, "daily_active_people") / len(organization.loaded)
+    return [Fact("Mean of the loaded days:", f"{number(mean, 1)} active people")]
+
+
+def _active_people(key: str, organization: Organization, settings: Settings, last: Row) -> Figure:
     rows = [row if row and row["is_loaded"] else None for row in organization.days.values()]
 
     def line(name: str, column: str, is_whole: list[bool], colour: str, width: float) -> charts.Line:
@@ -54,23 +70,31 @@ def _active_people(key: str, organization: Organization, last: Row) -> Figure:
     def are_whole(window: int) -> list[bool]:
         return [bool(row and row[f"days_loaded_{window}"] == window) for row in rows]
 
+    def people(value: int | None) -> str:
+        few = f"fewer than {settings.min_group_size} people"
+        return few if value is None else count(value, "person", "people")
+
+    on_the_day = f" and {number(last['daily_active_people'])} on the day itself" if organization.is_by_day else ""
     message = (
-        f"On {day(last['date'])}, {count(last['monthly_active_people'], 'person', 'people')} had been active in 28 "
-        f"days, {number(last['weekly_active_people'])} in 7 days and {number(last['daily_active_people'])} on the day "
-        "itself."
+        f"On {day(last['date'])}, {people(last['monthly_active_people'])} had been active in 28 days"
+        f"{',' if on_the_day else ' and'} {people(last['weekly_active_people'])} in 7 days{on_the_day}."
     )
+    lines = [
+        line("28 days", "monthly_active_people", are_whole(28), charts.FIRST_COLOUR, 2.4),
+        line("7 days", "weekly_active_people", are_whole(7), charts.SECOND_COLOUR, 1.8),
+    ]
+    if organization.is_by_day:
+        lines.append(line("1 day", "daily_active_people", [bool(row) for row in rows], charts.THIRD_COLOUR, 1.2))
     chart = charts.line_chart(
         f"{key}-adoption",
         f"Active people per day. {message}",
         list(organization.days),
-        shaded(organization),
-        [
-            line("28 days", "monthly_active_people", are_whole(28), charts.FIRST_COLOUR, 2.4),
-            line("7 days", "weekly_active_people", are_whole(7), charts.SECOND_COLOUR, 1.8),
-            line("1 day", "daily_active_people", [bool(row) for row in rows], charts.THIRD_COLOUR, 1.2),
-        ],
+        shaded(list(organization.days.values())),
+        lines,
+        is_half=True,
     )
-    note = "Each line counts people who were active on the day or on any of the 7 or 28 days that end with it."
+    on_day = " on the day or" if organization.is_by_day else ""
+    note = f"Each line counts people who were active{on_day} on any of the 7 or 28 days that end with it."
     if any(row and row["days_loaded_28"] < 28 for row in rows):
         note += " Dotted: not all of these days are loaded, so the count is too low."
     return Figure("Active people", f"{message} {note}{shading_note(organization)}", chart)
@@ -103,7 +127,7 @@ def _comings_and_goings(organization: Organization, last: Row) -> list[Fact]:
             Fact("New people:", f"{new} (never active before in the loaded days{partly})"),
             Fact("Returning people:", f"{returning} (active again after more than 28 days{partly})"),
         ]
-    else:
+    elif organization.is_by_day:
         facts.append(Fact("New and returning people:", "unknown; this takes 28 days of history."))
     if last["gone_quiet_people"] is None:
         quiet = "unknown; this takes 56 days of history."
@@ -124,11 +148,18 @@ def _eligible(organization: Organization, last: Row) -> list[Fact]:
             f"{count(last['eligible_people'], 'eligible person', 'eligible people')} were active in the 28 days to "
             f"{day(last['date'])}"
         )
-        return [Fact("Adoption rate:", rate), Fact("Idle seats:", number(last["idle_seats"]))]
-    reason = f"see what is wrong with the roster. {wrong}" if wrong else "they take a roster of eligible people."
+        # A Console member does not necessarily have a paid seat.
+        idle = "Idle seats:" if organization.has_roster else "Idle members:"
+        return [Fact("Adoption rate:", rate), Fact(idle, number(last["idle_seats"]))]
+    reason = (
+        f"see what is wrong with the roster. {wrong}"
+        if wrong
+        else "this needs a roster of eligible people, or snapshots of members."
+    )
     return [Fact("Adoption rate and idle seats:", f"unknown; {reason}")]
 
 
+_OF_SESSIONS = "share_of_sessions"
 _DIMENSIONS = {
     "terminal_type": "Terminal",
     "location": "Place",
@@ -136,33 +167,46 @@ _DIMENSIONS = {
 }
 
 
-def _where(organization: Organization, settings: Settings) -> list[Element]:
+def where_people_work(organization: Organization, settings: Settings) -> Section:
+    """Show in which terminals and places people work, and who pays for it."""
+    heading = f"Where people work{breakdown_of(organization)}"
+    if organization.breakdown is None:
+        return Section(heading, [no_breakdown(settings)])
     tables = []
-    for dimension, heading in _DIMENSIONS.items():
-        rows = folded(organization.shares.get(dimension, []), "value", MOST_BARS, ("sessions",))
-        sessions = total(rows, "sessions")
-        if not sessions:
-            continue
-        cells = [
-            (Name(row["value"]), number(row["sessions"]), percent(share), ShareBar(share))
-            for row in rows
-            for share in [row["sessions"] / sessions]
+    for dimension, name in _DIMENSIONS.items():
+        rows = organization.shares.get(dimension, [])
+        # Terminals have people and no sessions.
+        counted, share = ("people", "share_of_people") if dimension == "terminal_type" else ("sessions", _OF_SESSIONS)
+        cells: list[tuple[Cell, ...]] = [
+            (
+                Name(row["value"]),
+                *([number(row["sessions"])] if counted == "sessions" else []),
+                number(row["people"]),
+                percent(row[share]),
+                ShareBar(row[share] or 0),
+            )
+            for row in sorted(rows, key=lambda row: (row["value"] == settings.small_groups, -row[counted]))[:MOST_BARS]
         ]
-        tables.append(Table(f"Sessions by {dimension.replace('_', ' ')}", (heading, "Sessions", "Share", ""), cells))
+        if cells:
+            headings = (name, *(["Sessions"] if counted == "sessions" else []), "People", f"Share of {counted}", "")
+            tables.append(Table(f"{counted.capitalize()} by {dimension.replace('_', ' ')}", headings, cells))
     if not tables:
-        return []
+        few = f"Not shown: fewer than {settings.min_group_size} people were active."
+        return Section(heading, [Note(few)])
     folding = small_groups_note(
         settings,
         [row for rows in organization.shares.values() for row in rows],
         "value",
-        "sessions on days on which fewer than {size} people shared a value",
+        "values of fewer than {size} people",
     )
-    return [
-        Subheading("Where people work"),
-        SideBySide([tables[:1], tables[1:]]),  # the first is the longest
-        Note(
-            "Sums over the period; sessions of API keys are not in them. A person who uses two terminals is in two "
-            f"rows. {folding}",
-            "note",
-        ),
-    ]
+    return Section(
+        heading,
+        [
+            SideBySide([tables[:1], tables[1:]]),  # the first is the longest
+            Note(
+                "API keys count as people unless the mapping marks them as machines. A person who uses two "
+                f"terminals is in two rows. {folding}",
+                "note",
+            ),
+        ],
+    )

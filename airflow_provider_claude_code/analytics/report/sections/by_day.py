@@ -1,4 +1,4 @@
-"""What charts and tables of single days have in common."""
+"""Shared parts of charts and tables by day, week or month."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from datetime import date
 from typing import Any
 
 from airflow_provider_claude_code.analytics.report.data import Organization, Row
-from airflow_provider_claude_code.analytics.report.elements import Table
+from airflow_provider_claude_code.analytics.report.elements import Note, Table
 from airflow_provider_claude_code.analytics.report.wording import period
 
 _MOST_DAYS_BY_DAY = 31
@@ -20,43 +20,59 @@ def day_table(
     columns: Sequence[tuple[str, Callable[[Sequence[Row]], str]]],
 ) -> Table:
     """
-    Return a row per day, or per week (Monday to Sunday) when there are many days.
+    Return a row per day, or per week (Monday to Sunday) when there are many days, or per span of the series.
 
-    :param organization: what is known of an organisation.
-    :param caption: what the table shows.
-    :param summary: what is shown in its place.
-    :param columns: headings, and what writes a cell from the loaded days of its row, of which there is one at least.
+    :param organization: the data about an organisation, with a series.
+    :param caption: caption of the table.
+    :param summary: text to click to open the table.
+    :param columns: headings, each with a function that makes a cell from the loaded days of its row (at least one).
     """
     by_week = is_by_week(organization)
-    groups: dict[Any, list[date]] = {}
-    for value in organization.days:
-        groups.setdefault(value.isocalendar()[:2] if by_week else value, []).append(value)
+    groups: dict[Any, list[Row]] = {}
+    for row in organization.series:
+        value: date = row["first_day"]
+        groups.setdefault(value.isocalendar()[:2] if by_week else value, []).append(row)
     rows = []
-    for days in groups.values():
-        loaded = [row for value in days if (row := organization.days[value]) and row["is_loaded"]]
-        complete = sum(bool(row["is_complete"]) for row in loaded)
+    for spans in groups.values():
+        days = [day for row in spans for day in organization.days_between(row["first_day"], row["last_day"])]
+        loaded = [row for row in spans if row.get("is_loaded", "date" not in row)]
+        complete = sum(bool(row and row["is_complete"]) for row in map(organization.days.get, days))
         state = "yes" if complete == len(days) else "incomplete" if loaded else "not loaded"
-        if by_week:
+        if len(days) > 1 or by_week:
             state = f"{complete} of {len(days)}"
         cells = [write(loaded) if loaded else "not loaded" for _heading, write in columns]
         rows.append((period(days[0], days[-1]), state, *cells))
-    headings = ("Week", "Days loaded") if by_week else ("Day", "Loaded")
+    headings = ("Day", "Loaded") if organization.is_by_day and not by_week else ("Days", "Days loaded")
     return Table(caption, (*headings, *(heading for heading, _write in columns)), rows, summary=summary)
 
 
 def is_by_week(organization: Organization) -> bool:
-    """Return whether tables have a row per week."""
-    return len(organization.days) > _MOST_DAYS_BY_DAY
+    """Return whether tables have one row per week although days are known."""
+    return organization.is_by_day and len(organization.days) > _MOST_DAYS_BY_DAY
 
 
-def shaded(organization: Organization) -> list[str]:
-    """Return per day what its data lacks, in a word or two; empty when it lacks nothing."""
+def shaded(spans: Sequence[Row | None]) -> list[str]:
+    """Return what is missing per day, in a word or two; empty if nothing is, and for spans of days."""
     return [
-        "not loaded" if not (row and row["is_loaded"]) else "" if row["is_complete"] else "incomplete"
-        for row in organization.days.values()
+        "not loaded"
+        if row is None or not row.get("is_loaded", "date" not in row)
+        else ""
+        if row.get("is_complete", True)
+        else "incomplete"
+        for row in spans
     ]
 
 
 def shading_note(organization: Organization) -> str:
-    """Say what shaded days are; nothing when there are none."""
-    return " Shaded days are not loaded, or incomplete." if any(shaded(organization)) else ""
+    """Return the explanation of shaded days; empty if there are none."""
+    return " Shaded days are not loaded, or incomplete." if any(shaded(list(organization.days.values()))) else ""
+
+
+def span_note(organization: Organization) -> str:
+    """Return why days are not shown; empty if they are."""
+    return "" if organization.is_by_day else " Days are not shown, since on one of them too few people worked."
+
+
+def withheld_note() -> Note:
+    """Say why there is no series."""
+    return Note("Not shown by day, since on one of the days too few people worked.")

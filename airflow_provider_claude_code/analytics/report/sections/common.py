@@ -1,12 +1,13 @@
-"""What several sections have in common."""
+"""Helpers that several sections use."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 
-from airflow_provider_claude_code.analytics.models import Settings
-from airflow_provider_claude_code.analytics.report.data import SMALL_GROUPS, Organization, Row
-from airflow_provider_claude_code.analytics.report.elements import Cell, Table
+from airflow_provider_claude_code.analytics.queries import Settings
+from airflow_provider_claude_code.analytics.report.data import Organization, Row
+from airflow_provider_claude_code.analytics.report.elements import Cell, Note, Table
+from airflow_provider_claude_code.analytics.report.wording import period
 from airflow_provider_claude_code.quoting import visible
 
 MOST_BARS = 12
@@ -31,13 +32,33 @@ def share(part: int, whole: int) -> float | None:
     return part / whole if whole else None
 
 
+def is_few(count: int, settings: Settings) -> bool:
+    """Return whether a number of people is above 0 and below the smallest group that is shown."""
+    return 0 < count < settings.min_group_size
+
+
 def found(organization: Organization, check: str) -> str:
-    """Return what a check found, as a text."""
+    """Return a finding of a check as text."""
     return " ".join(visible(row["finding"]) for row in organization.findings if row["check_name"] == check)
 
 
+def breakdown_of(organization: Organization) -> str:
+    """Return the week or month that the breakdowns are of, for the end of a heading."""
+    return f", {period(*organization.breakdown)}" if organization.breakdown else ""
+
+
+def no_breakdown(settings: Settings) -> Note:
+    """Return why there is no breakdown."""
+    grain = settings.breakdown_grain
+    return Note(
+        f"Not shown: breakdowns are for whole {grain}s (breakdown_grain). This period has no {grain} that is over and "
+        f"loaded, or so few people worked on its other days that the breakdowns would show what they did. Choose a "
+        f"period of whole {grain}s."
+    )
+
+
 def small_groups_note(settings: Settings, rows: Iterable[Row], column: str, what: str) -> str:
-    """Say what was folded together, with ``{size}`` in its place; nothing where no row's column says that it was."""
-    if all(row[column] != SMALL_GROUPS for row in rows):
+    """Return a note on the combined small groups, with ``{size}`` filled in; empty if no row combines any."""
+    if all(row[column] != Settings.small_groups for row in rows):
         return ""
-    return f"{SMALL_GROUPS}: {what.format(size=settings.min_group_size)}."
+    return f"{Settings.small_groups}: {what.format(size=settings.min_group_size)}."

@@ -1,10 +1,11 @@
-"""What it costs, or would cost."""
+"""The cost of API usage, and the value of subscription usage."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from decimal import Decimal
 
-from airflow_provider_claude_code.analytics.models import Settings
+from airflow_provider_claude_code.analytics.queries import Settings
 from airflow_provider_claude_code.analytics.report import charts
 from airflow_provider_claude_code.analytics.report.data import Organization, Row, folded, total
 from airflow_provider_claude_code.analytics.report.elements import (
@@ -19,8 +20,17 @@ from airflow_provider_claude_code.analytics.report.elements import (
     Subheading,
     Table,
 )
-from airflow_provider_claude_code.analytics.report.sections.common import MOST_BARS, share, small_groups_note, table_of
+from airflow_provider_claude_code.analytics.report.sections.charges import charged_note, has_charges
+from airflow_provider_claude_code.analytics.report.sections.common import (
+    MOST_BARS,
+    breakdown_of,
+    no_breakdown,
+    share,
+    small_groups_note,
+    table_of,
+)
 from airflow_provider_claude_code.analytics.report.wording import (
+    NOTHING,
     count,
     dollars,
     number,
@@ -32,61 +42,73 @@ from airflow_provider_claude_code.quoting import visible
 
 
 def cost_by_model(key: str, organization: Organization, settings: Settings) -> Section:
-    """Show what the models cost, and what is known of it."""
+    """Show the cost of the models, and how much of it is known."""
+    if organization.breakdown is None:
+        return Section("Cost by model", [no_breakdown(settings)])
     models = organization.models
     panels = [
-        _amounts_by_model(key, organization, *panel)
+        _amounts_by_model(key, organization, settings, *panel)
         for panel in (
-            ("api_cost_usd", "API cost", charts.FIRST_COLOUR, "Already in the organisation's cost report."),
+            (
+                "api_cost_usd",
+                "API cost",
+                charts.FIRST_COLOUR,
+                "An estimate of what the API bills.",
+            ),
             (
                 "subscription_value_usd",
                 "Subscription value",
                 charts.SECOND_COLOUR,
-                "What is included in subscriptions; no bill.",
+                "What usage within subscriptions would have cost. It is not billed.",
             ),
         )
     ]
     return Section(
         "Cost by model",
         [
-            Facts(_facts(organization)),
-            Note("These are two different things, and must not be added up.", "note"),
             SideBySide(panels),
-            *([_table(models)] if models else []),
-            Note(small_groups_note(settings, models, "model", "models of fewer than {size} people on a day"), "note"),
+            *([_table(organization)] if models else []),
+            Note(
+                "Do not add the two amounts. "
+                + small_groups_note(settings, models, "model", "models of fewer than {size} people"),
+                "note",
+            ),
         ],
     )
 
 
-def _facts(organization: Organization) -> list[Fact]:
+def model_detail(organization: Organization) -> Section:
+    """Show for how many sessions the cost is known, and facts about tokens."""
     totals, models = organization.totals, organization.models
     sessions, with_detail = totals["sessions"], totals["sessions_with_model_detail"]
     facts = [
         Fact(
-            "Model detail:",
-            f"{percent(share(with_detail, sessions))} of sessions ({number(with_detail)} of "
-            f"{number(sessions)}). What the others cost is unknown, and in neither panel.",
+            "Sessions with model detail:",
+            f"{percent(share(with_detail, sessions))} ({number(with_detail)} of "
+            f"{number(sessions)}). The cost of the others is unknown, and not included.",
         ),
     ]
     if rounded := total(models, "entries_rounded_to_zero"):
         facts.append(
             Fact(
-                "Rounded to 0:",
+                f"Rounded to 0{breakdown_of(organization)}:",
                 f"{number(rounded)} of {_entries(total(models, 'entries'))} used tokens at a cost that the API gives "
                 "as 0.",
             )
         )
     if (ratio := _cache_read_ratio(models)) is not None:
-        facts.append(Fact("Cache:", f"{percent(ratio)} of the tokens that went in were read from it."))
+        facts.append(
+            Fact(f"Cache{breakdown_of(organization)}:", f"{percent(ratio)} of the input tokens were read from it.")
+        )
     if others := totals["other_cost_entries"]:
         facts.append(
             Fact(
                 "Not shown:",
-                f"{_entries(others)} in another currency than US dollars or of another customer type. Their cost is in "
-                "neither panel.",
+                f"{_entries(others)} in another currency than US dollars or of another customer type. Their cost is "
+                "not included.",
             )
         )
-    return facts
+    return Section("Model detail", [Facts(facts)])
 
 
 def _entries(value: int) -> str:
@@ -94,22 +116,22 @@ def _entries(value: int) -> str:
 
 
 def _amounts_by_model(
-    key: str, organization: Organization, name: str, heading: str, colour: str, meaning: str
+    key: str, organization: Organization, settings: Settings, name: str, heading: str, colour: str, meaning: str
 ) -> list[Element]:
-    amount = organization.totals[name]
+    heading = f"{heading}{breakdown_of(organization)}"
     priced = [row for row in organization.models if row[name] is not None]
-    priced.sort(key=lambda row: row[name], reverse=True)
     if not priced:
-        text = f"{dollars(amount).capitalize()}: no record of this kind names a model. {meaning}"
-        return [Subheading(heading), Note(text, "note")]
-    shown = folded(priced, "model", MOST_BARS, (name,))
+        few = f"fewer than {settings.min_group_size} people have records of this kind that name a model"
+        return [Subheading(heading), Note(f"Not shown: {few}. {meaning}", "note")]
+    amount = total(priced, name)
+    shown = folded(_by_family(priced, name), "family", MOST_BARS, (name,))
     largest = max(row[name] for row in shown)
-    each = [f"{spoken(row['model'])} {dollars(row[name])}" for row in shown]
+    each = [f"{spoken(row['family'])} {dollars(row[name])}" for row in shown]
     chart = charts.bar_chart(
         f"{key}-{name}",
-        f"{heading} by model in US dollars, {dollars(amount)} in all: {', '.join(each)}.",
+        f"{heading} by model family in US dollars, {dollars(amount)} in all: {', '.join(each)}.",
         [
-            charts.Bar(visible(row["model"]), float(row[name] / largest) if largest else None, dollars(row[name]))
+            charts.Bar(visible(row["family"]), float(row[name] / largest) if largest else None, dollars(row[name]))
             for row in shown
         ],
         colour,
@@ -119,19 +141,32 @@ def _amounts_by_model(
     return [Figure(f"{heading}: {dollars(amount)}", meaning, chart)]
 
 
-def _table(models: Sequence[Row]) -> Table:
+def _by_family(rows: Sequence[Row], name: str) -> list[Row]:
+    """Add up an amount by model family, the most expensive first."""
+    amounts: dict[str, Decimal] = {}
+    for row in rows:
+        family = row["model_family"] or row["model"]
+        amounts[family] = amounts.get(family, Decimal(0)) + row[name]
+    by_amount = sorted(amounts.items(), key=lambda item: item[1], reverse=True)
+    return [{"family": family, name: amount} for family, amount in by_amount]
+
+
+def _table(organization: Organization) -> Table:
     return table_of(
-        "Cost and tokens by model",
-        models,
+        f"Cost and tokens by model{breakdown_of(organization)}",
+        organization.models,
         (
             ("Model", lambda row: Name(row["model"])),
-            # None means that the model was not used so, since its entries all have a cost.
+            ("Paid by", lambda row: Name(row["customer_type"])),
+            ("People", lambda row: number(row["people"])),
+            # A row is of one of them.
             ("API cost", lambda row: or_nothing(dollars, row["api_cost_usd"])),
             ("Subscription value", lambda row: or_nothing(dollars, row["subscription_value_usd"])),
             ("Read from cache", lambda row: or_nothing(percent, _cache_read_ratio([row]))),
             ("Entries", lambda row: number(row["entries"])),
             ("Rounded to 0", lambda row: number(row["entries_rounded_to_zero"])),
         ),
+        text_columns=(1,),
         summary="Table: cost and tokens by model",
     )
 
@@ -151,35 +186,49 @@ _RATIOS = (
 )
 
 
-def cost_per_result(organization: Organization) -> Section:
-    """Show what people's work cost, divided by what came of it."""
+def cost_per_result(organization: Organization, settings: Settings) -> Section:
+    """Show the cost of people's work divided by its results."""
+    if organization.breakdown is None:
+        return Section("Cost per result", [no_breakdown(settings)])
     by_type = {row["customer_type"]: row for row in organization.ratios}
     columns = [
         (heading, by_type[name], amount)
         for name, heading, amount in (
             ("api", "API cost", "api_cost_usd"),
+            ("api", "Charged", "charged_usd"),
             ("subscription", "Subscription value", "subscription_value_usd"),
         )
-        if name in by_type
+        if name in by_type and (amount != "charged_usd" or has_charges(organization.ratios))
     ]
     if not columns:
-        unknown = "Unknown: too few people used either an API key or a subscription to show what a result cost."
+        unknown = (
+            f"Not shown{breakdown_of(organization)}: fewer than {settings.min_group_size} people used either an API "
+            "key or a subscription."
+        )
         return Section("Cost per result", [Note(unknown)])
     rows = [
         (f"per {label}", *(dollars(row[amount + suffix]) for _heading, row, amount in columns))
         for label, suffix in _RATIOS
     ]
-    detail = (percent(row["share_of_sessions_with_model_detail"]) for _heading, row, _amount in columns)
+    detail = (
+        NOTHING if amount == "charged_usd" else percent(row["share_of_sessions_with_model_detail"])
+        for _heading, row, amount in columns
+    )
     rows.append(("sessions with model detail", *detail))
     return Section(
         "Cost per result",
         [
-            Table("What people's work cost per result", ("", *(heading for heading, _row, _amount in columns)), rows),
+            Table(
+                f"What people's work cost per result{breakdown_of(organization)}",
+                ("", *(heading for heading, _row, _amount in columns)),
+                rows,
+            ),
             Note(
-                "People only, without API keys. Each column divides by the results of the people it belongs to. "
-                "Sessions without model detail have results but no known cost, so the amounts are too low by about "
-                "their share.",
+                "Without API keys that the mapping marks as machines. Each column divides by the results of the "
+                "people it belongs to. Sessions without model detail have results but no known cost, so the estimates "
+                "are too low by about their share.",
                 "note",
             ),
+            *charged_note(organization.ratios, "charged_usd"),
         ],
     )

@@ -2,62 +2,89 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
-from airflow_provider_claude_code.analytics.models import Settings
-from airflow_provider_claude_code.analytics.report.data import UNMAPPED, Organization, Row, folded
+from airflow_provider_claude_code.analytics.queries import Settings
+from airflow_provider_claude_code.analytics.report.data import Organization, folded
 from airflow_provider_claude_code.analytics.report.elements import Element, Name, Note, Section, Table
+from airflow_provider_claude_code.analytics.report.sections.charges import charged_note
 from airflow_provider_claude_code.analytics.report.sections.common import (
     MOST_ROWS,
+    breakdown_of,
     found,
-    share,
+    no_breakdown,
     small_groups_note,
     table_of,
 )
-from airflow_provider_claude_code.analytics.report.wording import NOTHING, count, dollars, number, or_nothing, percent
+from airflow_provider_claude_code.analytics.report.sections.groups_before import groups_before
+from airflow_provider_claude_code.analytics.report.wording import (
+    NOTHING,
+    amount,
+    count,
+    dollars,
+    number,
+    or_nothing,
+    percent,
+)
 
 
 def groups(organization: Organization, settings: Settings) -> Section:
-    """Show the groups of a mapping, or say what is wrong with it."""
+    """Show the groups of a mapping, or a note on what is wrong with it."""
     rows = organization.groups
+    if organization.breakdown is None:
+        return Section("Groups", [no_breakdown(settings)])
     elements: list[Element] = []
-    if {row["team"] for row in rows} <= {UNMAPPED}:
+    if {row["team"] for row in rows} <= {Settings.unmapped, Settings.unattributed}:
         if wrong := found(organization, "mapping"):
-            elements.append(Note(f"No groups: see what is wrong with the mapping. {wrong}", "warning"))
+            elements.append(Note(f"Not split by team: see what is wrong with the mapping. {wrong}", "warning"))
         else:
-            hint = "a mapping of people and API keys to teams and cost centres would split these numbers."
-            elements.append(Note(f"No groups: {hint}"))
-    if rows:
+            elements.append(Note("Not split by team: provide a mapping to see teams and cost centres."))
+    else:
         folding = small_groups_note(settings, rows, "team", "groups of fewer than {size} people")
-        elements += [_largest_groups(rows), Note(folding, "note")]
+        kinds = [kind for kind in AMOUNTS if any(row["amount"] == kind for row in rows)]
+        elements += [_largest_groups(organization, kind, is_first=kind == kinds[0]) for kind in kinds]
+        elements += [
+            *(
+                [
+                    Note(
+                        "Charges by group are not shown, since they include other products, for which fewer than "
+                        f"{settings.min_group_size} people were charged.",
+                        "note",
+                    )
+                ]
+                if organization.hides_charges
+                else []
+            ),
+            Note(f"Do not add these amounts to each other. {folding}", "note"),
+            *charged_note([row for row in rows if row["amount"] == "charged"], "amount_usd"),
+            *groups_before(organization, AMOUNTS),
+        ]
     return Section("Groups", elements)
 
 
-def _largest_groups(rows: Sequence[Row]) -> Table:
-    sums = ("sessions", "sessions_with_model_detail", "api_cost_usd", "subscription_value_usd")
+AMOUNTS = {"charged": "Charged", "api_cost": "API cost", "subscription_value": "Subscription value"}
+"""What each kind of amount of ``cost_allocation`` is called, the most telling first."""
 
-    def with_detail(row: Row) -> str:
-        return or_nothing(percent, share(row["sessions_with_model_detail"], row["sessions"]))
 
+def _largest_groups(organization: Organization, kind: str, *, is_first: bool) -> Table:
+    heading = AMOUNTS[kind]
+    caption = f"{heading} by group{breakdown_of(organization)}"
+    rows = [row for row in organization.groups if row["amount"] == kind]
     return table_of(
-        "Groups with the most sessions",
-        folded(rows, "team", MOST_ROWS, sums),
+        caption,
+        folded(rows, "team", MOST_ROWS, ("amount_usd",)),
         (
             ("Team", lambda row: Name(row["team"])),
             ("Cost centre", lambda row: Name(row["cost_centre"]) if row.get("cost_centre") else NOTHING),
             ("People", lambda row: or_nothing(number, row.get("people"))),
-            ("API keys", lambda row: or_nothing(number, row.get("keys"))),
-            ("Sessions", lambda row: number(row["sessions"])),
-            ("With model detail", with_detail),
-            ("API cost", lambda row: dollars(row["api_cost_usd"])),
-            ("Subscription value", lambda row: dollars(row["subscription_value_usd"])),
+            ("Machines", lambda row: or_nothing(number, row.get("machines"))),
+            (heading, lambda row: dollars(row["amount_usd"])),
         ),
         text_columns=(1,),
+        summary="" if is_first else f"Table: {caption}",
     )
 
 
 def people(organization: Organization) -> list[Section]:
-    """Show the people with the most sessions, when that was asked for."""
+    """Show the people with the most sessions, if requested."""
     if organization.people is None:
         return []
     warning = (
@@ -76,8 +103,8 @@ def people(organization: Organization) -> list[Section]:
             ("Commits", lambda row: number(row["commits"])),
             ("Pull requests", lambda row: number(row["pull_requests"])),
             ("Acceptance rate", lambda row: or_nothing(percent, row["acceptance_rate"])),
-            ("API cost", lambda row: dollars(row["api_cost_usd"])),
-            ("Subscription value", lambda row: dollars(row["subscription_value_usd"])),
+            ("API cost", lambda row: amount(row["api_cost_usd"])),
+            ("Subscription value", lambda row: amount(row["subscription_value_usd"])),
         ),
     )
-    return [Section("People", [Note(warning, "warning"), table])]
+    return [Section("People", [Note(warning, "warning"), table], is_personal=True)]

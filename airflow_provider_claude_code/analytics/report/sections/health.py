@@ -1,4 +1,4 @@
-"""Whether the numbers can be trusted."""
+"""How complete and consistent the data is."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from datetime import date
 from statistics import median
 
+from airflow_provider_claude_code.analytics.queries import Settings
 from airflow_provider_claude_code.analytics.report.data import Organization, Row
 from airflow_provider_claude_code.analytics.report.elements import Fact, Facts, Name, Note, Section, Table
 from airflow_provider_claude_code.analytics.report.sections.common import MOST_ROWS
@@ -27,8 +28,9 @@ def data_health(organization: Organization) -> Section:
         Fact("Loaded after the day was complete:", loaded),
         Fact("Not loaded:", _days_or_none(organization.missing_days)),
         Fact("Loaded only before the day was complete:", _days_or_none(organization.incomplete_days)),
-        Fact("Loaded, and without any usage:", _days_or_none(organization.idle_days)),
+        Fact("Loaded, without usage:", _days_or_none(organization.idle_days)),
         Fact("Restated (a later load found other content):", _restated(organization)),
+        *_restated_charges(organization),
     ]
     hours = [
         row["first_complete_hours_after_day_end"]
@@ -38,11 +40,27 @@ def data_health(organization: Organization) -> Section:
     if hours:
         facts.append(
             Fact(
-                "First loaded completely:",
-                f"{after(median(hours))} after the end of the day (median), {after(max(hours))} at the latest",
+                "From the end of a day to its first complete load:",
+                f"{after(median(hours))} (median), {after(max(hours))} at most",
             )
         )
     return Section("Data health", [Facts(facts), _findings(organization)])
+
+
+def health_line(organization: Organization) -> Note:
+    """Return in one line how complete the data is."""
+    wrong = len({row["check_name"] for row in organization.findings})
+    found = f"{count(wrong, 'check')} found something; see Data health" if wrong else "the checks found nothing wrong"
+    loaded = f"{organization.totals['days_loaded']} of {count(len(organization.days), 'day')} loaded completely"
+    lacking = [
+        f'No {what} of this period are loaded (stream="{stream}").'
+        for what, stream, rows in (
+            ("charges", "cost", organization.charges),
+            ("members", "members", organization.members),
+        )
+        if not rows
+    ]
+    return Note(" ".join([f"Data: {loaded}; {found}.", *lacking]), "note")
 
 
 def _findings(organization: Organization) -> Table | Note:
@@ -71,9 +89,22 @@ def _findings(organization: Organization) -> Table | Note:
 def _restated(organization: Organization) -> str:
     if not organization.health:
         return f"{UNKNOWN}; the key of another organisation loaded these days"
-    return _days_or_none(
-        [row["date"] for row in organization.restatements if row["was_complete"] and not row["identity_changed"]]
-    )
+    return _days_or_none(_restated_days(organization, "usage"))
+
+
+def _restated_charges(organization: Organization) -> list[Fact]:
+    days = _restated_days(organization, "cost")
+    label = f"Charges restated (they may change for {Settings.days_until_final} days):"
+    return [Fact(label, _days_or_none(days))] if days else []
+
+
+def _restated_days(organization: Organization, stream: str) -> list[date]:
+    explained = ("identity_changed", "schema_changed", "request_changed")
+    return [
+        row["date"]
+        for row in organization.restatements
+        if row["stream"] == stream and row["was_complete"] and not any(row[name] for name in explained)
+    ]
 
 
 def _days_or_none(days: Sequence[date]) -> str:

@@ -1,0 +1,1 @@
+"""Where the queries run: on Parquet files through DuckDB, or in BigQuery."""

@@ -1,0 +1,298 @@
+"""Parquet files, queried by DuckDB in this process."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from airflow_provider_claude_code.analytics.engines.base import Source, table_names
+from airflow_provider_claude_code.analytics.engines.day_files import (
+    DUCKDB_TYPES,
+    create_table,
+    create_tables,
+    literal,
+    unreadable_files,
+)
+from airflow_provider_claude_code.analytics.queries import ROWS, TABLES_OF_USERS, Settings, render
+from airflow_provider_claude_code.analytics.queries.tools import TABLES_OF_TOOLS
+from airflow_provider_claude_code.analytics.tool_tables import read_tool_table
+from airflow_provider_claude_code.analytics.user_tables import read_user_table
+from airflow_provider_claude_code.exceptions import ClaudeCodeConfigurationError, ClaudeCodeSourceError
+from airflow_provider_claude_code.storage.spool_directory import spool_directory
+from airflow_provider_claude_code.tables.contract import MONEY_PLACES
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    import duckdb
+    import pyarrow as pa
+    from airflow.sdk import ObjectStoragePath
+
+_MAPPING_ERROR = "Rows of the mapping overlap"
+_OUT_OF_RANGE = "out of range|overflow"
+
+_MEMORY_MB_PER_THREAD = 128
+# https://duckdb.org/docs/stable/guides/performance/environment asks for at least 125 MB per thread: with less, what the
+# threads hold leaves no room for the data, and queries swap or fail.
+
+_CONFIG: dict[str, str | bool | int | float | list[str]] = {
+    "preserve_insertion_order": False,
+    # DuckDB would fetch extensions that it takes for useful.
+    "autoinstall_known_extensions": False,
+    "autoload_known_extensions": False,
+}
+_ACTOR = ("organization_id", "actor_type", "actor_id")
+_NUMBERED = ("organization_id", "actor_type", "actor", "person")
+_COMPUTED_ONCE = (
+    "newest_loads",
+    "held_days",
+    "parents",
+    "charge_loads",
+    "days",
+    "bucket_days",
+    "buckets",
+    "breakdown_buckets",
+    "breakdown_days",
+    "machines",
+    "actor_groups",
+    "actor_days",
+    "earlier_people",
+    "bucket_models",
+    "model_folding",
+    "shown_measures",
+    "actor_names",
+    "charges",
+    "charge_days",
+    "compared_charges",
+    "period_people",
+    "daily_cost",
+    "day_sums",
+    "known_actors",
+    "load_health",
+)
+
+
+class FileSource(Source):
+    """
+    The Parquet files of a path, read by DuckDB in this process.
+
+    :param database: DuckDB with the tables in the schema ``claude_code``.
+    :param tables: which there are.
+    :param settings: the settings of the queries.
+    :param names: the names of organisations by their ids.
+    """
+
+    def __init__(
+        self,
+        database: duckdb.DuckDBPyConnection,
+        tables: Iterable[str],
+        settings: Settings,
+        names: Mapping[str, str],
+    ) -> None:
+        super().__init__(_relations(tables), settings)
+        self._database = database
+        self._names = names
+        # The tables of usage that there are, by the parts with their rows.
+        self._rows = {part: table for part, table in ROWS.items() if table in self._tables}
+        self.computed_once = {*self._rows, *_COMPUTED_ONCE}
+
+    def organization_names(self) -> Mapping[str, str]:
+        """Return the name in the marker of the files."""
+        return self._names
+
+    def _run(self, query: str) -> pa.Table:
+        with _typed_errors(self._database):
+            return _typed_as_in_bigquery(self._database.sql(_translated(query)).to_arrow_table())
+
+    def _compute(self, part: str) -> Mapping[str, str]:
+        with _typed_errors(self._database):
+            if part in self._rows:
+                self._identify_actors()
+                return _relations(self._rows)
+            query = _translated(render(part, self._relations, self._settings))
+            rows = self._database.sql(query)
+            # DuckDB adds up 64 bits in 128, which makes each sum of such sums several times slower.
+            sums = [column for column, type_ in zip(rows.columns, rows.types, strict=True) if type_ == "HUGEINT"]
+            narrow = ", ".join(f"CAST({column} AS BIGINT) AS {column}" for column in sums)
+            columns = f"* REPLACE ({narrow})" if sums else "*"
+            self._database.execute(f"CREATE TABLE claude_code.{part} AS SELECT {columns} FROM ({query})")
+            return _relations([part])
+
+    def _identify_actors(self) -> None:
+        """
+        Create the parts in :data:`ROWS` as views in which texts that name organisations and actors are numbers.
+
+        What is an actor's id and who is a person is computed once for each, as the parts do it for each row. An ENUM is
+        compared and sorted like its text, since its values are in order, and is a text where it meets one.
+        """
+        since = self._settings.literal("rows_from")
+        actors = ", ".join(_ACTOR)
+        known = " UNION ".join(
+            f"SELECT DISTINCT {actors} FROM claude_code.{table} WHERE date >= {since}" for table in self._rows.values()
+        )
+        self._database.execute(f"CREATE TABLE claude_code.known AS SELECT *, DATE '9999-12-31' AS date FROM ({known})")
+        part, table = next(iter(self._rows.items()))
+        query = render(part, {**self._relations, table: "`claude_code.known`"}, self._settings)
+        self._database.execute(f"CREATE TABLE claude_code.identified AS {_translated(query)}")
+        texts = " UNION ".join(f"SELECT {column} AS text FROM claude_code.identified" for column in _NUMBERED)
+        # An ENUM has a value at least. DuckDB writes its values in SQL, which holds no NUL.
+        texts = f"SELECT text FROM ({texts} UNION SELECT '') WHERE text IS NOT NULL"
+        ((has_nul,),) = self._database.execute(
+            f"SELECT COUNT(*) > 0 FROM ({texts}) WHERE CONTAINS(text, CHR(0))"
+        ).fetchall()
+        if has_nul:
+            self._database.execute("CREATE TYPE claude_code.texts AS VARCHAR")
+        else:
+            self._database.execute(f"CREATE TYPE claude_code.texts AS ENUM ({texts} ORDER BY text)")
+        numbered = ", ".join(f"CAST({column} AS claude_code.texts) AS numbered_{column}" for column in _NUMBERED)
+        self._database.execute(
+            f"CREATE TABLE claude_code.identities AS SELECT {actors}, {numbered} FROM claude_code.identified"
+        )
+        same = " AND ".join(f"identities.{column} IS NOT DISTINCT FROM known.{column}" for column in _ACTOR)
+        named = ", ".join(f"numbered_{column} AS {column}" for column in _NUMBERED)
+        for part, table in self._rows.items():
+            self._database.execute(
+                f"CREATE VIEW claude_code.{part} AS "
+                f"SELECT known.* EXCLUDE (organization_id, actor_type), {named} FROM claude_code.{table} AS known "
+                f"JOIN claude_code.identities AS identities ON {same} WHERE known.date >= {since}"
+            )
+
+
+def _relations(names: Iterable[str]) -> dict[str, str]:
+    return {name: f"`claude_code.{name}`" for name in names}
+
+
+def _translated(query: str) -> str:
+    import sqlglot
+
+    return sqlglot.transpile(query, read="bigquery", write="duckdb")[0]
+
+
+@contextmanager
+def open_files(
+    root: ObjectStoragePath,
+    settings: Settings,
+    *,
+    memory_mb: int = 512,
+    threads: int | None = None,
+    **user_tables: ObjectStoragePath | None,
+) -> Iterator[FileSource]:
+    """
+    Give the usage that was loaded into Parquet files.
+
+    :param root: the path that the files were loaded to.
+    :param settings: the settings of the queries; files of days before ``since`` are not opened, and
+        for a report none of ``model_usage`` and ``tool_usage`` before ``rows_from``.
+    :param memory_mb: MiB of memory that DuckDB may use.
+    :param threads: its threads; by default as many as there are cores, and no more than one for each 128 MiB.
+    :param user_tables: files of the user's: ``roster`` and ``mapping``, CSV or Parquet with the columns of
+        :data:`~airflow_provider_claude_code.analytics.queries.TABLES_OF_USERS`, and exports of other tools as in
+        :data:`~airflow_provider_claude_code.analytics.queries.tools.TABLES_OF_TOOLS`.
+    :raises ClaudeCodeConfigurationError: there are no such files, or DuckDB or sqlglot is not installed, or its memory
+        does not suffice.
+    :raises ClaudeCodeSourceError: the files cannot be read at the moment.
+    """
+    try:
+        import duckdb
+        import sqlglot  # noqa: F401
+    except ImportError as error:
+        raise ClaudeCodeConfigurationError(
+            f"{error.name} is not installed: pip install 'airflow-provider-claude-code[report]'."
+        ) from None
+    # What does not fit into its memory is spilled there. It names people, and goes when the task ends.
+    with spool_directory() as directory, duckdb.connect(config=_CONFIG) as database:
+        database.execute(f"SET temp_directory = {literal(str(directory / 'spilled'))}")
+        _set_limits(database, memory_mb, threads)
+        database.execute("SET TimeZone = 'UTC'")
+        # Each query opens the files of a table again.
+        database.execute("SET parquet_metadata_cache = true")
+        database.execute("CREATE SCHEMA claude_code")
+        with _typed_errors(database):
+            names = create_tables(database, root, settings.since, settings.rows_from, directory)
+        given = {name: file for name, file in user_tables.items() if file is not None}
+        for name, file in given.items():
+            _create_user_table(database, name, file, directory)
+        yield FileSource(database, (*table_names(), *given), settings, names)
+
+
+def _set_limits(database: duckdb.DuckDBPyConnection, memory_mb: int, threads: int | None) -> None:
+    database.execute(f"SET memory_limit = '{memory_mb}MiB'")
+    if threads is None:
+        # DuckDB knows how many cores it may use, in a container as well.
+        ((cores,),) = database.execute("SELECT current_setting('threads')").fetchall()
+        threads = max(1, min(cores, memory_mb // _MEMORY_MB_PER_THREAD))
+    database.execute(f"SET threads = {threads}")
+
+
+def _create_user_table(
+    database: duckdb.DuckDBPyConnection, name: str, file: ObjectStoragePath, directory: Path
+) -> None:
+    import duckdb
+
+    columns = (TABLES_OF_USERS | TABLES_OF_TOOLS)[name].columns
+    if name in TABLES_OF_TOOLS:
+        rows = read_tool_table(name, file)
+    else:
+        rows = read_user_table(name, file, [column.name for column in columns])
+    typed = ", ".join(f"CAST({column.name} AS {DUCKDB_TYPES[column.type]}) AS {column.name}" for column in columns)
+    with _typed_errors(database):
+        try:
+            create_table(database, name, rows, f"{typed} FROM given", directory)
+        except (duckdb.BinderException, duckdb.ConversionException):
+            # The error holds the value.
+            expected = ", ".join(f"{column.name} {column.type}" for column in columns)
+            raise ClaudeCodeConfigurationError(
+                f"{name} cannot be read from {file}: a column has the wrong type. The required columns are {expected}."
+            ) from None
+
+
+@contextmanager
+def _typed_errors(database: duckdb.DuckDBPyConnection) -> Iterator[None]:
+    """Turn DuckDB's errors into ours, without what they say of a value: it may be somebody's address."""
+    import duckdb
+    import pyarrow as pa
+
+    try:
+        yield
+    except (duckdb.Error, pa.ArrowInvalid) as error:
+        if _MAPPING_ERROR in str(error):
+            raise ClaudeCodeConfigurationError(
+                f"{_MAPPING_ERROR}: the same actor has two rows for a day, so its cost would count twice. Give each "
+                "row a valid_from and a valid_to (inclusive), so that no two rows of an actor share a day."
+            ) from None
+        if isinstance(error, duckdb.OutOfMemoryException):
+            if "temp_directory" in str(error):
+                raise ClaudeCodeSourceError(
+                    "The worker's temporary directory has no room for what DuckDB cannot keep in memory."
+                ) from None
+            limits = database.execute("SELECT current_setting('memory_limit'), current_setting('threads')").fetchall()
+            raise ClaudeCodeConfigurationError(
+                "DuckDB ran out of memory: {} for {} threads do not suffice. Give the task a larger memory_mb, fewer "
+                "threads or a later since, or keep the usage in BigQuery.".format(*limits[0])
+            ) from None
+        if re.search(_OUT_OF_RANGE, str(error), re.IGNORECASE) or isinstance(error, pa.ArrowInvalid):
+            raise ClaudeCodeConfigurationError(
+                "Sums of the loaded usage do not fit 64 bits, so a day contains numbers that cannot be true. The check "
+                "out_of_range of ClaudeCodeDataQualityOperator names the day; load it again."
+            ) from None
+        raise unreadable_files(error) from None
+
+
+def _typed_as_in_bigquery(rows: pa.Table) -> pa.Table:
+    """Give sums of counts as INT64, amounts as NUMERIC, and texts as such, whatever DuckDB computes with."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    for position, field in enumerate(rows.schema):
+        column = rows.column(position)
+        if pa.types.is_dictionary(field.type):
+            rows = rows.set_column(position, field.name, column.cast(pa.string()))
+        elif pa.types.is_decimal(field.type):
+            if field.type.scale == 0:
+                column = column.cast(pa.int64())
+            else:
+                column = pc.round(column, MONEY_PLACES, "half_towards_infinity").cast(pa.decimal128(38, MONEY_PLACES))
+            rows = rows.set_column(position, field.name, column)
+    return rows

@@ -1,0 +1,154 @@
+-- How many people use Claude Code, and how regularly: one row per UTC day and organisation. People are user_actor; API
+-- keys are not counted. Active means any session, commit, pull request, line, tool action or token. A day that is not
+-- loaded counts as a day without activity in the windows that include it. Before you conclude that a number fell, check
+-- how many days of its window are loaded. A count is null if fewer than min_group_size people were active on the day,
+-- or in the 7 or 28 days.
+--
+-- key: date, organization_id
+-- date: The UTC day.
+-- organization_id: The organisation.
+-- is_loaded: Whether the day was ever loaded.
+-- is_complete: Whether the newest load read the day after it was complete.
+-- is_withheld: Whether the counts of the day are withheld, as in `daily_activity`: daily_active_people, new_people and
+--   returning_people are null then.
+-- daily_active_people: People active on the day; null when it is not loaded or withheld.
+-- weekly_active_people: People active on any of the 7 days that end with this one; null for 1 to min_group_size - 1
+--   people.
+-- days_loaded_7: How many of these 7 days have a complete load.
+-- monthly_active_people: People active on any of the 28 days that end with this one; null for 1 to min_group_size - 1
+--   people.
+-- days_loaded_28: How many of these 28 days have a complete load.
+-- mean_daily_active_people: Mean number of active people on the loaded days of these 28; null when
+--   monthly_active_people is null.
+-- stickiness: mean_daily_active_people divided by monthly_active_people; null if nobody was active.
+-- new_people: People whose first active day in the loaded history is this one; null on the first 28 days of this
+--   history, and on a day that is not loaded or withheld.
+-- returning_people: People active on the day who were last active more than 28 days before; null on the same days as
+--   new_people.
+-- gone_quiet_people: People active 29 to 56 days before the day and not since; null on the first 56 days of the
+--   history.
+-- days_loaded_57: How many of the last 57 days have a complete load. new_people, returning_people and gone_quiet_people
+--   depend on these days.
+-- eligible_people: People on the roster on that day; without a roster, the members of the organisation; null if there
+--   are none. A Console member does not necessarily have a paid seat, and people with a claude.ai seat may look idle.
+-- eligible_active_people: Eligible people who were active on any of the 28 days.
+-- adoption_rate: eligible_active_people divided by eligible_people.
+-- idle_seats: Eligible people who were not active on any of the 28 days.
+WITH active AS (
+  SELECT DISTINCT date, organization_id, actor
+  FROM `claude_code.actor_days`
+  WHERE is_active AND actor_type = 'user_actor'
+  UNION ALL
+  SELECT last_date, organization_id, actor FROM `claude_code.earlier_people`
+),
+steps AS (
+  SELECT
+    date,
+    organization_id,
+    actor,
+    LAG(date) OVER (PARTITION BY organization_id, actor ORDER BY date) AS previous_date,
+    LEAD(date) OVER (PARTITION BY organization_id, actor ORDER BY date) AS next_date
+  FROM active
+),
+-- Each person on each day that has a day of activity at most 56 days back: how long ago the latest one was.
+recency AS (
+  SELECT
+    day AS date,
+    steps.organization_id,
+    steps.actor,
+    DATE_DIFF(day, steps.date, DAY) AS days_since,
+    DATE_DIFF(steps.date, steps.previous_date, DAY) AS days_between
+  FROM steps
+  JOIN (SELECT organization_id, MAX(date) AS last_date FROM `claude_code.days` GROUP BY organization_id) AS spans
+    ON spans.organization_id = steps.organization_id
+  CROSS JOIN UNNEST(GENERATE_DATE_ARRAY(
+    GREATEST(steps.date, DATE '0001-01-01' /* buckets_from */),
+    LEAST(
+      DATE_ADD(steps.date, INTERVAL 56 DAY),
+      DATE_SUB(COALESCE(steps.next_date, DATE '9999-12-31'), INTERVAL 1 DAY),
+      spans.last_date
+    )
+  )) AS day
+),
+counts AS (
+  SELECT
+    date,
+    organization_id,
+    COUNTIF(days_since = 0) AS daily,
+    COUNTIF(days_since <= 6) AS weekly,
+    COUNTIF(days_since <= 27) AS monthly,
+    COUNTIF(days_since = 0 AND days_between IS NULL) AS new_people,
+    COUNTIF(days_since = 0 AND days_between > 28) AS returning_people,
+    COUNTIF(days_since BETWEEN 29 AND 56) AS gone_quiet
+  FROM recency
+  GROUP BY date, organization_id
+),
+-- Distinct rows are counted, since sets of people that are counted take memory that cannot be swapped.
+eligible AS (
+  SELECT
+    seated.date,
+    seated.organization_id,
+    COUNT(*) AS people,
+    -- DuckDB's COUNT_IF of nothing but nulls is null.
+    COUNTIF(COALESCE(recency.days_since <= 27, FALSE)) AS active_people
+  FROM (
+    SELECT DISTINCT days.date, days.organization_id, seats.actor
+    FROM `claude_code.days` AS days
+    JOIN `claude_code.seats` AS seats
+      ON seats.organization_id = days.organization_id AND days.date BETWEEN seats.valid_from AND seats.valid_to
+    WHERE days.date >= DATE '0001-01-01' /* buckets_from */
+  ) AS seated
+  LEFT JOIN recency
+    ON recency.organization_id = seated.organization_id AND recency.date = seated.date AND recency.actor = seated.actor
+  GROUP BY seated.date, seated.organization_id
+),
+filled AS (
+  SELECT
+    days.*,
+    COALESCE(NOT shown.is_shown, FALSE) AS is_withheld,
+    IF(days.is_loaded, COALESCE(counts.daily, 0), NULL) AS daily,
+    COALESCE(counts.weekly, 0) AS weekly,
+    COALESCE(counts.monthly, 0) AS monthly,
+    COALESCE(counts.new_people, 0) AS new_people,
+    COALESCE(counts.returning_people, 0) AS returning_people,
+    COALESCE(counts.gone_quiet, 0) AS gone_quiet,
+    eligible.people AS eligible_people,
+    eligible.active_people AS eligible_active_people
+  FROM `claude_code.bucket_days` AS days
+  LEFT JOIN `claude_code.shown_measures` AS shown
+    ON shown.organization_id = days.organization_id AND shown.bucket_start = days.bucket_start
+    AND shown.measure = 'sessions'
+  LEFT JOIN counts ON counts.organization_id = days.organization_id AND counts.date = days.date
+  LEFT JOIN eligible ON eligible.organization_id = days.organization_id AND eligible.date = days.date
+  WHERE days.date >= DATE '0001-01-01' /* buckets_from */
+),
+means AS (
+  SELECT
+    filled.*,
+    AVG(daily) OVER (
+      PARTITION BY organization_id ORDER BY date ROWS BETWEEN 27 PRECEDING AND CURRENT ROW
+    ) AS mean_daily
+  FROM filled
+)
+SELECT
+  date,
+  organization_id,
+  is_loaded,
+  is_complete,
+  is_withheld,
+  IF(is_withheld, NULL, daily) AS daily_active_people,
+  IF(weekly BETWEEN 1 AND 5 /* min_group_size */ - 1, NULL, weekly) AS weekly_active_people,
+  days_loaded_7,
+  IF(monthly BETWEEN 1 AND 5 /* min_group_size */ - 1, NULL, monthly) AS monthly_active_people,
+  days_loaded_28,
+  IF(monthly BETWEEN 1 AND 5 /* min_group_size */ - 1, NULL, mean_daily) AS mean_daily_active_people,
+  IF(monthly BETWEEN 1 AND 5 /* min_group_size */ - 1, NULL, SAFE_DIVIDE(mean_daily, monthly)) AS stickiness,
+  IF(is_loaded AND days_of_history >= 28 AND NOT is_withheld, new_people, NULL) AS new_people,
+  IF(is_loaded AND days_of_history >= 28 AND NOT is_withheld, returning_people, NULL) AS returning_people,
+  IF(days_of_history >= 56, gone_quiet, NULL) AS gone_quiet_people,
+  days_loaded_57,
+  eligible_people,
+  eligible_active_people,
+  SAFE_DIVIDE(eligible_active_people, eligible_people) AS adoption_rate,
+  eligible_people - eligible_active_people AS idle_seats
+FROM means

@@ -1,0 +1,6 @@
+-- The days of the weeks or months whose breakdowns a report shows, with the columns of `loaded_days`. Without a report
+-- they are all: then `loaded_days` is read in the place of this.
+SELECT days.organization_id, days.date, days.bucket_start
+FROM `claude_code.loaded_days` AS days
+JOIN `claude_code.breakdown_buckets` AS buckets
+  ON buckets.organization_id = days.organization_id AND buckets.period_start = days.bucket_start

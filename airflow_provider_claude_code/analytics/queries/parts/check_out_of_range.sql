@@ -1,0 +1,12 @@
+-- Numbers of a day of usage that add up to more than a load accepts. Loads of charges refuse such a day as well; their
+-- tables are not checked here.
+--
+-- finding: what is wrong, as in `data_quality`.
+SELECT
+  'out_of_range' AS check_name, date, organization_id, table_name,
+  CONCAT(
+    'The numbers of the day add up to more than a load accepts, which no day has: the largest count is ',
+    CAST(largest_count AS STRING), ', and the largest cost ', CAST(COALESCE(largest_cost, 0) AS STRING),
+    ' cents. Load the day again.'
+  ) AS finding
+FROM `claude_code.days_out_of_range`

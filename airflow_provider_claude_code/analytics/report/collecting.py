@@ -1,0 +1,260 @@
+"""Read what a report says from the models, and sum it up per organisation."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
+from dataclasses import replace
+from datetime import date, timedelta
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any
+
+from airflow_provider_claude_code.analytics.report.comparison import comparison_of
+from airflow_provider_claude_code.analytics.report.data import AMOUNTS, Organization, Row, is_month
+from airflow_provider_claude_code.analytics.report.known_cost import charged_usd, is_of_few
+from airflow_provider_claude_code.analytics.report.month import month_to_date
+
+if TYPE_CHECKING:
+    from airflow_provider_claude_code.analytics.engines.base import Source
+    from airflow_provider_claude_code.analytics.queries import Settings
+
+_COUNTS = (
+    "active_people",
+    "active_keys",
+    "sessions",
+    "lines_added",
+    "lines_removed",
+    "commits",
+    "pull_requests",
+    "tool_actions_offered",
+    "tool_actions_accepted",
+    "other_cost_entries",
+    "sessions_with_model_detail",
+)
+
+
+def collect(source: Source, settings: Settings, *, people: bool, other_tools: bool = False) -> list[Organization]:
+    """
+    Read what a report says.
+
+    :param source: the loaded usage.
+    :param settings: the period, and how small groups are folded; those of the source.
+    :param people: also read who did what.
+    :param other_tools: also read the days of other tools.
+    :return: the organisations in the order of their ids.
+    """
+    models = [
+        *_MODELS,
+        *(["people_monthly"] if people else []),
+        *(["plan_mixes"] if settings.seat_price_cents and is_month(settings) else []),
+        *(["tool_comparison"] if other_tools else []),
+    ]
+    tables = {name: source.read(name).to_pylist() for name in models}
+    has_roster = source.has_table("roster")
+    # An organisation may have charges or members, and no usage.
+    ids = {row["organization_id"] for name in _OF_ORGANIZATIONS for row in tables[name]}
+    names = source.organization_names()
+    return [
+        replace(_organization(id_, tables, settings, has_roster=has_roster), name=names.get(id_)) for id_ in sorted(ids)
+    ]
+
+
+_MODELS = (
+    "daily_activity",
+    "adoption",
+    "adoption_shares",
+    "tool_acceptance",
+    "model_costs",
+    "load_health",
+    "restatements",
+    "data_quality",
+    "period_totals",
+    "period_costs",
+    "comparison_totals",
+    "daily_cost",
+    "period_activity",
+    "shown_measures",
+    "cost_allocation",
+    "productivity_ratios",
+    "cost_reconciliation",
+    "charges_beyond_tokens",
+    "members_activity",
+    "period_worth",
+    "activity_classes",
+    "activity_blocks",
+)
+_OF_ORGANIZATIONS = ("daily_activity", "cost_allocation", "members_activity")
+
+
+def _organization(
+    name: str, tables: Mapping[str, Sequence[Row]], settings: Settings, *, has_roster: bool
+) -> Organization:
+    first, last = settings.period
+    length = (last - first).days + 1
+
+    def undated(model: str) -> list[Row]:
+        return [row for row in tables[model] if row["organization_id"] == name]
+
+    def rows(model: str) -> list[Row]:
+        return [row for row in undated(model) if first <= row["date"] <= last]
+
+    def of_period(model: str, start: date) -> list[Row]:
+        return [row for row in undated(model) if row["period_start"] == start] if model in tables else []
+
+    loaded_days = [row["date"] for row in undated("daily_activity") if row["is_loaded"]]
+
+    findings = [
+        row
+        for row in tables["data_quality"]
+        if row["organization_id"] in (name, None)
+        and (row["date"] is None or first <= row["date"] <= last or row["check_name"] == "freshness")
+    ]
+    days = _days(first, length, rows("daily_activity"), rows("adoption"))
+    weeks = [
+        {**row, "first_day": row["period_start"], "last_day": _last_day(row)}
+        for row in _ordered(undated("period_activity"), lambda row: 0, ("period_start",))
+        if first <= row["period_start"] and _last_day(row) <= last
+    ]
+    measures = undated("shown_measures")
+    daily = undated("daily_cost")
+    first_of_costs, of_costs = min(first, last.replace(day=1)), [row for row in measures if row["measure"] == "api"]
+    # A week or month in a period that is not made of whole ones leaves days that could be subtracted.
+    is_whole = bool(weeks) and sum(row["days_in_period"] for row in weeks) == length
+    breakdown = (
+        (weeks[-1]["first_day"], weeks[-1]["last_day"])
+        if weeks and (is_whole or _are_days_shown(first, last, measures))
+        else None
+    )
+
+    few = {
+        row["period_start"] for row in undated("charges_beyond_tokens") if is_of_few(row["product_people"], settings)
+    }
+
+    def broken_down(model: str) -> list[Row]:
+        return _without_charges(of_period(model, breakdown[0]), few) if breakdown else []
+
+    return Organization(
+        id=name,
+        days=days,
+        totals=_totals(of_period("period_totals", first), is_loaded=any(first <= day <= last for day in loaded_days)),
+        comparison=comparison_of(length, undated("comparison_totals"), settings),
+        month=month_to_date(daily, settings, by_day=_are_days_shown(first_of_costs, last, of_costs)),
+        charged_usd=charged_usd(daily, settings),
+        first_loaded_day=min(loaded_days, default=None),
+        series=_series(days, weeks if is_whole else []),
+        breakdown=breakdown,
+        shares=_shares(broken_down("adoption_shares")),
+        tools=_ordered(broken_down("tool_acceptance"), lambda row: row["offered"], ("tool_name",)),
+        # Never the sum of the amounts: the one is a cost, the other is not.
+        models=_ordered(
+            broken_down("model_costs"),
+            lambda row: max(row[name] or Decimal(0) for name in AMOUNTS),
+            ("customer_type", "model"),
+        ),
+        costs=_ordered(of_period("period_costs", first), lambda row: 0, ("actor_type", "customer_type")),
+        groups=_ordered(
+            broken_down("cost_allocation"), lambda row: row["amount_usd"], ("amount", "team", "cost_centre")
+        ),
+        ratios=_ordered(broken_down("productivity_ratios"), lambda row: 0, ("customer_type",)),
+        charges=_ordered(
+            broken_down("cost_reconciliation"), lambda row: row["list_cents"] or Decimal(0), ("currency", "model")
+        ),
+        has_roster=has_roster,
+        members=_newest_snapshot(rows("members_activity")),
+        health=rows("load_health"),
+        restatements=_ordered(rows("restatements"), lambda row: 0, ("date", "table_name", "loaded_at")),
+        findings=_ordered(findings, lambda row: 0, ("check_name", "date", "table_name", "finding")),
+        worth=next(iter(of_period("period_worth", first)), None),
+        plan=next(iter(of_period("plan_mixes", first)), None),
+        classes=next((row for row in undated("activity_classes") if row["last_day"] == last), None),
+        blocks=sorted(
+            (row for row in undated("activity_blocks") if row["last_day"] <= last), key=lambda row: row["first_day"]
+        ),
+        other_tools=_ordered(
+            of_period("tool_comparison", first),
+            lambda row: (row["tool"] == "claude_code", row["people"]),
+            ("tool",),
+        ),
+        groups_before=[
+            row
+            for row in _without_charges(undated("cost_allocation"), few)
+            if breakdown and _last_day(row) == breakdown[0] - timedelta(days=1)
+        ],
+        hides_charges=breakdown is not None and breakdown[0] in few,
+        people=(
+            _ordered(
+                [row for row in of_period("people_monthly", first) if row["actor_type"] == "user_actor"],
+                lambda row: row["sessions"],
+                ("actor_id",),
+            )
+            if "people_monthly" in tables
+            else None
+        ),
+    )
+
+
+def _without_charges(rows: Iterable[Row], few: Container[date]) -> list[Row]:
+    """Leave out what is charged for all products in weeks or months in which few people use others than Claude Code."""
+    return [
+        {name: None if name.startswith("charged_usd") else value for name, value in row.items()}
+        if row["period_start"] in few
+        else row
+        for row in rows
+        if row["period_start"] not in few or row.get("amount") != "charged"
+    ]
+
+
+def _days(first: date, length: int, activity: Iterable[Row], adoption: Iterable[Row]) -> dict[date, Row | None]:
+    activity_by_day, adoption_by_day = ({row["date"]: row for row in rows} for rows in (activity, adoption))
+    days = [first + timedelta(days=offset) for offset in range(length)]
+    return {
+        day: {**adoption_by_day.get(day, {}), **activity_by_day[day]} if day in activity_by_day else None
+        for day in days
+    }
+
+
+def _last_day(row: Row) -> date:
+    last: date = row["period_start"] + timedelta(days=row["days_in_period"] - 1)
+    return last
+
+
+def _are_days_shown(first: date, last: date, measures: Iterable[Row]) -> bool:
+    """Say whether neither counts nor costs are withheld on any day of a period."""
+    by_start: dict[date, bool] = {}
+    for row in measures:
+        by_start[row["bucket_start"]] = by_start.get(row["bucket_start"], True) and row["is_shown"]
+    starts = [start for start in by_start if start <= last]
+    begins = max((start for start in starts if start <= first), default=first)
+    return all(by_start[start] for start in starts if start >= begins)
+
+
+def _series(days: Mapping[date, Row | None], weeks: Sequence[Row]) -> list[Row]:
+    if not any(row and row["is_withheld"] for row in days.values()):
+        return [{"date": day, "first_day": day, "last_day": day, **(row or {})} for day, row in days.items()]
+    # One span is the period itself.
+    return list(weeks) if len(weeks) > 1 and all(row["sessions"] is not None for row in weeks) else []
+
+
+def _totals(found: Sequence[Row], *, is_loaded: bool) -> Row:
+    row = dict(found[0]) if found else {"days_loaded": 0, **dict.fromkeys((*_COUNTS, *AMOUNTS, "counted_people"))}
+    return row if is_loaded else row | dict.fromkeys((*_COUNTS, *AMOUNTS))
+
+
+def _newest_snapshot(rows: Sequence[Row]) -> list[Row]:
+    newest = max((row["date"] for row in rows), default=None)
+    return _ordered([row for row in rows if row["date"] == newest], lambda row: row["members"], ("role",))
+
+
+def _shares(rows: Iterable[Row]) -> dict[str, list[Row]]:
+    by_dimension: dict[str, list[Row]] = {}
+    for row in rows:
+        by_dimension.setdefault(row["dimension"], []).append(row)
+    return {
+        dimension: _ordered(members, lambda row: (row["sessions"] or 0, row["people"]), ("value",))
+        for dimension, members in sorted(by_dimension.items())
+    }
+
+
+def _ordered(rows: Iterable[Row], size: Callable[[Row], Any], names: Sequence[str]) -> list[Row]:
+    """Return rows, the largest first, and those of one size by their names, since a query gives them in no order."""
+    by_name = sorted(rows, key=lambda row: [(row[name] is not None, str(row[name])) for name in names])
+    return sorted(by_name, key=size, reverse=True)

@@ -1,0 +1,216 @@
+"""How a number changed from the previous period, and whether the change is larger than its usual variation."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+from statistics import stdev
+from typing import Any, Literal
+
+from airflow_provider_claude_code.analytics.queries import Settings
+
+Row = Mapping[str, Any]
+Share = Callable[[Row], float | None]
+Verdict = Literal["unusual", "usual", "unjudged"]
+
+SMALLEST_SHARE_OF_DAYS = 0.7
+"""The share of days that must be complete in both periods to compare them."""
+FEWEST_WEEKS = 6
+MOST_WEEKS = 12
+"""Number of complete weeks before a period that define the usual range."""
+_DEVIATIONS = 2.3
+"""
+A change is unusual beyond so many standard deviations. The deviation itself is estimated from few weeks: for normal
+values this is exceeded by chance in 7 % of comparisons after 6 weeks and in 4 % after 12.
+"""
+_LARGEST_DIFFERENCE_OF_SHARES = 0.15
+"""Of the sessions of twenty people in a week the share with a known cost differs by up to that by chance."""
+
+
+@dataclass(frozen=True)
+class Change:
+    """
+    A number on some days of the period, and on the same weekdays before.
+
+    :param now: the number now.
+    :param before: the number before.
+    :param verdict: whether the change is beyond the usual range; unjudged when too little is known for that.
+    """
+
+    now: float
+    before: float
+    verdict: Verdict
+
+    @property
+    def is_unusual(self) -> bool | None:
+        """Whether the change is outside the usual range; None if too little is known."""
+        return None if self.verdict == "unjudged" else self.verdict == "unusual"
+
+    @property
+    def relative(self) -> float | None:
+        """The change divided by the number before: 0.5 means 50 % more. None if the number before was 0."""
+        return self.now / self.before - 1 if self.before else None
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """
+    The period and the one before on the days that are complete in both: a day is paired with the one whole weeks
+    earlier, so both sides have the same weekdays.
+
+    Sums of too few people are None, and sums of no people are 0.
+
+    :param length: days of the period.
+    :param period: ``comparison_totals`` of its loaded days.
+    :param now: the same of its paired days.
+    :param before: the same of the days that they are paired with.
+    :param weeks: the same of each complete week in the twelve before the period, the oldest first.
+    :param with_keys: whether what API keys did is in the sums of people, since the keys are too few to be told apart.
+    """
+
+    length: int
+    period: Row
+    now: Row
+    before: Row
+    weeks: Sequence[Row]
+    with_keys: bool
+
+    @property
+    def days(self) -> int:
+        """The number of paired days."""
+        return int(self.now["days"])
+
+    @property
+    def is_possible(self) -> bool:
+        """Whether enough days are paired."""
+        return self.days >= SMALLEST_SHARE_OF_DAYS * self.length
+
+    def change(self, measure: Callable[[Row], float | Decimal | None], share: Share | None = None) -> Change | None:
+        """
+        Return how a number changed; None where it cannot be compared.
+
+        :param measure: gives the number, or None where it is unknown, from ``comparison_totals``.
+        :param share: gives the share of it that is known, 0 to 1, where it may be a part. Parts of different size are
+            not compared.
+        """
+        now, before = measure(self.now), measure(self.before)
+        if not self.is_possible or now is None or before is None:
+            return None
+        if share and abs((share(self.now) or 0) - (share(self.before) or 0)) > _LARGEST_DIFFERENCE_OF_SHARES:
+            return None
+        weekly = [measure(week) for week in self.weeks]
+        spread = weekly_spread([None if value is None else float(value) for value in weekly])
+        return Change(float(now), float(before), judged(float(now), float(before), spread, self.days / 7))
+
+
+_AMOUNTS = {
+    "api_cost_usd": "api_actors",
+    "people_api_cost_usd": "api_people",
+    "subscription_value_usd": "subscription_actors",
+}
+"""The amounts, each with the column that counts the people behind it."""
+_COUNTS = (
+    "active_people",
+    "active_keys",
+    "counted_people",
+    "api_people",
+    "api_person_days",
+    "api_actors",
+    "subscription_actors",
+)
+_SUMS = (
+    "sessions",
+    "lines_added",
+    "lines_removed",
+    "commits",
+    "pull_requests",
+    "people_pull_requests",
+    "tool_actions_offered",
+    "tool_actions_accepted",
+    "api_sessions",
+    "api_sessions_with_cost",
+    "people_api_sessions",
+    "people_api_sessions_with_cost",
+)
+
+
+def comparison_of(length: int, spans: Iterable[Row], settings: Settings) -> Comparison:
+    """
+    Return the numbers that a report compares.
+
+    :param length: days of the period.
+    :param spans: ``comparison_totals`` of an organisation.
+    :param settings: how many people a sum needs.
+    """
+    by_span = {row["span"]: row for row in spans}
+    few = range(1, settings.min_group_size)
+
+    def shows_few(pairing: str) -> bool:
+        """Return whether the shown and the compared sums differ by the activity of few people."""
+        left_out = [_of_span(by_span.get(f"{span}{pairing}")) for span in ("left out", "left out before")]
+        return any(row[name] in few for row in left_out for name in ("counted_people", *_AMOUNTS.values()))
+
+    # A day that is left out may be a Sunday on which few people worked; a week is rarely one of few.
+    pairing = next((pairing for pairing in ("", " in weeks") if not shows_few(pairing)), None)
+    now, before = (None if pairing is None else by_span.get(f"{span}{pairing}") for span in ("now", "before"))
+    shown = [_of_span(row) for row in (by_span.get("period"), now, before)]
+    with_keys = any(row["counted_people"] - row["active_people"] in few for row in shown)
+    # They are used in computations but not shown.
+    weeks = [_of_span(row) for number in range(MOST_WEEKS, 0, -1) if (row := by_span.get(f"week {number}"))]
+    if with_keys:
+        shown, weeks = ([{**row, **_sums_with_keys(row)} for row in rows] for rows in (shown, weeks))
+    period, now, before = (_without_sums_of_few(row, few) for row in shown)
+    return Comparison(length, period, now, before, weeks, with_keys)
+
+
+def _sums_with_keys(row: Row) -> dict[str, Any]:
+    return {name: row[name.removeprefix("people_")] for name in (*_AMOUNTS, *_SUMS) if name.startswith("people_")}
+
+
+def _of_span(row: Row | None) -> dict[str, Any]:
+    given = row or {"days": 0, **dict.fromkeys(_AMOUNTS)}
+    return {**given, **{name: given.get(name) or 0 for name in (*_COUNTS, *_SUMS)}}
+
+
+def _without_sums_of_few(row: Row, few: range) -> Row:
+    hidden = [amount for amount, people in _AMOUNTS.items() if row[people] in few]
+    hidden += _SUMS if row["counted_people"] in few else ()
+    return {**row, **dict.fromkeys(hidden)}
+
+
+def weekly_spread(totals: Sequence[float | None]) -> float | None:
+    """
+    Return the standard deviation of the logarithms of weekly totals.
+
+    Weeks before the first one with anything say nothing of how it varies. A later week with nothing, or with an unknown
+    total, varies beyond all measure, so nothing is known then, as with fewer than six weeks.
+
+    :param totals: those of the complete weeks before a period, the oldest first.
+    """
+    begun = next((position for position, value in enumerate(totals) if value), len(totals))
+    known = [value for value in totals[begun:] if value]
+    if len(known) < FEWEST_WEEKS or len(known) < len(totals) - begun:
+        return None
+    return stdev(math.log(value) for value in known[-MOST_WEEKS:])
+
+
+def judged(now: float, before: float, spread: float | None, weeks: float) -> Verdict:
+    """
+    Return whether a change is larger than the usual variation of a number.
+
+    Sums of ``weeks`` weeks vary less than those of one, and a change is the difference of two such sums. How much parts
+    of a week vary is not known from weeks.
+
+    :param now: the total of the period.
+    :param before: the total of the period before.
+    :param spread: the result of :func:`weekly_spread`.
+    :param weeks: length of each period in weeks.
+    """
+    if spread is None or before <= 0 or weeks < 1:
+        return "unjudged"
+    if now <= 0:
+        # No usual week was empty.
+        return "unusual"
+    return "unusual" if abs(math.log(now / before)) > _DEVIATIONS * spread * math.sqrt(2 / weeks) else "usual"

@@ -1,0 +1,65 @@
+"""How much of a cost is known, and how to estimate the rest."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from decimal import Decimal
+from typing import Any, Literal
+
+from airflow_provider_claude_code.analytics.queries import Settings
+
+Row = Mapping[str, Any]
+
+_SMALLEST_SHARE = 0.5
+"""The share of sessions with a known cost that is needed to estimate the cost of all."""
+
+
+def is_of_few(actors: int | None, settings: Settings) -> bool:
+    """Return whether an amount belongs to too few people and API keys to be shown."""
+    return 0 < (actors or 0) < settings.min_group_size
+
+
+def cost_share(prefix: Literal["", "people_"], row: Row) -> float | None:
+    """
+    Return the share of API sessions whose cost is known; None without such sessions.
+
+    :param prefix: "people_" for people alone.
+    :param row: of ``comparison_totals``.
+    """
+    sessions = row[f"{prefix}api_sessions"]
+    known: float | None = row[f"{prefix}api_sessions_with_cost"] / sessions if sessions else None
+    return known
+
+
+def charged_usd(daily: Iterable[Row], settings: Settings) -> Decimal | None:
+    """
+    Return what is charged for Claude Code in the period; None where usage or charges of a day are not known, or when it
+    may be that of few people.
+
+    :param daily: ``daily_cost`` of an organisation.
+    :param settings: the period, and what few are.
+    """
+    first, last = settings.period
+    rows = [row for row in daily if first <= row["date"] <= last]
+    is_whole = len(rows) == (last - first).days + 1
+    if not is_whole or any(row["charged_cents"] is None or not row["is_complete"] for row in rows):
+        return None
+    if is_of_few(max(row["charged_actors"] for row in rows), settings):
+        return None
+    return sum((row["charged_cents"] for row in rows), Decimal(0)) * Settings.dollars_per_cent
+
+
+def whole_cost(rows: Iterable[Row]) -> float | None:
+    """
+    Return what all sessions cost if those whose cost is not known cost as much as the others of the same kind.
+
+    :param rows: of ``period_costs``, of one customer type: a row per kind of actor.
+    :return: US dollars; None where less than half of the sessions of a kind are known.
+    """
+    whole = 0.0
+    for row in rows:
+        share = row["sessions_with_cost"] / row["sessions"] if row["sessions"] else 1.0
+        if share < _SMALLEST_SHARE:
+            return None
+        whole += float(row["amount_usd"] or 0) / share
+    return whole

@@ -1,0 +1,125 @@
+"""The cost of the calendar month of a report's last day: so far, and forecast."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import date, timedelta
+from decimal import Decimal
+from typing import Any
+
+from airflow_provider_claude_code.analytics.queries import Settings
+from airflow_provider_claude_code.analytics.report.forecast import Forecast, forecast, month_of, past_errors
+from airflow_provider_claude_code.analytics.report.series import Series, series_of
+
+Row = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Month:
+    """
+    The cost of a calendar month, in US dollars.
+
+    :param days: all days of the month.
+    :param is_charged: whether the costs are charges; otherwise they are estimates.
+    :param costs: what each day cost that is known completely, also of days before the month.
+    :param known_share: of the API sessions of the month so far, the share whose cost is known from
+        estimates; None without such sessions, and where the costs are charges.
+    :param since: the day from which on the cost of the month is shown: its first, or the Monday after that.
+    :param until: the day up to which it is shown; None when none of it may be, or none is known.
+    :param series: the points that the costs of the report's period and of the month may be shown as; None when they
+        show too few people.
+    """
+
+    days: Sequence[date]
+    is_charged: bool
+    costs: Mapping[date, Decimal] = field(repr=False)
+    known_share: float | None
+    since: date
+    until: date | None
+    series: Series | None
+
+    @property
+    def known_days(self) -> list[date]:
+        """The days of the month from ``since`` to ``until`` whose cost is known."""
+        return [day for day in self.days if self.until and self.since <= day <= self.until and day in self.costs]
+
+    @property
+    def to_date(self) -> Decimal | None:
+        """The cost of these days; None if it is not shown, or not known for any session."""
+        if self.until is None or self.known_share == 0:
+            return None
+        return sum((self.costs[day] for day in self.known_days), Decimal(0))
+
+    @property
+    def is_over(self) -> bool:
+        """Whether the month has ended and the cost of all its shown days is known."""
+        return self.until == self.days[-1] and len(self.known_days) == (self.until - self.since).days + 1
+
+    @property
+    def forecast(self) -> Forecast | None:
+        """The forecast cost of the month; None if it is too early. It ignores days that are not shown."""
+        if self.until is None or self.to_date is None:
+            return None
+        return forecast(
+            {day: cost for day, cost in self.costs.items() if not self.days[0] <= day < self.since}, self.until
+        )
+
+    @property
+    def past_errors(self) -> Sequence[float]:
+        """The relative errors of the forecasts on the same day of the last three months."""
+        return past_errors(self.costs, self.until) if self.until else []
+
+
+def month_to_date(daily: Sequence[Row], settings: Settings, *, by_day: bool = True) -> Month:
+    """
+    Return the month of the report's last day.
+
+    :param daily: ``daily_cost`` of an organisation.
+    :param settings: the report's period, and how many people a point of a series needs.
+    :param by_day: whether costs of single days may be shown beside the breakdowns of costs.
+    """
+    first, last = settings.period
+    days = month_of(last)
+    rows = {row["date"]: row for row in daily if row["date"] <= last}
+    is_charged = any(row["is_month_charged"] for day, row in rows.items() if day >= days[0])
+    name = "charged_cents" if is_charged else "api_cost_cents"
+    costs = {
+        day: row[name] * Settings.dollars_per_cent
+        for day, row in sorted(rows.items())
+        if (row[name] is not None if is_charged else row["is_complete"])
+    }
+    start = min(first, days[0] - timedelta(days=days[0].weekday()))
+    active = {
+        day: rows[day]["charged_actors" if is_charged else "api_actors"] if day in rows else 0
+        for day in (start + timedelta(days=number) for number in range((last - start).days + 1))
+    }
+    # A week that the month divides has two parts, of which one may be a Sunday on which few people work. Whoever knows
+    # the week could subtract the other, so then the month is shown from its first Monday on.
+    for since in (days[0], days[0] + timedelta(days=-days[0].weekday() % 7)):
+        series = series_of(active, settings.min_group_size, {first, since}, by_day=by_day)
+        until = _until(series, [day for day in days if since <= day <= last and day in costs])
+        if until:
+            break
+    if not until:
+        of_period = {day: count for day, count in active.items() if day >= first}
+        series = series_of(of_period, settings.min_group_size, by_day=by_day)
+    shown = [day for day in days if until and since <= day <= until and day in costs and day in rows]
+    sums = [sum(rows[day][column] for day in shown) for column in ("api_sessions_with_cost", "api_sessions")]
+    known_share = sums[0] / sums[1] if sums[1] and not is_charged else None
+    return Month(days, is_charged, costs, known_share, since, until, series)
+
+
+def _until(series: Series | None, known: Sequence[date]) -> date | None:
+    """
+    Return the last day of a month whose cost is shown.
+
+    Two reports that end on different days must not together reveal the activity of few people on the days between.
+    If days are not shown, only whole weeks are therefore shown.
+    """
+    if series is None or series.grain == "period" or not known:
+        return None
+    if series.grain == "day":
+        return known[-1]
+    ends = [bucket[-1] for bucket in series.buckets if bucket[-1].weekday() == 6]
+    return max((day for day in ends if known[0] <= day <= known[-1]), default=None)

@@ -1,0 +1,137 @@
+"""The cost of people in the report's period, for enough people to hide the cost of each."""
+
+from __future__ import annotations
+
+import calendar
+from dataclasses import dataclass
+from datetime import timedelta
+from decimal import Decimal
+
+from airflow_provider_claude_code.analytics.assumptions import Assumption, Assumptions
+from airflow_provider_claude_code.analytics.queries import Settings
+from airflow_provider_claude_code.analytics.report.data import Organization, Row
+
+
+@dataclass(frozen=True)
+class PeopleCost:
+    """
+    The cost of people, and their work.
+
+    :param by_use: US dollars of API usage.
+    :param is_charged: whether these are charges and not an estimate.
+    :param seats: US dollars that are paid for seats; None when they are not in it.
+    :param is_known: whether that is all; the cost may be higher where it is not.
+    :param of_everybody: whether all active people are in it, and not only those with API usage.
+    :param with_keys: whether the API keys that people may work with are in it, since they or the people are too few to
+        be shown apart.
+    :param people: how many people they are.
+    :param person_days: sum over these people of their active days.
+    """
+
+    by_use: Decimal
+    is_charged: bool
+    seats: Decimal | None
+    is_known: bool
+    of_everybody: bool
+    with_keys: bool
+    people: int
+    person_days: int
+
+    @property
+    def amount(self) -> Decimal:
+        """The total cost in US dollars."""
+        return self.by_use + (self.seats or Decimal(0))
+
+    def at_least(self, text: str) -> str:
+        """Return a text about the cost, after "at least" if a part of the cost is unknown."""
+        return text if self.is_known else f"at least {text}"
+
+
+def people_cost(organization: Organization, settings: Settings, assumptions: Assumptions) -> PeopleCost | str:
+    """
+    Return what people cost in the period, or why it is not shown.
+
+    No amount, and no difference of two that a report shows, is about fewer people than the smallest group: people who
+    have API usage and the others are taken together where either are few, and so are people and API keys.
+    """
+    row, least = organization.worth, settings.min_group_size
+    if row is None or not row["person_days"]:
+        return "Nobody worked with Claude Code on the loaded days."
+
+    def is_few(name: str) -> bool:
+        return 0 < int(row[name]) < least
+
+    if is_few("people"):
+        return f"Not shown: fewer than {least} people worked with Claude Code."
+    with_keys = is_few("keys") or (is_few("api_people") and row["keys"] > 0)
+    if 0 < row["api_people"] + (row["keys"] if with_keys else 0) < least:
+        return f"Not shown: fewer than {least} people and API keys have API usage."
+    seats = seats_cost(settings, row, assumptions)
+    if seats is None and not row["api_people"]:
+        return "Unknown: people work with subscriptions. Declare seat_price and seats to see what they cost."
+    is_charged = row["charged_days"] == row["days_loaded"] == row["days_in_period"] and not is_few("charged_people")
+    by_use = _by_use(row, "", is_charged=is_charged)
+    detail = row["api_sessions"] - row["api_sessions_with_detail"]
+    if with_keys:
+        by_use += _by_use(row, "key", is_charged=is_charged)
+        detail += row["key_sessions"] - row["key_sessions_with_detail"]
+    apart = (row["api_people"], row["people_beside_api"], row["other_people"], row["people"] - row["api_people"])
+    of_everybody = seats is not None or any(0 < people < least for people in apart)
+    knows_use = not row["other_charges"] if is_charged else not (detail or row["other_cost_entries"])
+    return PeopleCost(
+        by_use=by_use,
+        is_charged=is_charged,
+        seats=seats,
+        is_known=knows_use and (seats is not None or not of_everybody or not row["other_people"]),
+        of_everybody=of_everybody,
+        with_keys=with_keys,
+        people=row["people"] if of_everybody else row["api_people"],
+        person_days=row["person_days"] if of_everybody else row["api_person_days"],
+    )
+
+
+def keys_cost(cost: PeopleCost, row: Row) -> tuple[str, Decimal, bool] | None:
+    """
+    Return what API keys cost that are not in the cost of people: their name, the amount, and whether that is all.
+
+    Keys of machines are not anybody's work, so they are always separate.
+    """
+    kinds = [
+        kind
+        for kind in (["machine"] if cost.with_keys else ["machine", "key"])
+        if row[f"{kind}_sessions"] or _by_use(row, kind, is_charged=cost.is_charged)
+    ]
+    if not kinds:
+        return None
+    amount = sum((_by_use(row, kind, is_charged=cost.is_charged) for kind in kinds), start=Decimal(0))
+    sessions, with_detail = (
+        sum(row[f"{kind}_{name}"] for kind in kinds) for name in ("sessions", "sessions_with_detail")
+    )
+    return "API keys" if "key" in kinds else "API keys of machines", amount, cost.is_charged or sessions == with_detail
+
+
+def seats_cost(settings: Settings, row: Row, assumptions: Assumptions) -> Decimal | None:
+    """Return the cost of the declared seats for the loaded days of the period; None if none are declared."""
+    if assumptions.seat_price is None or assumptions.seats is None:
+        return None
+    loaded = Decimal(row["days_loaded"]) / Decimal(row["days_in_period"])
+    price = months_cost(settings, assumptions.seat_price)
+    return price * assumptions.seats.value * loaded
+
+
+def months_cost(settings: Settings, monthly: Assumption) -> Decimal:
+    """Return a monthly cost prorated to the days of the period."""
+    first, last = settings.period
+    days = [first + timedelta(days=number) for number in range((last - first).days + 1)]
+    months: dict[tuple[int, int], int] = {}
+    for day in days:
+        months[day.year, day.month] = months.get((day.year, day.month), 0) + 1
+    return sum(
+        (monthly.value * count / calendar.monthrange(*month)[1] for month, count in months.items()), start=Decimal(0)
+    )
+
+
+def _by_use(row: Row, kind: str, *, is_charged: bool) -> Decimal:
+    name = "charged_usd" if is_charged else "api_cost_usd"
+    amount: Decimal | None = row[f"{kind}_{name}" if kind else name]
+    return amount or Decimal(0)

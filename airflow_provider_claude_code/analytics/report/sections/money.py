@@ -1,0 +1,255 @@
+"""The cost over time: per day or week, and for the calendar month against the budget."""
+
+from __future__ import annotations
+
+from datetime import date, timedelta
+from decimal import Decimal
+
+from airflow_provider_claude_code.analytics.queries import Settings
+from airflow_provider_claude_code.analytics.report import charts
+from airflow_provider_claude_code.analytics.report.data import Organization, total
+from airflow_provider_claude_code.analytics.report.elements import Element, Figure, Note, Section, SideBySide, Table
+from airflow_provider_claude_code.analytics.report.known_cost import is_of_few, whole_cost
+from airflow_provider_claude_code.analytics.report.month import Month
+from airflow_provider_claude_code.analytics.report.sections.common import share
+from airflow_provider_claude_code.analytics.report.wording import (
+    about_dollars,
+    count,
+    day,
+    dollars,
+    listed,
+    month_name,
+    number,
+    or_nothing,
+    percent,
+    period,
+    signed,
+    three_digits,
+)
+
+_HEADING = "Money over time"
+
+
+def at_least(amount: Decimal | float | None, share: float | None) -> str:
+    """
+    Format an amount that may be only partly known.
+
+    :param amount: the known part of the amount.
+    :param share: the share of sessions with a known cost, 0 to 1; None without sessions.
+    """
+    known = amount is None or share is None or share == 1
+    return dollars(amount) if known else f"at least {dollars(amount)}"
+
+
+def shown_days(month: Month) -> str:
+    """Return which days of the month its cost includes."""
+    if month.until is None or month.since == month.days[0]:
+        return f"by {day(month.until or month.days[-1], year=False)}"
+    return f"from {day(month.since, year=False)} to {day(month.until, year=False)}"
+
+
+def forecast_text(month: Month) -> str:
+    """Return the forecast for the month in a few words."""
+    expected = month.forecast
+    return f"forecast {about_dollars(expected.amount)}" if expected else "too early for a forecast"
+
+
+def money(key: str, organization: Organization, settings: Settings) -> Section:
+    """Show the cost of API usage over time."""
+    month = organization.month
+    if not organization.comparison.period["api_actors"] and not month.to_date:
+        return Section(_HEADING, [Note("There is no API usage, so there is no cost over time.")])
+    if month.until and month.to_date is None:
+        unknown = "Unknown: no API session has a known cost."
+        return Section(_HEADING, [Note(unknown)])
+    basis = (
+        "Charges for Claude Code, after discounts and before credits and taxes."
+        if month.is_charged
+        else "An estimate of API usage, as far as its cost is known. It is not a bill."
+    )
+    return Section(
+        _HEADING,
+        [
+            SideBySide([_over_period(key, organization, settings), _of_month(key, month, settings)]),
+            Note(basis, "note"),
+        ],
+    )
+
+
+def _over_period(key: str, organization: Organization, settings: Settings) -> list[Element]:
+    month = organization.month
+    first, last = settings.period
+    points = month.series.within(first, last).buckets if month.series else []
+    if month.series is None or month.series.grain == "period":
+        return [
+            Note(
+                f"The cost over time is not shown: on some days or weeks fewer than {settings.min_group_size} people "
+                "and API keys had a cost, and it would be theirs."
+            )
+        ]
+    grain = month.series.grain
+    known = [[month.costs[each] for each in bucket if each in month.costs] for bucket in points]
+    sums = [sum(costs, Decimal(0)) if costs else None for costs in known]
+    lacking = [
+        "" if len(costs) == len(bucket) else "incomplete" if costs else "not known"
+        for costs, bucket in zip(known, points, strict=True)
+    ]
+    most = max((cost for cost in sums if cost is not None), default=None)
+    message = f"The most expensive {grain} cost {dollars(most)}." if most is not None else "Nothing is known yet."
+    if any(lacking):
+        message += " Shaded: not all is known."
+    if grain == "week":
+        message += f" Per week, since on some days fewer than {settings.min_group_size} people had a cost."
+    heading = f"Cost per {grain}"
+    chart = charts.column_chart(
+        f"{key}-cost-over-time",
+        f"{heading} in US dollars. {message}",
+        [bucket[0] for bucket in points],
+        lacking,
+        [None if cost is None else float(cost) for cost in sums],
+        charts.FIRST_COLOUR,
+        is_half=True,
+    )
+    rows = [
+        (period(bucket[0], bucket[-1]), or_nothing(dollars, cost), f"{len(costs)} of {len(bucket)}")
+        for bucket, cost, costs in zip(points, sums, known, strict=True)
+    ]
+    table = Table(heading, (grain.capitalize(), "Cost", "Days known"), rows, summary=f"Table: cost per {grain}")
+    return [Figure(heading, message, chart), table]
+
+
+def _of_month(key: str, month: Month, settings: Settings) -> list[Element]:
+    name = month_name(month.days[0])
+    if month.until is None:
+        return [Note(f"The cost of {name} so far is not shown: too few people had a cost, or no day is known yet.")]
+    message = " ".join(_sentences(month, settings))
+    ends = _cumulated(month)
+    budget = settings.monthly_budget_cents / 100
+    whole = [True] * len(month.days)
+    lines = [charts.Line("so far", [ends.get(each) for each in month.days], whole, charts.FIRST_COLOUR, 2.4)]
+    if budget:
+        lines.append(charts.Line("budget", [budget] * len(month.days), whole, charts.THIRD_COLOUR, 1.2))
+    if (expected := month.forecast) and not month.is_over:
+        ahead = _between(month.until, ends[month.until], month.days[-1], three_digits(expected.amount))
+        dotted = [False] * len(month.days)
+        lines.append(
+            charts.Line("forecast", [ahead.get(each) for each in month.days], dotted, charts.SECOND_COLOUR, 1.8)
+        )
+    chart = charts.line_chart(
+        f"{key}-month",
+        f"Cost of {name} so far, in US dollars. {message}",
+        list(month.days),
+        [""] * len(month.days),
+        lines,
+        is_half=True,
+    )
+    return [Figure(f"{name} so far" if not month.is_over else name, message, chart)]
+
+
+def _sentences(month: Month, settings: Settings) -> list[str]:
+    """Return the cost of the month so far, the forecast, and the error of earlier forecasts."""
+    name, until, amount = month_name(month.days[0]), month.until, month.to_date
+    if until is None or amount is None:
+        return []
+    known = month.known_share
+    spent = f"{at_least(amount, known)} {shown_days(month)}"
+    if known is not None and known < 1:
+        spent += f" (cost known for {percent(known)} of sessions)"
+    budget = settings.monthly_budget_cents / 100
+    if budget:
+        spent += f", {percent(float(amount) / budget)} of the budget of {dollars(budget)}"
+    sentences = [f"{spent[0].upper()}{spent[1:]}."]
+    if month.since > month.days[0]:
+        sentences.append("The days before are not shown, since too few people had a cost.")
+    if lacking := (until - month.since).days + 1 - len(month.known_days):
+        sentences.append(f"The cost of {count(lacking, 'day')} of it is not known.")
+    if month.is_over:
+        return sentences
+    expected = month.forecast
+    if expected is None:
+        return [*sentences, "It is too early for a forecast: it needs two of each weekday in the last 28 known days."]
+    text = (
+        f"Forecast for {name}: {about_dollars(expected.amount)}, between {about_dollars(expected.low)} and "
+        f"{about_dollars(expected.high)} if the rest is like the cheapest or the most expensive of the last four weeks"
+    )
+    if budget:
+        text += f"; {percent(expected.amount / budget, 0)} of the budget"
+    sentences.append(f"{text}.")
+    if errors := month.past_errors:
+        months = "the month before" if len(errors) == 1 else f"the last {len(errors)} months"
+        wrong_by = listed([f"{signed(error * 100)}\u00a0%" for error in errors])
+        sentences.append(f"On day {until.day} of {months}, the same forecast was wrong by {wrong_by}.")
+    else:
+        sentences.append("No earlier month is known completely, so the error of such forecasts is unknown.")
+    return sentences
+
+
+def _cumulated(month: Month) -> dict[date, float]:
+    """Return the cumulative cost at the end of each point up to ``until``, interpolated linearly."""
+    points = month.series.within(month.since, month.days[-1]).buckets if month.series else []
+    line: dict[date, float] = {}
+    total, reached = Decimal(0), None
+    for bucket in points:
+        before, start = total, reached or bucket[0]
+        total += sum((month.costs.get(each, Decimal(0)) for each in bucket), Decimal(0))
+        if month.until is None or bucket[-1] > month.until:
+            break
+        line |= _between(start, float(before), bucket[-1], float(total))
+        reached = bucket[-1]
+    return line
+
+
+def _between(first: date, start: float, last: date, end: float) -> dict[date, float]:
+    length = (last - first).days
+    return {
+        first + timedelta(days=number): start + (end - start) * number / length if length else end
+        for number in range(length + 1)
+    }
+
+
+_KINDS = {"user_actor": "People", "api_actor": "API keys"}
+_TYPES = {"api": "API cost", "subscription": "Subscription value (not billed)"}
+
+
+def known_estimates(organization: Organization, settings: Settings) -> list[Section]:
+    """Show how much of the estimates is known, and the extrapolated total where it can be computed."""
+    rows = []
+    for customer_type, heading in _TYPES.items():
+        cells = [row for row in organization.costs if row["customer_type"] == customer_type]
+        kinds = {f"{heading}: {_KINDS.get(row['actor_type'], 'others')}": [row] for row in cells}
+        if any(is_of_few(row["actors"], settings) for row in cells):
+            # Subtracting one of them from the total would give the other.
+            together = {name: total(cells, name) for name in ("sessions", "sessions_with_cost", "actors", "amount_usd")}
+            kinds = {f"{heading}: people and API keys": [together]}
+        for label, members in kinds.items():
+            if is_of_few(sum(row["actors"] for row in members), settings):
+                continue
+            sessions = sum(row["sessions"] for row in members)
+            known = share(sum(row["sessions_with_cost"] for row in members), sessions)
+            amount, whole = total(members, "amount_usd"), whole_cost(members)
+            rows.append(
+                (
+                    label,
+                    number(sessions),
+                    or_nothing(percent, known),
+                    or_nothing(dollars, amount),
+                    or_nothing(about_dollars, whole if amount is not None else None),
+                )
+            )
+    if not rows:
+        return []
+    columns = ("", "Sessions", "Cost known for", "Known amount", "All sessions (estimate)")
+    return [
+        Section(
+            "Known and unknown cost",
+            [
+                Table("Estimates by who used what", columns, rows),
+                Note(
+                    "The last column assumes that sessions without a known cost cost as much as the others in their "
+                    "row. It is shown where the cost of at least half of the sessions is known, and nothing else is "
+                    "computed from it.",
+                    "note",
+                ),
+            ],
+        )
+    ]

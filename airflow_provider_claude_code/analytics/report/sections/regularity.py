@@ -1,0 +1,219 @@
+"""How regularly people work with Claude Code, and the results of a week."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+from functools import reduce
+
+from airflow_provider_claude_code.analytics.queries import Settings
+from airflow_provider_claude_code.analytics.report import charts
+from airflow_provider_claude_code.analytics.report.data import Organization, Row
+from airflow_provider_claude_code.analytics.report.elements import (
+    Element,
+    Fact,
+    Facts,
+    Figure,
+    Note,
+    Section,
+    ShareBar,
+    Table,
+)
+from airflow_provider_claude_code.analytics.report.sections.common import is_few
+from airflow_provider_claude_code.analytics.report.wording import UNKNOWN, count, dollars, number, percent, period
+
+_LATEST = 4
+"""Number of latest blocks of 7 days in a mean."""
+
+
+def regularity(key: str, organization: Organization, settings: Settings) -> Section:
+    """Show how many people work often, and 13 blocks of 7 days."""
+    return Section(
+        "How regularly",
+        [*_classes(organization.classes, settings), *_blocks(key, organization.blocks, settings)],
+    )
+
+
+@dataclass(frozen=True)
+class ActivityClass:
+    """
+    People whose active days are in a range.
+
+    :param least: the fewest active days; None where all of them are new.
+    :param most: the most active days; None for all 28, or where all of them are new.
+    :param with_new: whether new people are included, with any number of days.
+    :param people: number of people.
+    """
+
+    least: int | None
+    most: int | None
+    with_new: bool
+    people: int
+
+    @property
+    def name(self) -> str:
+        """The label of the class."""
+        days = f"{self.least} or more" if self.most is None else f"{self.least} to {self.most}"
+        if self.least is None:
+            return "New in these 28 days"
+        return f"{days}, or new in these 28 days" if self.with_new else days
+
+    def with_next(self, other: ActivityClass) -> ActivityClass:
+        """Return this class merged with the next one, which has fewer days."""
+        return ActivityClass(
+            self.least if other.least is None else other.least,
+            self.most,
+            self.with_new or other.with_new,
+            self.people + other.people,
+        )
+
+
+def folded_classes(row: Row, settings: Settings) -> list[ActivityClass]:
+    """
+    Return the classes of active people; none where all of them are too few.
+
+    A class with too few people is merged with the nearest class that has any, so no class is small. The classes add up
+    to all active people, so the difference to the total reveals nothing.
+    """
+    classes = [
+        ActivityClass(12, None, False, row["people_12_days"]),
+        ActivityClass(4, 11, False, row["people_4_days"]),
+        ActivityClass(1, 3, False, row["people_1_day"]),
+    ]
+    if row["new_people"] is not None:
+        classes.append(ActivityClass(None, None, True, row["new_people"]))
+    while few := [position for position, it in enumerate(classes) if is_few(it.people, settings)]:
+        others = [position for position, it in enumerate(classes) if it.people and position != few[0]]
+        if not others:
+            return []
+        nearest = min(others, key=lambda position: (abs(position - few[0]), classes[position].people))
+        first, last = sorted((few[0], nearest))
+        classes[first : last + 1] = [reduce(ActivityClass.with_next, classes[first : last + 1])]
+    return classes
+
+
+def _classes(row: Row | None, settings: Settings) -> list[Element]:
+    if row is None:
+        return []
+    classes = folded_classes(row, settings)
+    active = sum(it.people for it in classes)
+    if not active:
+        few = any(row[name] for name in ("people_12_days", "people_4_days", "people_1_day", "new_people"))
+        text = f"fewer than {settings.min_group_size} people were" if few else "nobody was"
+        return [Note(f"In the 28 days to the end of the period {text} active.")]
+    rows = [(it.name, number(it.people), percent(it.people / active), ShareBar(it.people / active)) for it in classes]
+    notes = []
+    if row["new_people"] is None:
+        notes.append("Who is new is unknown; this needs 28 days of history before these.")
+    if row["days_loaded"] < 28:
+        notes.append(f"Only {row['days_loaded']} of the 28 days are loaded completely, so days may be missing.")
+    return [
+        Table("People by their active days in 28 days", ("Active days", "People", "Share", ""), rows),
+        *_idle(row, active, settings),
+        Note(" ".join(notes), "note"),
+    ]
+
+
+def _idle(row: Row, active: int, settings: Settings) -> list[Element]:
+    """Return how many people of the roster were not active, unless they or the others are too few."""
+    eligible, eligible_active = row["eligible_people"], row["eligible_active_people"]
+    if not eligible:
+        return []
+    idle = eligible - eligible_active
+    if any(is_few(people, settings) for people in (idle, eligible_active, active - eligible_active)):
+        text = f"not shown, since it would be about fewer than {settings.min_group_size} people"
+    else:
+        text = f"{number(idle)} of {count(eligible, 'person', 'people')} who may use Claude Code"
+    return [Facts([Fact("No active day:", text)])]
+
+
+def _blocks(key: str, blocks: Sequence[Row], settings: Settings) -> list[Element]:
+    known = [row for row in blocks if row["days_loaded"]]
+    if not known:
+        return []
+    if any(is_few(row["people"], settings) for row in known):
+        few = f"in some of them fewer than {settings.min_group_size} people were active"
+        return [Note(f"Blocks of 7 days are not shown, since {few}.")]
+    newest = known[-1]
+    message = f"{count(newest['people'], 'person', 'people')} in the 7 days to the end of the period."
+    hollow = " Hollow: not all of the 7 days are loaded." if any(row["days_loaded"] < 7 for row in known) else ""
+    chart = charts.column_chart(
+        f"{key}-blocks",
+        f"Blocks of 7 days, each with its active people. {message}",
+        [row["first_day"] for row in blocks],
+        [""] * len(blocks),
+        [row["people"] if row["days_loaded"] else None for row in blocks],
+        charts.FIRST_COLOUR,
+        [row["days_loaded"] == 7 for row in blocks],
+    )
+    return [
+        Figure("Active people a week", f"{message} Each column is a block of 7 days.{hollow}", chart),
+        _block_table(blocks, settings),
+        *_of_a_week(blocks, settings),
+    ]
+
+
+def _block_table(blocks: Sequence[Row], settings: Settings) -> Table:
+    with_keys = _has_few_keys(blocks, settings)
+    return Table(
+        "Blocks of 7 days",
+        ("Days", "Days loaded", "Active people", "Pull requests"),
+        [
+            (
+                period(row["first_day"], row["last_day"]),
+                f"{row['days_loaded']} of 7",
+                *(
+                    (number(row["people"]), number(_pull_requests(row, with_keys=with_keys)))
+                    if row["days_loaded"]
+                    else ("not loaded", "not loaded")
+                ),
+            )
+            for row in blocks
+        ],
+        summary="Table: blocks of 7 days",
+    )
+
+
+def _of_a_week(blocks: Sequence[Row], settings: Settings) -> list[Element]:
+    """Show the cost per person and week, from the complete blocks among the latest."""
+    whole = [row for row in blocks[-_LATEST:] if row["days_loaded"] == 7 and row["people"]]
+    if not whole:
+        return []
+    with_keys = _has_few_keys(blocks, settings)
+    notes = [f"The cost of the complete blocks among the last {_LATEST}, divided by the people of each."]
+    if with_keys:
+        notes.append(
+            f"It includes that of API keys, since fewer than {settings.min_group_size} keys are not shown separately."
+        )
+    return [
+        Facts(
+            [
+                Fact("API cost per person with API usage and week:", _cost(whole, settings, with_keys=with_keys)),
+            ]
+        ),
+        Note(" ".join(notes), "note"),
+    ]
+
+
+def _cost(whole: Sequence[Row], settings: Settings, *, with_keys: bool) -> str:
+    weeks = sum(row["api_people"] for row in whole)
+    if not weeks:
+        return "none; nobody has API usage"
+    if any(is_few(row["api_people"], settings) for row in whole):
+        return f"not shown; fewer than {settings.min_group_size} people have API usage in a week"
+    amounts = [row[name] for row in whole for name in ("api_cost_usd", *(["key_api_cost_usd"] if with_keys else []))]
+    known = [amount for amount in amounts if amount is not None]
+    if not known:
+        return UNKNOWN
+    amount = dollars(sum(known, Decimal(0)) / weeks)
+    is_known = all(row["api_sessions"] == row["api_sessions_with_detail"] for row in whole)
+    return amount if is_known else f"at least {amount}"
+
+
+def _has_few_keys(blocks: Sequence[Row], settings: Settings) -> bool:
+    return any(is_few(row["keys"], settings) for row in blocks)
+
+
+def _pull_requests(row: Row, *, with_keys: bool) -> int:
+    return int(row["pull_requests"]) + (int(row["key_pull_requests"]) if with_keys else 0)

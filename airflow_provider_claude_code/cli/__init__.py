@@ -1,0 +1,1 @@
+"""The command line: ``airflow claude-code COMMAND`` or ``python -m airflow_provider_claude_code COMMAND``."""

@@ -1,0 +1,125 @@
+"""Reads the settings from a Connection of the type ``claude_code``."""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import re
+import shlex
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from airflow_provider_claude_code.api.settings import DEFAULT_PORTS, ClientSettings, parse_base_url
+from airflow_provider_claude_code.exceptions import ClaudeCodeConfigurationError
+from airflow_provider_claude_code.get_provider_info import CONNECTION_FIELDS
+from airflow_provider_claude_code.version_compat import AirflowNotFoundException
+
+if TYPE_CHECKING:
+    from airflow.sdk import Connection
+
+_MASK = "***"
+"""The text that Airflow shows instead of a secret."""
+
+
+@contextmanager
+def without_the_connection(conn_id: str) -> Iterator[None]:
+    """Raise new errors with the id of the Connection, since tools may show the Connection in the old traceback."""
+    try:
+        yield
+    except AirflowNotFoundException:
+        raise ClaudeCodeConfigurationError(
+            f"Connection {conn_id!r} does not exist. Correct its id, or create it: airflow connections add "
+            f"{shlex.quote(conn_id)} --conn-type claude_code --conn-password KEY"
+        ) from None
+    except ClaudeCodeConfigurationError as error:
+        raise ClaudeCodeConfigurationError(f"{named(conn_id)}{error}") from None
+
+
+def named(conn_id: str) -> str:
+    """Return the beginning of errors about a Connection."""
+    return f"Connection {conn_id!r}: "
+
+
+def client_settings(connection: Connection, extra: Any) -> ClientSettings:
+    """Read the fields of the Connection. An empty field means its default, since forms store empty fields."""
+    extra = checked_extra(extra)
+    if connection.password == _MASK:
+        raise ClaudeCodeConfigurationError(
+            f"Airflow passed {_MASK} instead of the admin API key. Airflow 3.3.1 does so when it tests a "
+            "Connection without an API base URL or port: enter both, for example https://api.anthropic.com and 443."
+        )
+    given = {
+        field.name: extra.get(field.name) for field in dataclasses.fields(ClientSettings) if field.name != "api_key"
+    } | {"base_url": _base_url(connection)}
+    numbers: dict[str, Callable[[Any], Any]] = {
+        "page_limit": _whole,
+        "request_timeout": float,
+        "retry_budget": float,
+        "requests_per_minute": _whole,
+    }
+    values: dict[str, Any] = {}
+    for name, value in given.items():
+        if value is None or value == "":
+            continue
+        # Connections from URIs and environment variables contain text where forms store numbers.
+        values[name] = _number(numbers[name], value) if name in numbers else str(value)
+        if values[name] is None:
+            kind = "a whole number" if numbers[name] is _whole else "a number"
+            raise ClaudeCodeConfigurationError(f"{name} must be {kind}.")
+    return ClientSettings(api_key=connection.password or "", **values)
+
+
+def _base_url(connection: Connection) -> str:
+    """Return the API's base URL with the Connection's port."""
+    url: str = connection.host or ClientSettings.base_url
+    port = connection.port
+    # Airflow's UI sends 0 for an empty port.
+    if not port:
+        return url
+    if not 0 < port <= 65535:
+        raise ClaudeCodeConfigurationError(f"The port must be 1 to 65535, not {port}.")
+    parsed = parse_base_url(url)
+    # httpx does not distinguish an explicit default port from an implicit one.
+    written = re.match(r"[^/]*:([0-9]+)(/|$)", url.partition("//")[2])
+    # A default port is not added, so that assets and lineage have a single name for an API.
+    if port == (int(written[1]) if written else DEFAULT_PORTS[parsed.scheme]):
+        return url
+    if written:
+        raise ClaudeCodeConfigurationError(
+            f"The port is {port}, but the API base URL has port {written[1]}: make them the same."
+        )
+    return str(parsed.copy_with(port=port))
+
+
+def checked_extra(extra: Any) -> Mapping[str, Any]:
+    """
+    Return a Connection's extra.
+
+    :raises ClaudeCodeConfigurationError: it is not a JSON object, or has an unknown field.
+    """
+    if not isinstance(extra, Mapping):
+        raise ClaudeCodeConfigurationError("The extra is not a JSON object.")
+    for name in extra:
+        if name not in CONNECTION_FIELDS:
+            # Quote no name, since it may be a key in the wrong place.
+            shown = name if re.fullmatch(r"\w{1,40}", name) else "a field"
+            similar = difflib.get_close_matches(name.lower(), CONNECTION_FIELDS, n=1)
+            hint = f"Did you mean {similar[0]}?" if similar else f"The fields are {', '.join(CONNECTION_FIELDS)}."
+            raise ClaudeCodeConfigurationError(f"The extra has {shown}, which this provider does not know. {hint}")
+    return extra
+
+
+def _number(kind: Callable[[Any], Any], value: Any) -> Any:
+    if isinstance(value, bool):
+        return None
+    # Python's error quotes the value, which may be a key in the wrong field.
+    try:
+        return kind(value)
+    except (TypeError, ValueError, OverflowError):
+        return None
+
+
+def _whole(value: Any) -> int:
+    # Through text, since int() would silently truncate 12.5 from a form to 12.
+    return int(str(value))

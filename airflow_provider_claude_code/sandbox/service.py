@@ -1,0 +1,132 @@
+"""The shared parts of all endpoints of the sandbox."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import Callable, Sequence
+from datetime import UTC, date, datetime
+from typing import Any
+
+from starlette.requests import Request
+
+from airflow_provider_claude_code.sandbox.cursors import Cursor
+from airflow_provider_claude_code.sandbox.faults import FaultCounter, Faults
+from airflow_provider_claude_code.sandbox.organization import Organization
+from airflow_provider_claude_code.sandbox.responses import ApiError, Clock
+
+API_KEY = "sk-ant-admin01-sandbox"
+"""Admin key of the sandbox's organisation; with ``-NAME`` after it, that of another one called NAME."""
+
+OAUTH_TOKEN = "sandbox-oauth-token"  # noqa: S105
+"""Bearer token of the sandbox's organisation."""
+
+# Gives the records of a UTC day as the API holds them at a moment, in the API's JSON form.
+Records = Callable[[date, datetime], Sequence[dict[str, Any]]]
+
+# Keys that exist but cannot use this API, and the scope that they have instead.
+_OTHER_KEYS = {"sk-ant-api03-": "workspace:developer", "sk-ant-api01-": "read:analytics"}
+
+
+class Service:
+    """
+    The state of the sandbox; its public attributes may be reassigned while it serves.
+
+    :param organization: the first organisation
+    :param now: gives the time, with a time zone; the real clock by default
+    :param faults: what goes wrong; nothing by default
+    :param records: gives the records of a day at a moment, instead of generated ones
+    """
+
+    def __init__(
+        self,
+        organization: Organization,
+        now: Clock | None = None,
+        faults: Faults | None = None,
+        records: Records | None = None,
+    ) -> None:
+        self.organization = organization
+        self.now = now or (lambda: datetime.now(UTC))
+        self.faults = faults or Faults()
+        self.records = records
+        self._counter = FaultCounter(self.faults, organization.seed)
+
+    def authenticate(self, request: Request) -> Organization:
+        """
+        Return the organisation of the request's key.
+
+        :raises ApiError: the method, the key or the headers are not those of a request to the API
+        """
+        if request.method != "GET":
+            raise ApiError(405, "Method not allowed", {"allow": "GET"})
+        key = request.headers.get("x-api-key")
+        scheme, _, token = request.headers.get("authorization", "").partition(" ")
+        if key is None and scheme.lower() != "bearer":
+            raise ApiError(401, "x-api-key header is required")
+        for prefix, scope in _OTHER_KEYS.items():
+            if key is not None and key.startswith(prefix):
+                raise ApiError(403, f"Missing required scopes. Got: [{scope}] Needed: [org:admin]")
+        if key == API_KEY or (key is None and token == OAUTH_TOKEN):
+            organization = self.organization
+        elif match := re.fullmatch(rf"{API_KEY}-([a-z0-9-]+)", key or ""):
+            organization = Organization.named(match[1], self.organization.users)
+        else:
+            raise ApiError(401, "invalid x-api-key" if key is not None else "Invalid bearer token")
+        request.state.organization_id = organization.id
+        if not request.headers.get("anthropic-version"):
+            raise ApiError(400, "anthropic-version: header is required")
+        return organization
+
+    def cursor(self, values: dict[str, str], organization: Organization, query: str) -> Cursor:
+        """
+        Return the cursor of a request, or that of the first page.
+
+        :param values: the parameters
+        :param organization: whose list is requested
+        :param query: what is listed
+        :raises ApiError: the cursor is not one of this server, or of another list
+        """
+        if "page" not in values:
+            return Cursor(organization.id, query, self.now(), 0, 1)
+        try:
+            cursor = Cursor.parse(values["page"])
+        except ValueError:
+            raise ApiError(400, "page: not a cursor of this endpoint") from None
+        if (cursor.organization_id, cursor.query) != (organization.id, query):
+            raise ApiError(400, "page: a cursor of another organization or query")
+        return cursor
+
+    async def fault_counter(self) -> FaultCounter:
+        """Wait for the latency of the faults, and return the object that counts the affected requests."""
+        if self._counter.faults is not self.faults:
+            self._counter = FaultCounter(self.faults, self.organization.seed)
+        # Others may be assigned meanwhile; they count from the next request on.
+        counter = self._counter
+        if counter.faults.latency:
+            await asyncio.sleep(counter.faults.latency)
+        return counter
+
+
+def single_values(request: Request, *names: str) -> dict[str, str]:
+    """
+    Return the query parameters that a request has.
+
+    :param names: parameters that may be given once
+    :raises ApiError: one is given twice
+    """
+    for name in names:
+        if len(request.query_params.getlist(name)) > 1:
+            raise ApiError(400, f"{name}: must be given once")
+    return {name: request.query_params[name] for name in names if name in request.query_params}
+
+
+def limit_of(values: dict[str, str], default: int, largest: int) -> int:
+    """
+    Return how many records a page may have.
+
+    :raises ApiError: ``limit`` is not a number from 1 to ``largest``
+    """
+    limit = values.get("limit", str(default))
+    if not re.fullmatch(r"[0-9]{1,4}", limit) or not 1 <= int(limit) <= largest:
+        raise ApiError(400, f"limit: must be an integer from 1 to {largest}")
+    return int(limit)

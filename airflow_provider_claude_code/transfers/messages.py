@@ -1,0 +1,113 @@
+"""Messages about days for the log and for errors of a load."""
+
+from __future__ import annotations
+
+import logging
+from datetime import date, timedelta
+from typing import TYPE_CHECKING, Any
+
+from airflow_provider_claude_code.days import DEFAULT_DAY, parse_day
+from airflow_provider_claude_code.quoting import MOST_NAMES
+from airflow_provider_claude_code.streams.base import Stream
+from airflow_provider_claude_code.transfers.progress import Progress
+
+if TYPE_CHECKING:
+    from airflow.sdk import Context
+
+    from airflow_provider_claude_code.transfers.base import ClaudeCodeTransferOperator
+
+log = logging.getLogger(__name__)
+
+
+def warn_of_skipped_days(operator: ClaudeCodeTransferOperator, days: list[date], context: Context) -> None:
+    """Warn about days between the last successful run and this one, if both have the default day."""
+    if context["dag_run"].run_type != "scheduled" or operator.day != operator.render_template(DEFAULT_DAY, context):
+        return
+    zone = str(getattr(context["dag"].timetable, "timezone", "UTC"))
+    # CronPartitionTimetable does so on 3.2 in zones like London's, and still on 3.3 in zones like Santiago's.
+    if getattr(context["dag_run"], "partition_key", None) and zone != "UTC":
+        log.warning(
+            "Airflow may create no partition for a day when the clocks of %s change, and then no run loads that "
+            "day. Set timezone='UTC' in the CronPartitionTimetable.",
+            zone,
+        )
+    # Absent from partitioned runs, and empty in the first one.
+    end = context.get("prev_data_interval_end_success")
+    if not end:
+        return
+    previous = parse_day(operator.render_template(DEFAULT_DAY, {**context, "data_interval_end": end}))
+    if days[0] - previous > timedelta(days=1):
+        log.warning(
+            "The last successful run before this one was for %s, and this one loads %s to %s: no run loads the "
+            "days between. Backfill them if they are missing, and raise lookback_days if the Dag runs less often "
+            "than daily.",
+            previous,
+            days[0],
+            days[-1],
+        )
+
+
+def log_day(stream: Stream, day: dict[str, Any], table_uri: str) -> None:
+    """Log a day that is done and where its tables are, and warn if its records may count twice."""
+    parts = (
+        ", ".join(f"{count} {table}" for table, count in day["rows"].items()) + " rows",
+        *stream.sums_in_words(day),
+        "complete" if day["complete"] else "NOT COMPLETE YET",
+        f"in {table_uri.rpartition('/')[0]}",
+    )
+    log.info("%s %s: %s", "Loaded" if day["published"] else "Skipped", day["day"], "; ".join(parts))
+    if day["repeated_keys"]:
+        log.warning(
+            "%s: %d records have the same key as another record. They are kept, and count twice if the API sent "
+            "them twice. Load the day again to check",
+            day["day"],
+            day["repeated_keys"],
+        )
+
+
+def log_coverage(stream: Stream, loaded: list[dict[str, Any]]) -> None:
+    """Log what the stream covers. Warn if all of several days are empty, since that may be why."""
+    if not all(day["empty"] for day in loaded):
+        log.info(stream.coverage)
+        return
+    log.log(
+        logging.WARNING if len(loaded) > 1 else logging.INFO,
+        "The API has no records of %s. %s If people used Claude Code on such days, this may be why.",
+        days_in_words(loaded),
+        stream.coverage,
+    )
+
+
+def warn_of_unknown_names(loaded: list[dict[str, Any]], *, are_fields_kept: bool) -> None:
+    """Warn of names that the reference of the API does not list."""
+    names = {name for day in loaded for name in day["first_unknown_names"]}
+    if not names:
+        return
+    listed = sorted(names)[:MOST_NAMES]
+    # The names may differ between days, so there may be more.
+    more = max(len(names), *(day["unknown_names"] for day in loaded)) - len(listed)
+    log.warning(
+        "The API returned names that its reference did not list when this version was released: %s%s. Nothing "
+        "is lost: tools, actor kinds and values are loaded like all others, and fields are kept in "
+        "unknown_fields%s. unknown_names in loads has all names. A newer version of the provider may know them.",
+        ", ".join(listed),
+        f" and {'' if len(loaded) == 1 else 'at least '}{more:,} more" if more else "",
+        "" if are_fields_kept else " (not with actor_identity='hmac')",
+    )
+
+
+def days_in_words(loaded: list[dict[str, Any]]) -> str:
+    """Return the period of loaded days."""
+    return _period(loaded[0]["day"], loaded[-1]["day"])
+
+
+def loaded_before(progress: Progress) -> str:
+    """Return which days of a failed task are loaded, and which are not."""
+    return (
+        f"The days {days_in_words(progress.loaded)} were loaded before that and stay; "
+        f"{_period(progress.days[0], progress.days[-1])} were not loaded."
+    )
+
+
+def _period(first: date | str, last: date | str) -> str:
+    return str(first) if first == last else f"{first} to {last}"

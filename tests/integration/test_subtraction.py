@@ -1,0 +1,261 @@
+"""Nobody can be computed from what is shown, by adding up and subtracting; and what is shown is right."""
+
+from __future__ import annotations
+
+import random
+from collections import defaultdict
+from datetime import UTC, date, datetime, time, timedelta
+from typing import Any
+
+import pyarrow as pa
+import pytest
+
+from airflow_provider_claude_code.analytics.queries.settings import Settings, whole_period
+from airflow_provider_claude_code.analytics.report.collecting import collect
+from airflow_provider_claude_code.analytics.report.data import Organization as Reported
+from airflow_provider_claude_code.sandbox import Organization
+from tests.fixtures.analytics_data import LAST, MAPPING, History, key, mapped, over_memory, record
+from tests.fixtures.charges_data import Books, charge, sandbox_with_charges, user
+from tests.fixtures.records import model
+from tests.truth.analytics import World
+from tests.truth.subtraction import Shown, who_stands_out, wrong_cells
+
+pytestmark = pytest.mark.newest_only
+
+VIEWS = (
+    "daily_activity",
+    "period_activity",
+    "adoption_shares",
+    "productivity_ratios",
+    "tool_acceptance",
+    "model_costs",
+    "cost_allocation",
+    "cost_reconciliation",
+)
+"""The models with sums of what people did. Those of adoption and members are counts of people."""
+LAST_OF_SANDBOX = date(2026, 6, 28)
+"""A Sunday."""
+
+
+def organization(users: int, *, people_of_a_team: int = 0) -> tuple[Organization, dict[str, pa.Table]]:
+    """Load 65 days of a made-up organisation whose key is a machine's; its people may be in teams."""
+    made, history = Organization.named("demo", users), History()
+    for number in range(65):
+        day = LAST_OF_SANDBOX - timedelta(days=number)
+        history.load(made.id, day, made.records(day, datetime.combine(day, time(), UTC) + timedelta(days=3)))
+    rows = [{**mapped(name, "pipelines", None), "actor_type": "machine"} for name in made.key_names()]
+    if people_of_a_team:
+        rows += [
+            mapped(f"dev{number:03}@example.com", f"team {number // people_of_a_team}", None)
+            for number in range(users + 1)
+        ]
+    return made, {**history.tables(), "mapping": pa.Table.from_pylist(rows, MAPPING)}
+
+
+def world_of(tables: dict[str, pa.Table], settings: Settings) -> World:
+    rows = {name: table.to_pylist() for name, table in tables.items()}
+    return World(
+        now=datetime.now(UTC),
+        min_group_size=settings.min_group_size,
+        breakdown_grain=settings.breakdown_grain,
+        **rows,
+    )
+
+
+def views(tables: dict[str, pa.Table], settings: Settings) -> Shown:
+    source = over_memory(tables, settings)
+    return Shown(world_of(tables, settings), {name: source.read(name).to_pylist() for name in VIEWS})
+
+
+def page(tables: dict[str, pa.Table], settings: Settings) -> tuple[Shown, Reported]:
+    (reported,) = collect(over_memory(tables, settings), settings, people=False)
+    assert settings.first_day
+    start = settings.first_day - timedelta(days=settings.days_between_periods)
+    before = {**reported.comparison.before, "period_start": start, "days_in_period": len(reported.days)}
+    month, whole = reported.month, {"organization_id": reported.id}
+    points = list(month.series.buckets) if month.series else []
+    if month.until:
+        points.append(month.known_days)
+    shown: dict[str, list[Any]] = {
+        # Nothing of the period before is shown where it is not compared; where it is, all of its days are loaded.
+        "period_totals": [reported.totals, *([before] if reported.comparison.is_possible else [])],
+        "cost_over_time": [
+            {
+                **whole,
+                "period_start": days[0],
+                "days_in_period": len(days),
+                **dict.fromkeys(("api_cost_usd", "charged_usd")),
+                "charged_usd" if month.is_charged else "api_cost_usd": sum(month.costs[day] for day in days),
+            }
+            for days in points
+        ],
+        "tiles": [
+            {
+                **reported.comparison.period,
+                **whole,
+                "period_start": settings.first_day,
+                "days_in_period": len(reported.days),
+                "with_keys": reported.comparison.with_keys,
+            }
+        ],
+        "daily_activity" if reported.is_by_day else "period_activity": reported.series,
+        "adoption_shares": [row for rows in reported.shares.values() for row in rows],
+        "productivity_ratios": reported.ratios,
+        "tool_acceptance": reported.tools,
+        "model_costs": reported.models,
+        "cost_allocation": reported.groups,
+        "cost_reconciliation": reported.charges,
+    }
+    return Shown(world_of(tables, settings), shown), reported
+
+
+@pytest.mark.parametrize(("users", "people_of_a_team"), [(20, 5), (250, 25)])
+@pytest.mark.parametrize("grain", ["week", "month"])
+def test_nobody_can_be_computed_from_all_views_together(users: int, people_of_a_team: int, grain: str) -> None:
+    _, tables = organization(users, people_of_a_team=people_of_a_team)
+
+    shown = views(tables, Settings(breakdown_grain=grain))
+
+    assert len(shown.cells) > 50
+    assert wrong_cells(shown) == []
+    assert who_stands_out(shown, 5) == []
+
+
+@pytest.mark.parametrize("grain", ["week", "month"])
+def test_nobody_can_be_computed_from_charges(grain: str) -> None:
+    shown = views(sandbox_with_charges(), Settings(breakdown_grain=grain))
+
+    assert any(cell.measure == "charged" for cell in shown.cells)
+    assert wrong_cells(shown) == []
+    assert who_stands_out(shown, 5) == []
+
+
+@pytest.mark.parametrize(("users", "people_of_a_team"), [(20, 5), (250, 25)])
+@pytest.mark.parametrize("grain", ["week", "month"])
+def test_nobody_can_be_computed_from_a_page(users: int, people_of_a_team: int, grain: str) -> None:
+    _, tables = organization(users, people_of_a_team=people_of_a_team)
+    first, last = whole_period(LAST_OF_SANDBOX, 28, grain)
+
+    shown, reported = page(tables, Settings(first_day=first, last_day=last, breakdown_grain=grain))
+
+    assert reported.breakdown is not None
+    assert wrong_cells(shown) == []
+    assert who_stands_out(shown, 5) == []
+
+
+@pytest.mark.parametrize("first", [date(2026, 2, 9), date(2026, 2, 16)])
+def test_nobody_can_be_computed_from_a_page_with_charges_and_few_keys(first: date) -> None:
+    settings = Settings(first_day=first, last_day=first + timedelta(days=27))
+
+    shown, reported = page(sandbox_with_charges(), settings)
+
+    assert reported.month.is_charged
+    assert 0 < reported.comparison.period["active_keys"] < settings.min_group_size
+    assert wrong_cells(shown) == []
+    assert who_stands_out(shown, settings.min_group_size) == []
+
+
+@pytest.mark.parametrize("group", [{"product": "chat"}, {"cost_type": "web_search", "model": None}])
+def test_charges_of_few_people_for_something_else_are_not_what_is_left(group: dict[str, Any]) -> None:
+    books = Books()
+    for number in range(63):
+        day = LAST_OF_SANDBOX - timedelta(days=number)
+        people = [f"p{number}@x" for number in range(12)]
+        usage = [record(name, sessions=1, models=[model(100)]) for name in people]
+        tokens = [charge(user(name, name), 100 + number) for number, name in enumerate(people)]
+        books.load("acme", day, usage)
+        books.charge("acme", day, [*tokens, *(charge(user(it, it), 33, **group) for it in people[:2])], products=())
+    period = Settings(first_day=LAST_OF_SANDBOX - timedelta(days=27), last_day=LAST_OF_SANDBOX)
+
+    for shown in (views(books.tables(), Settings()), page(books.tables(), period)[0]):
+        assert any(cell.measure == "charged" for cell in shown.cells)
+        assert wrong_cells(shown) == []
+        assert who_stands_out(shown, 5) == []
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_nobody_can_be_computed_of_a_few_people_who_do_anything(seed: int) -> None:
+    tables, size = _few_people(seed)
+
+    shown = views(tables, Settings(min_group_size=size))
+
+    assert wrong_cells(shown) == []
+    assert who_stands_out(shown, size) == []
+
+
+def _few_people(seed: int) -> tuple[dict[str, pa.Table], int]:
+    rng, history = random.Random(seed), History()
+    people = [f"p{number}@x" for number in range(rng.choice([6, 8, 10]))]
+    usual = {name: rng.choice(["api", "api", "subscription"]) for name in people}
+    monday = LAST - timedelta(days=LAST.weekday() + 7)
+    for number in range(8):
+        records = [
+            record(
+                name,
+                sessions=rng.randint(0, 3),
+                tools={
+                    tool: (rng.randint(0, 2), 1) for tool in ("edit_tool", "bash_tool", "new") if rng.random() < 0.6
+                },
+                models=[
+                    model(rng.randint(0, 9), name=f"claude-{family}-4-5")
+                    for family in ("opus", "haiku", "sonnet")
+                    if rng.random() < 0.5
+                ],
+                customer_type=usual[name] if rng.random() < 0.9 else "api",
+                is_remote=rng.choice([False, False, True, None]),
+            )
+            for name in people
+            for _ in range(rng.choice([0, 1, 1, 1, 2]))
+        ]
+        records += [record(actor=key("ci"), sessions=2, models=[model(5)])] * rng.choice([0, 1])
+        history.load("acme", monday + timedelta(days=number), records)
+    rows = [mapped(name, rng.choice("abc"), None) for name in people]
+    rows += [{**mapped("ci", "m", None), "actor_type": "machine"}] * rng.choice([0, 1])
+    return {**history.tables(), "mapping": pa.Table.from_pylist(rows, MAPPING)}, rng.choice([2, 3])
+
+
+def test_the_attack_finds_who_stands_out() -> None:
+    """Of six people, all but one of whom work locally alone, two breakdowns of all sessions show what one did."""
+    history = History()
+    records = [record(f"p{number}", sessions=number) for number in range(1, 7)]
+    records += [record("p7", sessions=50, is_remote=True)]
+    history.load("acme", LAST, records)
+    world = world_of(history.tables(), Settings(min_group_size=2))
+    week = world.bucket(LAST)[0]
+    row = {"period_start": week, "organization_id": "acme", "days_in_period": 7}
+    total = {**row, "sessions": 71, "tool_actions_offered": None, "api_cost_usd": None, "subscription_value_usd": None}
+    local = {**row, "dimension": "location", "value": "unknown", "sessions": 21}
+
+    shown = Shown(world, {"period_activity": [total], "adoption_shares": [local]})
+
+    assert wrong_cells(shown) == []
+    assert any("p7" in found for found in who_stands_out(shown, 2))
+
+
+@pytest.mark.parametrize("users", [20, 250])
+def test_where_people_work_is_told_of_the_whole_month(users: int) -> None:
+    """Folded by day and added up, nearly all of 20 people's sessions were those of small groups."""
+    made, tables = organization(users)
+    settings = Settings(breakdown_grain="month", first_day=date(2026, 5, 1), last_day=date(2026, 5, 31))
+
+    (reported,) = collect(over_memory(tables, settings), settings, people=False)
+
+    sessions: dict[str, int] = defaultdict(int)
+    people: dict[str, set[str]] = defaultdict(set)
+    for number in range(31):
+        day = date(2026, 5, 1) + timedelta(days=number)
+        for each in made.records(day, datetime.combine(day, time(), UTC) + timedelta(days=3)):
+            if each["actor"]["type"] == "user_actor":
+                place = {True: "remote", False: "local", None: "unknown"}[each.get("is_remote")]
+                sessions[place] += each["core_metrics"]["num_sessions"]
+                people[place].add(each["actor"]["email_address"])
+    small = {place for place in people if len(people[place]) < 5}
+    while small and len(set().union(*(people[place] for place in small))) < 5:
+        small.add(min(people.keys() - small, key=lambda place: len(people[place])))
+    expected = {place: (who, sessions[place]) for place, who in people.items() if place not in small}
+    if small:
+        together = set().union(*(people[place] for place in small))
+        expected["(small groups)"] = together, sum(sessions[place] for place in small)
+    assert {row["value"]: (row["people"], row["share_of_sessions"]) for row in reported.shares["location"]} == {
+        place: (len(who), pytest.approx(count / sum(sessions.values()))) for place, (who, count) in expected.items()
+    }

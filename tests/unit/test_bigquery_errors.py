@@ -1,0 +1,92 @@
+"""What to do about BigQuery's errors is what Google's table of them says."""
+
+from __future__ import annotations
+
+import pytest
+import requests
+from google.api_core.exceptions import from_http_status
+from google.auth.exceptions import DefaultCredentialsError, TransportError
+from google.cloud.bigquery import DatasetReference
+
+from airflow_provider_claude_code.exceptions import ClaudeCodeConfigurationError, ClaudeCodePublishError
+from airflow_provider_claude_code.targets.bigquery.errors import typed_bigquery_errors
+
+DATASET = DatasetReference("demo-proj", "usage")
+
+
+# Statuses and reasons as in https://docs.cloud.google.com/bigquery/docs/error-messages.
+@pytest.mark.parametrize(
+    ("status", "reason", "advice"),
+    [
+        (500, "backendError", "Try again later."),
+        (503, "backendError", "Try again later."),
+        (500, "internalError", "Try again later."),
+        (400, "jobBackendError", "Try again later."),
+        (400, "jobInternalError", "Try again later."),
+        (400, "jobRateLimitExceeded", "Try again later."),
+        (403, "rateLimitExceeded", "Try again later."),
+        (403, "quotaExceeded", "raise the quota"),
+        (400, "resourceInUse", "Try again later."),
+        (400, "tableUnavailable", "Try again later."),
+        (400, "timeout", "Try again later."),
+        (200, "stopped", "was cancelled"),
+        (502, "aReasonOfTomorrow", "Try again later."),
+    ],
+)
+def test_what_may_pass_is_tried_again(status: int, reason: str, advice: str) -> None:
+    error = from_http_status(status, "no", errors=[{"reason": reason, "message": "said so"}])
+    with (
+        pytest.raises(ClaudeCodePublishError, match=rf"demo-proj\.usage.*said so \({reason}.*{advice}"),
+        typed_bigquery_errors(DATASET),
+    ):
+        raise error
+
+
+@pytest.mark.parametrize(
+    ("status", "reason", "advice"),
+    [
+        (403, "accessDenied", "needs BigQuery Data Editor on the dataset"),
+        (404, "notFound", "needs BigQuery Data Editor on the dataset"),
+        (403, "billingNotEnabled", "Enable billing for the project"),
+        (400, "billingTierLimitExceeded", "Enable billing for the project, or raise"),
+        (403, "blocked", "contact Google Cloud's support"),
+        (400, "invalid", "does not help"),
+        (400, "invalidQuery", "does not help"),
+        (400, "aReasonOfTomorrow", "does not help"),
+    ],
+)
+def test_what_does_not_pass_is_not(status: int, reason: str, advice: str) -> None:
+    error = from_http_status(status, "no", errors=[{"reason": reason, "message": "said so"}])
+    with (
+        pytest.raises(ClaudeCodeConfigurationError, match=f"said so.*{reason}.*{advice}"),
+        typed_bigquery_errors(DATASET),
+    ):
+        raise error
+
+
+def test_a_dataset_that_does_not_exist_is_named_as_the_cause() -> None:
+    said = "Not found: Dataset demo-proj:usage was not found in location EU"
+    error = from_http_status(404, said, errors=[{"reason": "notFound", "message": said}])
+    with (
+        pytest.raises(ClaudeCodeConfigurationError, match=r"The dataset does not exist there\. Correct dataset_id"),
+        typed_bigquery_errors(DATASET),
+    ):
+        raise error
+
+
+@pytest.mark.parametrize(
+    ("error", "expected"),
+    [
+        (DefaultCredentialsError("none"), ClaudeCodeConfigurationError),
+        (TransportError("reset"), ClaudeCodePublishError),
+        (requests.ConnectionError("reset"), ClaudeCodePublishError),
+    ],
+)
+def test_credentials_do_not_pass_and_connections_do(error: Exception, expected: type[Exception]) -> None:
+    with pytest.raises(expected), typed_bigquery_errors(DATASET):
+        raise error
+
+
+def test_other_errors_stay_what_they_are() -> None:
+    with pytest.raises(ZeroDivisionError), typed_bigquery_errors(DATASET):
+        raise ZeroDivisionError
