@@ -16,7 +16,7 @@ TESTS = ROOT / "tests"
 FOLDERS = [
     ROOT / name for name in ("airflow_provider_claude_code", "benchmarks", "demo", "docs", "example_dags", "tests")
 ]
-MODULES = sorted(path for folder in FOLDERS for path in folder.rglob("*.py"))
+MODULES = sorted(path for folder in FOLDERS for path in folder.rglob("*.py") if "_build" not in path.parts)
 NAMES = {str(path.relative_to(ROOT)) for path in ROOT.glob("*.*")}
 NAMES |= {str(path.relative_to(ROOT)) for folder in (*FOLDERS, ROOT / "docs") for path in folder.rglob("*.*")}
 
