@@ -21,7 +21,7 @@ from benchmarks.usage import expected_totals
 
 SMALL, LARGE = 10_000, 1_000_000
 MEGABYTE = 1_000_000
-LIMIT = 64 * MEGABYTE + 100 * LARGE
+LIMIT = 70 * MEGABYTE
 SIDES = {
     "Parquet files": ("files", "parquet"),
     "NDJSON files": ("files", "ndjson"),
