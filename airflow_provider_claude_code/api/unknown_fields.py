@@ -219,7 +219,8 @@ class UnknownParts(NamedTuple):
         """
         unknown: dict[str, Any] = {}
         for attribute, name, path in self.learned:
-            value = getattr(part, attribute)
+            # A default, unlike a decoded part, is of the type without learned fields.
+            value = getattr(part, attribute, msgspec.UNSET)
             if value is not msgspec.UNSET:
                 unknown[name] = _decoded(value)
                 paths.add(path)

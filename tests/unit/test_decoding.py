@@ -23,6 +23,7 @@ class Item(DocumentedRow, frozen=True):
     name: str
     inner: Inner
     maybe: Inner | None = None
+    preset: Inner = Inner(0)
 
 
 class Page(Documented, frozen=True):
@@ -32,8 +33,9 @@ class Page(Documented, frozen=True):
 
 PLAIN: dict[str, Any] = {
     "data": [{"name": "a", "inner": {"number": 1}}, {"name": "b", "inner": {"number": 2}, "maybe": {"number": 3}}],
-    "by_name": {"x": {"name": "c", "inner": {"number": 4}}},
+    "by_name": {"x": {"name": "c", "inner": {"number": 4}, "preset": {"number": 5}}},
 }
+PARTS = ("inner", "maybe", "preset")
 names = st.text(min_size=1, max_size=8) | st.sampled_from(["new", "learned_0", "number ", "unknown_fields"])
 values = st.recursive(
     st.none() | st.booleans() | st.integers() | st.text(max_size=5) | st.just(0.25),
@@ -47,7 +49,7 @@ unknown = st.dictionaries(names, values, max_size=2)
 def pages(draw: st.DrawFn) -> dict[str, Any]:
     page = copy.deepcopy(PLAIN)
     rows = [*page["data"], page["by_name"]["x"]]
-    for part in [page, *rows, *(row["inner"] for row in rows), rows[1]["maybe"]]:
+    for part in [page, *rows, *(row[name] for row in rows for name in PARTS if name in row)]:
         for name, value in draw(unknown).items():
             part.setdefault(name, value)
     return page
@@ -61,14 +63,14 @@ def documented(value: Any) -> Any:
         return {name: documented(item) for name, item in value.items()}
     if not isinstance(value, msgspec.Struct):
         return value
-    fields = ("data", "by_name", "name", "inner", "maybe", "number", "unknown_fields")
+    fields = ("data", "by_name", "name", *PARTS, "number", "unknown_fields")
     return {name: documented(getattr(value, name)) for name in fields if hasattr(value, name)}
 
 
 def expected_unknown(row: dict[str, Any]) -> dict[str, Any] | None:
     """Return the unknown members of a row by the definition: those of it, and those of the parts within it."""
-    found = {name: value for name, value in row.items() if name not in ("name", "inner", "maybe")}
-    for name in ("inner", "maybe"):
+    found = {name: value for name, value in row.items() if name not in ("name", *PARTS)}
+    for name in PARTS:
         within = {key: value for key, value in (row.get(name) or {}).items() if key != "number"}
         found |= {name: within} if within else {}
     return found or None
@@ -82,8 +84,8 @@ def paths_of(page: dict[str, Any]) -> set[str]:
     found = {name for name in page if name not in ("data", "by_name")}
     for prefix, rows in (("data[]", page["data"]), ("by_name{}", page["by_name"].values())):
         for row in rows:
-            found |= {f"{prefix}.{name}" for name in row if name not in ("name", "inner", "maybe")}
-            for part in ("inner", "maybe"):
+            found |= {f"{prefix}.{name}" for name in row if name not in ("name", *PARTS)}
+            for part in PARTS:
                 found |= {f"{prefix}.{part}.{name}" for name in row.get(part) or {} if name != "number"}
     return found
 
@@ -147,6 +149,7 @@ def test_a_name_is_learned_once_and_not_beyond_the_limit(monkeypatch: pytest.Mon
             "a key twice",
         ),
         ('{"data":[{"name":"a","inner":{"number":1},"new":{"a":1,"a":2}}],"by_name":{}}', "a key twice"),
+        ('{"data":[{"name":"a","inner":{"number":1},"preset":{"number":0,"number":0}}],"by_name":{}}', "a key twice"),
         ('{"data":[{"name":"a","inner":{"number":"5"},"new":1}],"by_name":{}}', r"\$.data\[0\].inner.number"),
     ],
 )
