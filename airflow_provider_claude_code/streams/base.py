@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, time, timedelta
 from typing import TYPE_CHECKING, Any, Protocol
@@ -113,7 +113,8 @@ class Stream:
             if name not in self.filters:
                 known = f"it has {', '.join(self.filters)}" if self.filters else "it has none"
                 raise ClaudeCodeConfigurationError(f"The stream {self.name} has no filter {name!r}: {known}.")
-            is_list = isinstance(values, Iterable) and not isinstance(values, str)
+            # An iterator would be used up by the check, and a filter without names keeps everything.
+            is_list = isinstance(values, Collection) and not isinstance(values, str)
             if not is_list or not all(isinstance(value, str) and value for value in values):
                 raise ClaudeCodeConfigurationError(f"The filter {name} is {values!r}; a list of names was expected.")
         return {name: sorted({*(filters or {}).get(name, default)}) for name, default in self.filters.items()}

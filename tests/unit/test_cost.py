@@ -177,6 +177,9 @@ class TestWalk:
             ({"products": "claude_code"}, "list"),
             ({"products": [""]}, "list"),
             ({"products": None}, "list"),
+            # A second reading of them would find no names, which means all products.
+            ({"products": iter(["claude_code"])}, "list"),
+            ({"products": map(str.lower, ["claude_code"])}, "list"),
         ],
     )
     def test_filters_that_there_are_not_are_refused(self, filters: Any, said: str) -> None:
