@@ -73,10 +73,12 @@ def client_settings(connection: Connection, extra: Any) -> ClientSettings:
 def _base_url(connection: Connection) -> str:
     """Return the API's base URL with the Connection's port."""
     url: str = connection.host or ClientSettings.base_url
-    port = connection.port
-    # Airflow's UI sends 0 for an empty port.
-    if not port:
+    # Some secrets backends, such as Vault's, pass text. Airflow's UI sends 0 for an empty port.
+    port = _number(_whole, connection.port or 0)
+    if port == 0:
         return url
+    if port is None:
+        raise ClaudeCodeConfigurationError("The port must be a whole number.")
     if not 0 < port <= 65535:
         raise ClaudeCodeConfigurationError(f"The port must be 1 to 65535, not {port}.")
     parsed = parse_base_url(url)

@@ -14,9 +14,11 @@ from urllib.parse import quote
 import pandas as pd
 import pyarrow as pa
 import pytest
+from airflow.sdk import Connection
 
 from airflow_provider_claude_code.api import paging
 from airflow_provider_claude_code.api.settings import ClientSettings
+from airflow_provider_claude_code.connection import client_settings
 from airflow_provider_claude_code.exceptions import (
     ClaudeCodeAuthenticationError,
     ClaudeCodeConfigurationError,
@@ -210,6 +212,9 @@ class TestSettings:
             connection(password=KEY, host=host, port=str(port) if form == "json-as-text" else port)
 
         assert ClaudeCodeHook().settings == ClientSettings(api_key=KEY, base_url=base_url)
+        # Vault's secrets backend passes on the text that it stores.
+        stored = Connection(conn_id="c", conn_type="claude_code", password=KEY, host=host, port=str(port))  # type: ignore[arg-type]
+        assert client_settings(stored, {}) == ClaudeCodeHook().settings
 
     @pytest.mark.parametrize(
         ("host", "port", "says"),
@@ -229,6 +234,12 @@ class TestSettings:
         successful, message = ClaudeCodeHook().test_connection()
         assert not successful
         assert says in message
+
+    def test_a_port_that_is_no_number_is_not_quoted(self) -> None:
+        misplaced = Connection(conn_id="c", conn_type="claude_code", password=KEY, port=KEY)  # type: ignore[arg-type]
+        with pytest.raises(ClaudeCodeConfigurationError) as error:
+            client_settings(misplaced, {})
+        assert str(error.value) == "The port must be a whole number."
 
     def test_a_masked_key_is_explained(self, connection: Any) -> None:
         """
