@@ -104,7 +104,7 @@ class ClaudeCodeClient:
         :param walk: begins the walk.
         :raises ClaudeCodeAPIError: the API does not say.
         """
-        return start_again(lambda: any(page.records for page in self._walk(_short(walk(), self._settings))))
+        return start_again(lambda: any(page.new_records for page in self._walk(_short(walk(), self._settings))))
 
     def first_page(self, walk: Callable[[], Requests]) -> tuple[Page, datetime]:
         """
@@ -199,7 +199,7 @@ class AsyncClaudeCodeClient:
 
     async def _finds_records(self, requests: Requests) -> bool:
         async for page in self._walk(_short(requests, self._settings)):
-            if page.records:
+            if page.new_records:
                 return True
         return False
 

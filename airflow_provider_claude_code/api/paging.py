@@ -50,6 +50,7 @@ class Request:
         reference does not have. Raises :class:`ValueError` with what is wrong.
     :param headers: headers beyond those of every request.
     :param enterprise_scope: the scope with which a Claude Enterprise key may ask for it, too; ``None`` when none may.
+    :param is_repetition: whether it asks again, such as for a total, for what earlier pages of the walk have in detail.
     :param number: counts the pages of a list from 1.
     """
 
@@ -59,6 +60,7 @@ class Request:
     decode: Callable[[bytes], tuple[list[Any], set[str]]]
     headers: Mapping[str, str] = field(default_factory=dict)
     enterprise_scope: str | None = None
+    is_repetition: bool = False
     number: int = 1
 
 
@@ -95,6 +97,15 @@ class Page:
         :raises ClaudeCodeResponseError: the page breaks the API's contract.
         """
         return self._content[0]
+
+    @property
+    def new_records(self) -> list[Any]:
+        """
+        The records, without those that repeat earlier ones.
+
+        :raises ClaudeCodeResponseError: the page breaks the API's contract.
+        """
+        return [] if self.request.is_repetition else self.records
 
     @property
     def unknown_fields(self) -> set[str]:

@@ -202,7 +202,7 @@ class ClaudeCodeHook(BaseHook):
     def iter_records(self, day: str | date, stream: str = "usage", filters: Filters | None = None) -> Iterator[Any]:
         """
         Yield the typed records of one UTC day. Those of ``usage`` are
-        :class:`~airflow_provider_claude_code.streams.usage.models.Record`.
+        :class:`~airflow_provider_claude_code.streams.usage.models.Record`. The total of ``cost`` is not among them.
 
         :param day: ``YYYY-MM-DD`` or a date.
         :param stream: the stream to read.
@@ -210,7 +210,7 @@ class ClaudeCodeHook(BaseHook):
         :raises ClaudeCodeAPIError: the day cannot be read completely. Do not use the records before.
         """
         for page in self.iter_pages(day, stream, filters):
-            yield from page.records
+            yield from page.new_records
 
     def has_records(self, day: str | date, stream: str = "usage") -> bool:
         """

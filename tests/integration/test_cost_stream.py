@@ -159,6 +159,11 @@ def test_a_day_that_cannot_be_trusted_changes_nothing(
     assert {file: file.read_bytes() for file in tmp_path.rglob("*") if file.is_file()} == before
 
 
+def test_records_are_charged_once(sandbox: Sandbox, day: date) -> None:
+    found = [record.entry.cost for record in ClaudeCodeHook().iter_records(day, "cost")]
+    assert (sum(cost.amount for cost in found), sum(cost.list_amount for cost in found)) == truth(sandbox, day)
+
+
 def test_a_frame_has_the_charges(sandbox: Sandbox, day: date) -> None:
     frame = ClaudeCodeHook().get_df(day, table="cost")
     assert abs(sum(frame["amount_cents"]) - truth(sandbox, day)[0]) < Decimal("1e-6")

@@ -101,6 +101,19 @@ def in_rows(page: PageRows) -> dict[str, list[dict[str, Any]]]:
 
 
 class TestWalk:
+    def test_a_total_is_no_record_beside_the_charges(self) -> None:
+        async def look(api: API) -> bool:
+            async with AsyncClaudeCodeClient(SETTINGS, httpx.MockTransport(api)) as client:
+                return await client.has_records(lambda: COST.walk(DAY, 1))
+
+        for entries in ((), (entry(),)):
+            answer = one_page(*entries, totals=(total("0", "0"),))
+            pages, api = read(answer)
+            assert sum(len(page.new_records) for page in pages) == len(entries)
+            with ClaudeCodeClient(SETTINGS, httpx.MockTransport(api)) as client:
+                assert client.has_records(lambda: COST.walk(DAY, 1)) is bool(entries)
+            assert asyncio.run(look(API(answer))) is bool(entries)
+
     def test_a_day_is_asked_for_by_all_groups_and_then_as_a_total(self) -> None:
         def answer(query: httpx.QueryParams) -> dict[str, Any]:
             if "group_by[]" not in query:

@@ -181,7 +181,9 @@ class TestWorkspaceThatIsGone:
         lists = self.lists(second_look)
         found = rows(lists)
         assert lists.paths == [USERS, WORKSPACES, DEFAULT, BUILD, WORKSPACES, API_KEYS]
-        # The second look makes no rows.
+        # The second look makes no rows, and has no new records.
+        pages = [page for page in read(self.lists(second_look)) if page.request.path == WORKSPACES]
+        assert [len(page.new_records) for page in pages] == [3, 0]
         assert [row["workspace_id"] for row in found["workspaces"]] == ["wrkspc_Default", "wrkspc_Build", "wrkspc_Old"]
         assert found["workspace_members"] == []
         assert len(found["api_keys"]) == 2

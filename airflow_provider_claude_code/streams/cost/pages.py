@@ -55,6 +55,7 @@ def cost_requests(day: date, limit: int, *, products: Sequence[str]) -> Requests
                 decode=partial(decode_charges, day=day, products=products, row=row),
                 headers=BETA_HEADER,
                 enterprise_scope="read:analytics",
+                is_repetition=row is TotalCharges,
             ),
             of_one_refresh.check,
         )

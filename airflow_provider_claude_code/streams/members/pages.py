@@ -78,12 +78,13 @@ def _refuse_empty(page: Page) -> None:
         raise page.refusal("the list is empty, but every organisation has a member")
 
 
-def _workspaces_request(limit: int, decode: Any, **chosen: str) -> Request:
+def _workspaces_request(limit: int, decode: Any, *, is_repetition: bool = False, **chosen: str) -> Request:
     return Request(
         path=WORKSPACES_PATH,
         query={**chosen, "limit": limit},
         subject="the list of workspaces",
         decode=decode,
+        is_repetition=is_repetition,
     )
 
 
@@ -109,7 +110,7 @@ def _members_of(workspace_id: str, limit: int) -> Requests:
 def _is_listed(workspace_id: str, limit: int) -> Generator[Request, Page, bool]:
     """Return whether a second look finds a workspace among those that are neither archived nor the default one."""
     workspaces: list[WorkspaceSeenAgain] = []
-    request = _workspaces_request(limit, partial(decode_workspaces_seen_again, limit=limit))
+    request = _workspaces_request(limit, partial(decode_workspaces_seen_again, limit=limit), is_repetition=True)
     yield from id_pages(request, _id, lambda page: workspaces.extend(page.records))
     return WorkspaceSeenAgain(workspace_id, is_archived=False) in workspaces
 
