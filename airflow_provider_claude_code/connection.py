@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import json
 import re
 import shlex
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_claude_code.api.settings import DEFAULT_PORTS, ClientSettings, parse_base_url
 from airflow_provider_claude_code.exceptions import ClaudeCodeConfigurationError
 from airflow_provider_claude_code.get_provider_info import CONNECTION_FIELDS
-from airflow_provider_claude_code.version_compat import AirflowNotFoundException
+from airflow_provider_claude_code.version_compat import AirflowNotFoundException, mask_secret
 
 if TYPE_CHECKING:
     from airflow.sdk import Connection
@@ -41,9 +42,9 @@ def named(conn_id: str) -> str:
     return f"Connection {conn_id!r}: "
 
 
-def client_settings(connection: Connection, extra: Any) -> ClientSettings:
+def client_settings(connection: Connection) -> ClientSettings:
     """Read the fields of the Connection. An empty field means its default, since forms store empty fields."""
-    extra = checked_extra(extra)
+    extra = checked_extra(connection)
     if connection.password == _MASK:
         raise ClaudeCodeConfigurationError(
             f"Airflow passed {_MASK} instead of the admin API key. Airflow 3.3.1 does so when it tests a "
@@ -94,14 +95,20 @@ def _base_url(connection: Connection) -> str:
     return str(parsed.copy_with(port=port))
 
 
-def checked_extra(extra: Any) -> Mapping[str, Any]:
+def checked_extra(connection: Connection) -> Mapping[str, Any]:
     """
     Return a Connection's extra.
 
     :raises ClaudeCodeConfigurationError: it is not a JSON object, or has an unknown field.
     """
+    # Airflow's extra_dejson ignores text that is not JSON, and fails on a dict, which some secrets backends pass.
+    extra: Any = connection.extra or {}
+    if isinstance(extra, str):
+        with suppress(ValueError):
+            extra = json.loads(extra)
     if not isinstance(extra, Mapping):
         raise ClaudeCodeConfigurationError("The extra is not a JSON object.")
+    mask_secret(dict(extra))
     for name in extra:
         if name not in CONNECTION_FIELDS:
             # Quote no name, since it may be a key in the wrong place.

@@ -107,8 +107,7 @@ class ClaudeCodeHook(BaseHook):
             return self._read_settings()
 
     def _read_settings(self) -> ClientSettings:
-        connection = self.get_connection(self.claude_code_conn_id)
-        return client_settings(connection, connection.extra_dejson)
+        return client_settings(self.get_connection(self.claude_code_conn_id))
 
     @cached_property
     def pseudonyms(self) -> Pseudonyms:
@@ -121,7 +120,7 @@ class ClaudeCodeHook(BaseHook):
             return self._read_pseudonyms()
 
     def _read_pseudonyms(self) -> Pseudonyms:
-        extra = checked_extra(self.get_connection(self.claude_code_conn_id).extra_dejson)
+        extra = checked_extra(self.get_connection(self.claude_code_conn_id))
         secret = extra.get("pseudonym_secret")
         if not secret:
             return Pseudonyms(None)

@@ -214,7 +214,7 @@ class TestSettings:
         assert ClaudeCodeHook().settings == ClientSettings(api_key=KEY, base_url=base_url)
         # Vault's secrets backend passes on the text that it stores.
         stored = Connection(conn_id="c", conn_type="claude_code", password=KEY, host=host, port=str(port))  # type: ignore[arg-type]
-        assert client_settings(stored, {}) == ClaudeCodeHook().settings
+        assert client_settings(stored) == ClaudeCodeHook().settings
 
     @pytest.mark.parametrize(
         ("host", "port", "says"),
@@ -238,7 +238,7 @@ class TestSettings:
     def test_a_port_that_is_no_number_is_not_quoted(self) -> None:
         misplaced = Connection(conn_id="c", conn_type="claude_code", password=KEY, port=KEY)  # type: ignore[arg-type]
         with pytest.raises(ClaudeCodeConfigurationError) as error:
-            client_settings(misplaced, {})
+            client_settings(misplaced)
         assert str(error.value) == "The port must be a whole number."
 
     def test_a_masked_key_is_explained(self, connection: Any) -> None:
@@ -621,9 +621,20 @@ class TestFailWithoutRetry:
         assert caught.value is error
 
 
+def test_an_extra_is_read_as_text_and_as_a_dict() -> None:
+    for extra in ({"page_limit": 50}, '{"page_limit": 50}'):
+        # Vault's secrets backend passes on a dict if it stores one.
+        stored = Connection(conn_id="c", conn_type="claude_code", password=KEY, extra=extra)  # type: ignore[arg-type]
+        assert client_settings(stored).page_limit == 50
+
+
 @pytest.mark.parametrize(
     ("extra", "said"),
     [
+        # Airflow takes text that is not JSON for an empty object.
+        (f'{{"pseudonym_secret": "{SECRET}", authentication: bearer}}', "extra is not a JSON object"),
+        (f"pseudonym_secret={SECRET}", "extra is not a JSON object"),
+        (["pseudonym_secret", SECRET], "extra is not a JSON object"),
         ({"page_limit": 50.0}, "page_limit must be a whole number"),
         ({"page_limit": "50.0"}, "page_limit must be a whole number"),
         ({"request_timeout": "a minute"}, "request_timeout must be a number"),
@@ -636,9 +647,7 @@ class TestFailWithoutRetry:
         ({"a\nb": ""}, "extra has a field, "),
     ],
 )
-def test_a_field_of_extra_that_cannot_be_used_is_named_at_the_first_use(
-    connection: Any, extra: dict[str, Any], said: str
-) -> None:
+def test_a_field_of_extra_that_cannot_be_used_is_named_at_the_first_use(connection: Any, extra: Any, said: str) -> None:
     connection(password=KEY, extra=extra)
     for use in (lambda: ClaudeCodeHook().settings, lambda: ClaudeCodeHook().get_conn()):
         with pytest.raises(ClaudeCodeConfigurationError, match=said) as refusal:

@@ -316,7 +316,9 @@ class TestSecrets:
 
     def test_an_extra_that_is_no_object_is_an_error(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(
-            ClaudeCodeHook, "get_connection", lambda *_: SimpleNamespace(extra_dejson=[{"pseudonym_secret": SECRET}])
+            ClaudeCodeHook,
+            "get_connection",
+            lambda *_: SimpleNamespace(extra=json.dumps([{"pseudonym_secret": SECRET}])),
         )
         with pytest.raises(ClaudeCodeConfigurationError, match="not a JSON object"):
             _ = ClaudeCodeHook().pseudonyms
