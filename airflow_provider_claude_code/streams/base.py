@@ -12,6 +12,7 @@ import msgspec
 
 from airflow_provider_claude_code.days import FRESHNESS_DELAY, complete_from
 from airflow_provider_claude_code.exceptions import ClaudeCodeConfigurationError
+from airflow_provider_claude_code.templates import is_template
 
 if TYPE_CHECKING:
     from airflow_provider_claude_code.api.paging import Page, Requests
@@ -114,9 +115,11 @@ class Stream:
                 known = f"it has {', '.join(self.filters)}" if self.filters else "it has none"
                 raise ClaudeCodeConfigurationError(f"The stream {self.name} has no filter {name!r}: {known}.")
             # An iterator would be used up by the check, and a filter without names keeps everything.
-            is_list = isinstance(values, Collection) and not isinstance(values, str)
+            is_list = isinstance(values, Collection) and not isinstance(values, str) and not is_template(values)
             if not is_list or not all(isinstance(value, str) and value for value in values):
-                raise ClaudeCodeConfigurationError(f"The filter {name} is {values!r}; a list of names was expected.")
+                raise ClaudeCodeConfigurationError(
+                    f"The filter {name} is {values!r}; a list of names was expected. It is not templated."
+                )
         return {name: sorted({*(filters or {}).get(name, default)}) for name, default in self.filters.items()}
 
     def walk(self, day: date, limit: int, filters: Filters | None = None) -> Requests:

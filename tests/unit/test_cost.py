@@ -190,6 +190,7 @@ class TestWalk:
             ({"products": "claude_code"}, "list"),
             ({"products": [""]}, "list"),
             ({"products": None}, "list"),
+            ({"products": ["{{ params.product }}"]}, "It is not templated"),
             # A second reading of them would find no names, which means all products.
             ({"products": iter(["claude_code"])}, "list"),
             ({"products": map(str.lower, ["claude_code"])}, "list"),
