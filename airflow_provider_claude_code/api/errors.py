@@ -205,7 +205,7 @@ class Inquiry:
         request_id = request_id and self.quoted(request_id, 100)
         error_type = self.quoted(envelope.error.type, 100) if envelope else None
         said = (
-            self.quoted(f"{envelope.error.type}: {envelope.error.message}")
+            self.quoted(f"{envelope.error.type}: {envelope.error.message or ''}")
             if envelope
             else "not in the API's error format, so a proxy or another server may have answered"
         )
@@ -242,7 +242,7 @@ class Inquiry:
 
     def _about_the_key(self, status: int, envelope: ErrorEnvelope) -> str:
         key, bearer = self.settings.api_key, self.settings.authentication == "bearer"
-        if status == 401 and "expired" in envelope.error.message.lower():
+        if status == 401 and "expired" in (envelope.error.message or "").lower():
             what = "OAuth token" if bearer else "key"
             lasting = " A person's token expires within hours." if bearer else " Create a new one."
             return f"The {what} has expired.{lasting} "

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import msgspec
 
 
@@ -12,27 +14,22 @@ class Organization(msgspec.Struct, frozen=True, gc=False):
     name: str
 
 
-class ErrorDetails(msgspec.Struct, frozen=True, gc=False):
-    """Machine-readable details that some errors carry."""
-
-    error_code: str | None = None
-
-
 class ErrorBody(msgspec.Struct, frozen=True, gc=False):
-    """What went wrong; ``type`` is stable, ``message`` is for people."""
+    """What went wrong: ``type`` is stable, ``message`` is for people, and some errors carry ``details``."""
 
     type: str
-    message: str = ""
-    details: ErrorDetails | None = None
+    message: str | None = ""
+    details: Any = None
 
 
 class ErrorEnvelope(msgspec.Struct, frozen=True, gc=False):
-    """The body of an error response."""
+    """The body of an error response. Its type tells that the API has sent it, whatever else it contains."""
 
     error: ErrorBody
-    request_id: str | None = None
+    request_id: Any = None
 
     @property
     def error_code(self) -> str | None:
         """The error code, which is more specific than the type, if the API sends one."""
-        return self.error.details.error_code if self.error.details else None
+        code = self.error.details.get("error_code") if isinstance(self.error.details, dict) else None
+        return code if isinstance(code, str) else None

@@ -537,6 +537,26 @@ class TestErrors:
         for word in ("revoked", "Use an admin API key", "Cloudflare"):
             assert word not in str(caught.value)
 
+    @pytest.mark.parametrize("status", [401, 403])
+    @pytest.mark.parametrize(
+        "error",
+        [
+            {},
+            {"message": None},
+            *({"details": details} for details in (None, {}, [], "text", 7, {"error_code": 7}, {"error_code": ["x"]})),
+        ],
+    )
+    def test_the_type_of_an_error_tells_that_it_is_the_api_s(
+        self, read: Read, status: int, error: dict[str, Any]
+    ) -> None:
+        body = {"type": "error", "error": {"type": "some_error", "new": 1, **error}, "request_id": 7}
+
+        with pytest.raises(ClaudeCodeAPIError) as caught:
+            read(ClientSettings(api_key=CANARY), lambda _: httpx.Response(status, json=body))
+
+        assert (caught.value.error_type, caught.value.request_id) == ("some_error", "7")
+        assert "Use an admin API key" in str(caught.value)
+
     @pytest.mark.parametrize(
         ("key", "authentication", "message", "says"),
         [
