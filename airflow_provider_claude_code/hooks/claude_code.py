@@ -158,8 +158,9 @@ class ClaudeCodeHook(BaseHook):
         """
         # Airflow's own async calls for Connections fail or deadlock before 3.3.2 (apache/airflow#71891) and are missing
         # from 3.0. In asgiref's thread the synchronous ones work in the triggerer of every version; in another thread
-        # they do not, as they have to find back to the triggerer's event loop.
-        return AsyncClaudeCodeClient(await sync_to_async(lambda: self.settings)())
+        # they do not, as they have to find back to the triggerer's event loop. Creating the client there as well keeps
+        # the event loop free while it reads the certificates.
+        return await sync_to_async(lambda: AsyncClaudeCodeClient(self.settings))()
 
     def get_organization(self) -> Organization:
         """

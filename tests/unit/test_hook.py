@@ -5,12 +5,14 @@ import dataclasses
 import json
 import logging
 import socket
+import threading
 from collections.abc import Iterator
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from typing import Any
 from urllib.parse import quote
 
+import httpx
 import pandas as pd
 import pyarrow as pa
 import pytest
@@ -362,6 +364,16 @@ class TestReading:
                 return [page.records async for page in client.iter_pages(usage_requests(DAY, 1))]
 
         assert asyncio.run(read()) == [page.records for page in hook.iter_pages(DAY)]
+
+    def test_certificates_are_not_read_in_the_event_loop(
+        self, hook: ClaudeCodeHook, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        threads = []
+        read = httpx.create_ssl_context
+        monkeypatch.setattr(httpx, "create_ssl_context", lambda: threads.append(threading.current_thread()) or read())
+        asyncio.run(hook.get_async_conn())
+        assert len(threads) == 1
+        assert threading.main_thread() not in threads
 
     @pytest.mark.parametrize("day", ["20250901", "None", datetime(2025, 9, 1, 6, tzinfo=UTC)])
     def test_no_day_is_refused_before_anything_is_asked(self, hook: ClaudeCodeHook, sandbox: Sandbox, day: Any) -> None:
