@@ -240,6 +240,12 @@ class TestPage:
         with pytest.raises(ClaudeCodeResponseError, match=said):
             read(one_page(entry(), entry(model="other") | change))
 
+    @pytest.mark.parametrize("requests", [None, 7, "7", 7.5, [7], {"input": 7}])
+    def test_what_makes_no_column_is_not_checked(self, requests: Any) -> None:
+        cost = {"amount": "1", "list_amount": "2", "currency": "USD", "requests": requests}
+        (row,) = rows(one_page(entry() | {"cost": cost}))["cost"]
+        assert (row["amount_cents"], row["list_amount_cents"], row["unknown_fields"]) == (1, 2, None)
+
     @pytest.mark.parametrize("refreshed", ["soon", "2026-03-03T07:00:00", 5, "9999-12-31T23:59:59-14:00"])
     def test_a_refresh_that_is_no_moment_is_refused(self, refreshed: Any) -> None:
         with pytest.raises(ClaudeCodeResponseError):

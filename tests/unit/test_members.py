@@ -289,6 +289,17 @@ class TestPage:
             read(lists)
         assert "Dev" not in str(caught.value)
 
+    @pytest.mark.parametrize("value", [None, 7, "7", [7], {"a": 7}])
+    def test_what_makes_no_column_is_not_checked(self, value: Any) -> None:
+        lists = Lists()
+        for path, items in lists.items.items():
+            lists.items[path] = [item | {"type": value} for item in items]
+        lists.items[API_KEYS].append(api_key(9, scope={"workspace_id": "wrkspc_Build", "type": value}))
+        lists.instead = lambda asked, query: (200, envelope(lists.items[asked], first_id=value))
+        found = rows(lists)
+        assert [row["workspace_id"] for row in found["api_keys"]][-1] == "wrkspc_Build"
+        assert {row["unknown_fields"] for table in found.values() for row in table} == {None}
+
     @pytest.mark.parametrize("path", [USERS, WORKSPACES, BUILD, API_KEYS])
     def test_more_items_than_asked_for_are_refused(self, path: str) -> None:
         lists = Lists()

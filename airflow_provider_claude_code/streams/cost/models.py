@@ -79,7 +79,8 @@ class Cost(Documented, frozen=True):
     amount: Any
     list_amount: Any
     currency: str
-    requests: int | None = None
+    # Not stored.
+    requests: Any = None
 
     def __post_init__(self) -> None:
         """Read the amounts; msgspec adds the path to the message."""

@@ -47,7 +47,8 @@ WorkspaceId = Annotated[str, msgspec.Meta(pattern=r"\A[A-Za-z0-9_-]{1,128}\Z")]
 class Item(DocumentedRow, frozen=True, kw_only=True):
     """An item of a list. Its times are converted to UTC, so that equal times have equal content."""
 
-    type: str = ""
+    # Not stored.
+    type: Any = None
 
     def __post_init__(self) -> None:
         """Convert the times; msgspec adds the item's path to the message."""
@@ -108,8 +109,9 @@ class Creator(Documented, frozen=True):
 class Scope(Documented, frozen=True):
     """Where a key belongs: to a workspace or, without one, to the organisation."""
 
-    type: str
     workspace_id: str | None = None
+    # Not stored.
+    type: Any = None
 
 
 class ApiKey(Item, frozen=True):
@@ -150,7 +152,8 @@ class Listing(Documented, frozen=True, kw_only=True):
     """The body of one page."""
 
     has_more: bool
-    first_id: str | None = None
+    # Not used.
+    first_id: Any = None
     last_id: str | None = None
 
 
