@@ -58,9 +58,28 @@ def native_hint(rendered: object) -> str:
     )
 
 
+def accounts(argument: str, value: object) -> str | list[str] | None:
+    """
+    Return a service account or a chain of them; ``None`` for none.
+
+    :param argument: the argument's name, for the message.
+    :param value: the account or the accounts.
+    :raises ClaudeCodeConfigurationError: it is neither text nor a list of texts.
+    """
+    if value is None or (isinstance(value, str) and not native_hint(value)):
+        return value or None
+    if isinstance(value, list | tuple) and all(isinstance(account, str) and account for account in value):
+        return list(value)
+    raise ClaudeCodeConfigurationError(
+        f"{argument} is {value!r}; a service account or a list of them was expected.{native_hint(value)}"
+    )
+
+
 def mapping_of(argument: str, value: object) -> dict[str, str]:
     """
     Return a mapping of names to text; an empty one for none.
+
+    A native template makes numbers of texts that look like them.
 
     :param argument: the argument's name, for the message.
     :param value: the mapping, or what its template rendered to.
@@ -70,7 +89,7 @@ def mapping_of(argument: str, value: object) -> dict[str, str]:
         return {}
     if not isinstance(value, Mapping):
         raise ClaudeCodeConfigurationError(f"{argument} is {value!r}; a dict was expected.{native_hint(value)}")
-    return dict(value)
+    return {name: str(text) if isinstance(text, int | float) else text for name, text in value.items()}
 
 
 def true_or_false(argument: str, value: object) -> bool:

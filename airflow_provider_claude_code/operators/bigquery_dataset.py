@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from airflow_provider_claude_code.assets import asset_uri
 from airflow_provider_claude_code.exceptions import ClaudeCodeConfigurationError
 from airflow_provider_claude_code.storage.errors import typed_store_errors
-from airflow_provider_claude_code.templates import mapping_of
+from airflow_provider_claude_code.templates import accounts, is_template, mapping_of
 
 if TYPE_CHECKING:
     from airflow.providers.google.cloud.hooks.bigquery import BigQueryHook
@@ -40,7 +40,7 @@ class BigQueryDatasetMixin:
 
         return BigQueryHook(
             gcp_conn_id=self.gcp_conn_id,
-            impersonation_chain=self.impersonation_chain,
+            impersonation_chain=accounts("impersonation_chain", self.impersonation_chain),
             location=self.location,
             use_legacy_sql=False,
         )
@@ -49,8 +49,13 @@ class BigQueryDatasetMixin:
     def dataset_project(self) -> str:
         """The dataset's project."""
         with typed_store_errors(f"The BigQuery dataset {self.dataset_id}"):
-            # A native template makes a number of a project that looks like one.
-            return str(self.project_id or self.google_hook.project_id)
+            project = self.project_id or self.google_hook.project_id
+        if not project:
+            raise ClaudeCodeConfigurationError(
+                f"The Connection {self.gcp_conn_id!r} and its credentials name no project. Set project_id."
+            )
+        # A native template makes a number of a project that looks like one.
+        return str(project)
 
     @property
     def dataset(self) -> DatasetReference:
@@ -70,9 +75,9 @@ class BigQueryDatasetMixin:
             ("dataset_id", self.dataset_id, r"[A-Za-z0-9_]+", "a dataset's name of letters, digits and underscores"),
             ("table_prefix", self.table_prefix, r"[\w -]*", "letters, digits, underscores, hyphens and blanks"),
         ):
-            # dataset_id must not be empty, and table_prefix may be.
-            is_default = value is None or (argument == "project_id" and value == "")
-            if not is_default and not re.fullmatch(pattern, str(value)):
+            # The project has a default. Only the prefix may be empty; None would become part of a name.
+            is_default = argument == "project_id" and value in (None, "")
+            if not is_default and (value is None or not re.fullmatch(pattern, str(value))):
                 hint = " Its project goes into project_id." if argument == "dataset_id" and "." in str(value) else ""
                 raise ClaudeCodeConfigurationError(f"{argument} is {value!r}; {expected} was expected.{hint}")
 
@@ -119,6 +124,15 @@ class BigQueryJobsMixin(BigQueryDatasetMixin):
                 f"encryption_configuration is {configuration!r}; {{'kmsKeyName': ...}} was expected."
             )
         return configuration.get("kmsKeyName")
+
+    def refuse_unusable_encryption(self) -> None:
+        """
+        Check the encryption when the Dag is parsed, unless it is a template.
+
+        :raises ClaudeCodeConfigurationError: the configuration names no key, so Google's own would be used.
+        """
+        if not is_template(self.encryption_configuration):
+            _ = self.kms_key_name
 
     def job_prefix(self, ti: RuntimeTaskInstanceProtocol, *destination: str | None) -> str:
         """

@@ -161,8 +161,7 @@ class ClaudeCodeBigQueryModelsOperator(BigQueryJobsMixin, BaseOperator):
         self.max_drop = max_drop
         self.max_age_hours = max_age_hours
         self.encryption_configuration = encryption_configuration
-        if not is_template(encryption_configuration):
-            _ = self.kms_key_name  # Refused where the Dag is written: without the key, Google's own would be used.
+        self.refuse_unusable_encryption()
         self.gcp_conn_id = gcp_conn_id
         self.impersonation_chain = impersonation_chain
         self.deferrable = true_or_false("deferrable", deferrable)

@@ -18,7 +18,7 @@ from airflow_provider_claude_code.exceptions import (
 from airflow_provider_claude_code.hooks.claude_code import fail_without_retry
 from airflow_provider_claude_code.links import BigQueryJobLink, BigQueryTableLink
 from airflow_provider_claude_code.operators.bigquery_dataset import BigQueryJobsMixin, airflow_labels
-from airflow_provider_claude_code.templates import is_template, mapping_of, seconds, true_or_false
+from airflow_provider_claude_code.templates import mapping_of, seconds, true_or_false
 from airflow_provider_claude_code.transfers.base import ClaudeCodeTransferOperator
 from airflow_provider_claude_code.transfers.progress import Progress
 from airflow_provider_claude_code.version_compat import AirflowTaskTimeout, conf
@@ -128,8 +128,7 @@ class ClaudeCodeToBigQueryOperator(BigQueryJobsMixin, ClaudeCodeTransferOperator
         self.create_dataset = true_or_false("create_dataset", create_dataset)
         self.labels = labels
         self.encryption_configuration = encryption_configuration
-        if not is_template(encryption_configuration):
-            _ = self.kms_key_name  # Refused where the Dag is written: without the key, Google's own would be used.
+        self.refuse_unusable_encryption()
         if partition_expiration is not None and not isinstance(partition_expiration, timedelta):
             raise ClaudeCodeConfigurationError(
                 f"partition_expiration is {partition_expiration!r}; a timedelta was expected, such as "

@@ -9,6 +9,7 @@ from airflow_provider_claude_code.assets import asset_uri
 from airflow_provider_claude_code.exceptions import ClaudeCodeConfigurationError
 from airflow_provider_claude_code.links import GCSFolderLink
 from airflow_provider_claude_code.storage.errors import typed_store_errors
+from airflow_provider_claude_code.templates import accounts
 from airflow_provider_claude_code.transfers.base import ClaudeCodeTransferOperator
 
 if TYPE_CHECKING:
@@ -88,7 +89,9 @@ class ClaudeCodeToGCSOperator(ClaudeCodeTransferOperator):
             raise ClaudeCodeConfigurationError(
                 f"bucket is {self.bucket!r}; a bucket's name was expected, without gs:// and without a path."
             )
-        hook = GCSHook(gcp_conn_id=self.gcp_conn_id, impersonation_chain=self.impersonation_chain)
+        hook = GCSHook(
+            gcp_conn_id=self.gcp_conn_id, impersonation_chain=accounts("impersonation_chain", self.impersonation_chain)
+        )
         try:
             with typed_store_errors(f"gs://{self.bucket}"):
                 store = GCSStore(hook, str(self.bucket), self.folder)

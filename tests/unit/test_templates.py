@@ -18,7 +18,7 @@ from airflow_provider_claude_code.operators.bigquery_models import ClaudeCodeBig
 from airflow_provider_claude_code.operators.data_quality import ClaudeCodeDataQualityOperator
 from airflow_provider_claude_code.operators.report import ClaudeCodeReportOperator
 from airflow_provider_claude_code.sensors.freshness import ClaudeCodeFreshnessSensor
-from airflow_provider_claude_code.templates import is_template, mapping_of, whole_number
+from airflow_provider_claude_code.templates import accounts, is_template, mapping_of, whole_number
 from airflow_provider_claude_code.transfers.claude_code_to_bigquery import ClaudeCodeToBigQueryOperator
 from airflow_provider_claude_code.transfers.claude_code_to_gcs import ClaudeCodeToGCSOperator
 from airflow_provider_claude_code.transfers.claude_code_to_object_storage import ClaudeCodeToObjectStorageOperator
@@ -279,6 +279,7 @@ def test_text_that_a_native_template_takes_for_a_number_stays_a_name() -> None:
     assert load.hook.claude_code_conn_id == "7"
     views.render_template_fields({})
     assert views.dataset_project == "2025"
+    assert mapping_of("labels", {"cost-centre": 4711, "team": "a"}) == {"cost-centre": "4711", "team": "a"}
 
 
 def test_no_prefix_is_the_bucket() -> None:
@@ -290,9 +291,41 @@ def test_no_prefix_is_the_bucket() -> None:
 def test_an_empty_project_is_that_of_the_connection() -> None:
     operator = ClaudeCodeBigQueryModelsOperator(task_id="t", dataset_id="d", project_id="")
     operator.refuse_unusable_names()
-    operator.dataset_id = ""
-    with pytest.raises(ClaudeCodeConfigurationError, match="dataset_id is ''"):
-        operator.refuse_unusable_names()
+
+
+@pytest.mark.parametrize(("argument", "value"), [("dataset_id", ""), ("dataset_id", None), ("table_prefix", None)])
+def test_a_template_that_renders_to_nothing_is_no_part_of_a_name_in_bigquery(argument: str, value: Any) -> None:
+    for operator in (
+        ClaudeCodeToBigQueryOperator(task_id="t", dataset_id="d", day="2025-09-01"),
+        ClaudeCodeBigQueryModelsOperator(task_id="t", dataset_id="d"),
+    ):
+        setattr(operator, argument, value)
+        with pytest.raises(AirflowFailException, match=f"{argument} is {value!r}; "):
+            execute(operator)
+
+
+@pytest.mark.parametrize(
+    "operator",
+    [
+        ClaudeCodeToBigQueryOperator(task_id="t", dataset_id="d", day="2025-09-01"),
+        ClaudeCodeToGCSOperator(task_id="t", bucket="b", day="2025-09-01"),
+        ClaudeCodeBigQueryModelsOperator(task_id="t", dataset_id="d"),
+        ClaudeCodeDataQualityOperator(task_id="t", dataset_id="d", last_day="2025-09-01"),
+    ],
+    ids=lambda operator: type(operator).__name__,
+)
+@pytest.mark.parametrize("chain", [5, ["a", 5], [""], {"a": 1}, "['a', 'b']"], ids=repr)
+def test_accounts_that_are_neither_text_nor_a_list_of_texts_fail_a_run_without_a_retry(
+    operator: Any, chain: Any
+) -> None:
+    operator.impersonation_chain = chain
+    with pytest.raises(AirflowFailException, match=r"impersonation_chain is .*; a service account or a list"):
+        execute(operator)
+
+
+@pytest.mark.parametrize("chain", [None, "", "a", ["a", "b"], ("a", "b")], ids=repr)
+def test_an_account_or_a_chain_of_them_is_accepted(chain: Any) -> None:
+    assert accounts("impersonation_chain", chain) == (list(chain) if isinstance(chain, tuple) else chain or None)
 
 
 @pytest.mark.parametrize("operator", [ClaudeCodeToBigQueryOperator, ClaudeCodeBigQueryModelsOperator])

@@ -1,5 +1,6 @@
 """Tables are created, completed or refused."""
 
+import json
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -297,6 +298,7 @@ class TestTables:
             ({"table_prefix": "raw.claude_"}, r"table_prefix is 'raw\.claude_'"),
             ({"table_prefix": "claude_`; DROP"}, "table_prefix is"),
             ({"table_prefix": "claude$"}, "table_prefix is"),
+            ({"table_prefix": None}, "table_prefix is None"),
             ({"dataset_id": f"{PROJECT}.claude"}, "dataset_id is .* Its project goes into project_id"),
             ({"dataset_id": "claude-code"}, "dataset_id is 'claude-code'"),
             ({"dataset_id": ""}, "dataset_id is ''"),
@@ -318,6 +320,16 @@ class TestTables:
         with pytest.raises(AirflowFailException, match=said):
             operators[kind](task_id="task", **arguments).execute(context(dataset))
         assert (len(sandbox.requests), len(dataset.server.requests)) == requests
+
+    def test_a_connection_without_a_project_is_named(
+        self, sandbox: Sandbox, dataset: Dataset, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        anonymous = {"conn_type": "google_cloud_platform", "extra": {"is_anonymous": True}}
+        monkeypatch.setenv("AIRFLOW_CONN_GOOGLE_CLOUD_DEFAULT", json.dumps(anonymous))
+        with pytest.raises(AirflowFailException, match="'google_cloud_default' .* no project. Set project_id"):
+            load(dataset)
+        load(dataset, project_id=PROJECT)
+        dataset.assert_holds(people(3))
 
     def test_a_missing_dataset_is_refused_or_created_as_asked(
         self, bigquery_server: BigQueryServer, sandbox: Sandbox
