@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from airflow_provider_claude_code import __version__
+from airflow_provider_claude_code.quoting import quoted
 from airflow_provider_claude_code.tables.loads import loaded_at_of
 from airflow_provider_claude_code.transfers.messages import days_in_words
 from airflow_provider_claude_code.transfers.progress import Progress
@@ -64,7 +65,8 @@ class EarlierTries:
         kept: Any = None
         with self._ready() as store:
             kept = None if store is None else store.get(_key(str(day)))
-        if kept is None or kept["arguments"] != self._arguments:
+        # A worker without the backend that stored it gets a reference instead.
+        if not isinstance(kept, dict) or kept.get("arguments") != self._arguments:
             return None
         summary: dict[str, Any] = kept["summary"]
         loaded_at = loaded_at_of(summary["load_id"])
@@ -87,12 +89,13 @@ class EarlierTries:
     @contextmanager
     def _ready(self) -> Iterator[Any]:
         """Return the store, if there is one. Loads do not depend on it."""
-        from airflow.sdk.exceptions import AirflowRuntimeError
-
         try:
             yield self._store
-        except AirflowRuntimeError as error:
-            log.warning("The progress of this task could not be stored, so a retry will load all days again: %s", error)
+        except Exception as error:  # Whatever a backend for the store raises.
+            log.warning(
+                "The progress of this task could not be stored or read, so all days are loaded again: %s",
+                quoted(error, 300),
+            )
             self._store = None
 
 

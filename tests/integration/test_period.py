@@ -310,17 +310,36 @@ class TestARetry:
         self.attempt(tmp_path, store, 2)
         assert set(api.asked) == set(days_before(5))
 
-    def test_a_store_that_fails_costs_the_days_again_and_nothing_else(self, api: API, tmp_path: Path) -> None:
+    @pytest.mark.parametrize(
+        "error",
+        [AirflowRuntimeError(ErrorResponse()), OSError("of a backend"), KeyError("of a backend")],
+        ids=lambda error: type(error).__name__,
+    )
+    def test_a_store_that_fails_costs_the_days_again_and_nothing_else(
+        self, api: API, tmp_path: Path, error: Exception
+    ) -> None:
         class Broken(Store):
             def get(self, *_: Any) -> Any:
-                raise AirflowRuntimeError(ErrorResponse())
+                raise error
 
             def set(self, *_: Any, **__: Any) -> None:
-                raise AirflowRuntimeError(ErrorResponse())
+                raise error
+
+            def delete(self, *_: Any) -> None:
+                raise error
 
         self.fail(api, tmp_path, Broken())
         summary = self.attempt(tmp_path, Broken(), 2)
         assert [day["rows"]["usage"] for day in summary["days"]] == [3, 1, 2, 0, 4]
+
+    def test_days_that_a_backend_does_not_give_back_are_loaded_again(self, api: API, tmp_path: Path) -> None:
+        store = Store()
+        self.fail(api, tmp_path, store)
+        # As Airflow gives the value to a worker without the backend that stored it.
+        for key in store:
+            store[key] = {"__airflow_state_ref__": "s3://bucket/key"}
+        self.attempt(tmp_path, store, 2)
+        assert set(api.asked) == set(days_before(5))
 
 
 class TestTheFirstDay:
