@@ -193,17 +193,18 @@ class BigQueryTarget:
         """
         if not summary["published"]:
             return summary
-        number = next(map(load_number, summary["jobs"].values()), None)
-        places = self._places({})
-        return {name: value for name, value in summary.items() if name not in places} | {"load": number}
+        jobs = summary["jobs"]
+        # Tables without rows may have no job.
+        shortened = [load_number(next(iter(jobs.values()))), *jobs] if jobs else []
+        return {name: value for name, value in summary.items() if name not in self._places({})} | {"jobs": shortened}
 
     def whole(self, summary: dict[str, Any]) -> dict[str, Any]:
         """Return the whole summary of a day from what :meth:`shortened` left of it."""
         if not summary["published"]:
             return summary
-        number = summary["load"]
-        jobs = {} if number is None else self._jobs.ids(date.fromisoformat(summary["day"]), number, self._tables)
-        return {name: value for name, value in summary.items() if name != "load"} | self._places(jobs)
+        jobs = summary["jobs"]
+        day = date.fromisoformat(summary["day"])
+        return summary | self._places(self._jobs.ids(day, jobs[0], jobs[1:]) if jobs else {})
 
     def cancel(self, started: StartedLoad) -> None:
         """Cancel the load jobs of a day, without waiting."""

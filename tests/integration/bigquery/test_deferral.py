@@ -6,21 +6,21 @@ import signal
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from datetime import timedelta
+from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 import pytest
 from cryptography.fernet import Fernet
 
 from airflow_provider_claude_code.exceptions import ClaudeCodePublishError
-from airflow_provider_claude_code.sandbox import Sandbox
+from airflow_provider_claude_code.sandbox import Sandbox, cost_report
 from airflow_provider_claude_code.targets.bigquery.jobs import LoadJobs
 from airflow_provider_claude_code.transfers.progress import Progress
 from airflow_provider_claude_code.version_compat import AirflowFailException, AirflowTaskTimeout
 from tests.fixtures.airflow_version import TaskDeferred
 from tests.fixtures.bigquery import BEFORE, Connect, Dataset, Row, context, load, operator, until, users_table
 from tests.fixtures.deferral import fire, serialize, through_airflow
-from tests.fixtures.records import DAY, TABLES, people
+from tests.fixtures.records import DAY, TABLES, Json, people
 from tests.fixtures.servers.bigquery import FailingJob, HttpError, SlowJob
 from tests.fixtures.serving import serve
 from tests.truth.records import canonical, flat
@@ -114,6 +114,33 @@ class TestDeferrable:
         assert [day["day"] for day in summary["days"]] == [str(day) for day in days]
         for day in days:
             dataset.assert_holds(people(day.day % 3 + 1, day), day)
+
+    def test_the_jobs_of_earlier_days_are_those_that_loaded_their_tables(
+        self, sandbox: Sandbox, dataset: Dataset, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Of a day without charges only the total is loaded."""
+
+        def grouped(_: Any, day: date, groups: list[str], products: list[str]) -> list[list[Json]]:
+            bounds = {"starting_at": f"{day}T00:00:00Z", "ending_at": f"{day + timedelta(days=1)}T00:00:00Z"}
+            cost = {"amount": "0", "list_amount": "0", "currency": "USD", "requests": 0}
+            return [] if groups else [[{**bounds, "group": {}, "cost": cost}]]
+
+        monkeypatch.setattr(cost_report, "grouped", grouped)
+        arguments: dict[str, Any] = {
+            "stream": "cost",
+            "day": str(datetime.now(UTC).date() - timedelta(days=4)),
+            "lookback_days": 1,
+        }
+        deferral = self.begin(dataset, **arguments)
+        with pytest.raises(TaskDeferred) as second:
+            self.resume(dataset, deferral, **arguments)
+        summary = self.resume(dataset, second.value, **arguments)
+        destinations = {job.id: job.destination for job in dataset.jobs()}
+        for day in summary["days"]:
+            partition = f"claude_code_cost_totals${day['day'].replace('-', '')}"
+            assert {table: destinations[job] for table, job in day["jobs"].items()} == {
+                "cost_totals": f"{dataset.id}.{partition}"
+            }
 
     def test_a_trigger_remembers_61_days_in_far_less_than_a_column_holds(
         self, sandbox: Sandbox, dataset: Dataset
