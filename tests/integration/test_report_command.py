@@ -56,6 +56,9 @@ def test_a_report_is_written_with_what_files_declare(
         (["--last-day", "May"], "--last-day is 'May'"),
         (["--first-day", "2026-11-31"], "--first-day is '2026-11-31', which is not in the calendar"),
         (["--min-group-size", "0"], "min_group_size is 0"),
+        (["--period-days", "0"], "period_days is 0"),
+        (["--period-days", "1000000"], "period_days=1000000 reaches from .* back to before 1970"),
+        (["--period-days", "1000000", "--breakdown-grain", "month"], "back to before 1970"),
     ],
 )
 def test_nothing_is_written_where_something_cannot_be_used(

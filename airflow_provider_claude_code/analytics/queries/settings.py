@@ -7,9 +7,10 @@ from datetime import date, timedelta
 from decimal import Decimal
 from typing import ClassVar
 
-from airflow_provider_claude_code.days import FRESHNESS_DELAY
+from airflow_provider_claude_code.days import FRESHNESS_DELAY, days_until
 from airflow_provider_claude_code.exceptions import ClaudeCodeConfigurationError
 from airflow_provider_claude_code.tables.totals import MAX_OF_A_DAY
+from airflow_provider_claude_code.templates import whole_number
 
 BREAKDOWN_GRAINS = ("week", "month")
 """The periods that a row of a breakdown can have."""
@@ -22,9 +23,10 @@ def whole_period(last_day: date, period_days: int, breakdown_grain: str) -> tupl
     :param last_day: the latest day on which the period may end.
     :param period_days: length of the period: one week for each 7 days, or one month for each 28, but at least one.
     :param breakdown_grain: ``week`` or ``month``.
-    :raises ClaudeCodeConfigurationError: there is no such grain.
+    :raises ClaudeCodeConfigurationError: there is no such period or grain.
     """
     _check_grain(breakdown_grain)
+    days_until(last_day, whole_number("period_days", period_days, 1), f"period_days={period_days}")
     next_day = last_day + timedelta(days=1)
     if breakdown_grain == "week":
         end = next_day - timedelta(days=next_day.weekday())

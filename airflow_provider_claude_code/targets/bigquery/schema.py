@@ -14,15 +14,16 @@ from google.cloud import bigquery
 from google.cloud.bigquery import SchemaField, TimePartitioning
 
 from airflow_provider_claude_code.exceptions import ClaudeCodeConfigurationError
-from airflow_provider_claude_code.quoting import quoted
+from airflow_provider_claude_code.quoting import quoted, visible
 from airflow_provider_claude_code.tables.contract import Table
 from airflow_provider_claude_code.tables.loads import LOADS
 
 log = logging.getLogger(__name__)
 
 ORGANIZATION_LABEL = "claude_code_organization"
-_ORGANIZATION_IN_DESCRIPTION = "\nOrganisation: "
 """The table label with the organisation whose usage the table contains."""
+# The rest of the description is the user's.
+_ORGANIZATION_IN_DESCRIPTION = re.compile(r"^Organisation: (\S+) \((.*)\)$", re.MULTILINE)
 
 # BigQuery's API answers with the legacy names of the types.
 STANDARD_TYPES = {"INTEGER": "INT64", "BOOLEAN": "BOOL", "FLOAT": "FLOAT64"}
@@ -142,10 +143,12 @@ class DatasetTables:
 
     def _describe_organization(self, table: bigquery.Table, organization_id: str, name: str) -> None:
         """Keep the organisation's name, for reports; the load itself does not depend on it."""
-        if described_organization(table.description) == {organization_id: name}:
+        description = table.description or ""
+        line = f"Organisation: {organization_id} ({visible(name)})"
+        found = _ORGANIZATION_IN_DESCRIPTION.search(description)
+        if found and found[0] == line:
             return
-        text = (table.description or "").partition(_ORGANIZATION_IN_DESCRIPTION)[0]
-        table.description = f"{text}{_ORGANIZATION_IN_DESCRIPTION}{organization_id} ({name})"
+        table.description = description.replace(found[0], line) if found else f"{description}\n{line}"
         try:
             self._client.update_table(table, ["description"])
         except GoogleAPICallError as error:
@@ -272,7 +275,7 @@ class DatasetTables:
 
 def described_organization(description: str | None) -> dict[str, str]:
     """Return the name of the organisation that a description of ``loads`` names, by its id; nothing if it has none."""
-    match = re.fullmatch(r"(\S+) \((.*)\)", (description or "").partition(_ORGANIZATION_IN_DESCRIPTION)[2])
+    match = _ORGANIZATION_IN_DESCRIPTION.search(description or "")
     return {match[1]: match[2]} if match else {}
 
 

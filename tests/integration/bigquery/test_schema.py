@@ -170,6 +170,21 @@ class TestTables:
             assert described_organization(description) == {sandbox.organization.id: told}
         assert "Organisation" not in dataset.get("usage").description
 
+    @pytest.mark.parametrize("name", ["Acme (EU)", "Acme\nOwner: nobody"])
+    def test_a_users_text_in_the_description_of_loads_survives_a_new_name(
+        self, sandbox: Sandbox, dataset: Dataset, monkeypatch: pytest.MonkeyPatch, name: str
+    ) -> None:
+        load(dataset)
+        table = dataset.get("loads")
+        table.description = f"Mine, before\n{table.description}\nMine, after"
+        dataset.client.update_table(table, ["description"])
+        monkeypatch.setattr(ClaudeCodeHook, "find_organization_name", lambda *_: name)
+        for _ in range(2):
+            load(dataset)
+        first, *middle, said, last = dataset.get("loads").description.splitlines()
+        assert (first, len(middle), last) == ("Mine, before", 1, "Mine, after")
+        assert said == f"Organisation: {sandbox.organization.id} ({name.replace(chr(10), chr(92) + 'n')})"
+
     def test_a_users_own_column_clustering_description_and_labels_survive(
         self, sandbox: Sandbox, dataset: Dataset
     ) -> None:
