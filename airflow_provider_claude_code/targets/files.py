@@ -5,7 +5,8 @@ from __future__ import annotations
 import io
 import logging
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from datetime import date, datetime
 from decimal import Decimal
 from pathlib import Path
@@ -88,9 +89,10 @@ class FileTarget:
             loads_key = f"{_folder(LOADS.name, load.day)}/{load.load_id}.{self._stream}.parquet"
             files = {key: load.files[table].path for table, key in keys.items()}
             files[loads_key] = _write_loads(load, stored)
-            with self._store.staged(files):
-                for key in keys.values():
+            with self._store.staged(files), self._named_if_partly_replaced(load, keys) as replaced:
+                for table, key in keys.items():
                     self._store.write(key, files[key])
+                    replaced.append(table)
                 self._remove_other_formats(load.day, keys)
                 self._store.write(loads_key, files[loads_key])
             # Where other writers cannot be kept out, one may have come in between: one that began later and has
@@ -112,6 +114,22 @@ class FileTarget:
     def finish(self, started: StartedLoad) -> dict[str, Any]:
         """Return the URL of each table's file."""
         return started.details
+
+    @contextmanager
+    def _named_if_partly_replaced(self, load: Load, tables: Iterable[str]) -> Iterator[list[str]]:
+        """Say in an error which tables were replaced, since a day is several files."""
+        replaced: list[str] = []
+        try:
+            with typed_store_errors(self._store.url("")):
+                yield replaced
+        except ClaudeCodeError as error:
+            if replaced:
+                kept = ", ".join(table for table in tables if table not in replaced) or "none"
+                error.args = (
+                    f"{error} {load.day} is inconsistent until it is loaded again. New load: {', '.join(replaced)}; "
+                    f"previous state: {kept}.",
+                )
+            raise
 
     def _claim_or_refuse_another_owner(self, load: Load) -> dict[str, str]:
         """Return the marker of the store. Mark a new store, and refuse a store of another organisation."""

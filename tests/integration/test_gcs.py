@@ -347,6 +347,30 @@ class TestFailures:
         place.gcs.faults = ()
         assert place.generations() == before
 
+    @pytest.mark.parametrize(
+        ("held", "said"),
+        [
+            ("usage", None),
+            ("model_usage", "New load: usage; previous state: model_usage, tool_usage."),
+            ("tool_usage", "New load: usage, model_usage; previous state: tool_usage."),
+            ("loads", "New load: usage, model_usage, tool_usage; previous state: none."),
+        ],
+    )
+    def test_a_refusal_in_the_middle_says_which_tables_hold_which_load(
+        self, sandbox: Sandbox, place: Bucket, held: str, said: str | None
+    ) -> None:
+        load(place)
+        serve(sandbox, 4)
+        name = f"{place.prefix}/{held}/*"
+        place.gcs.faults = [Fault("objects.insert", name=name, status=403, reason="objectUnderActiveHold", times=None)]
+        with pytest.raises(AirflowFailException, match="Release the hold") as failure:
+            load(place)
+        assert len(place.rows("usage")) == (4 if said else 3)
+        assert str(failure.value).partition(f" {DAY} is inconsistent until it is loaded again. ")[2] == (said or "")
+        place.gcs.faults = ()
+        load(place)
+        place.assert_whole()
+
     @pytest.mark.parametrize("reason", ["rateLimitExceeded", "userRateLimitExceeded", "quotaExceeded"])
     def test_a_rate_limit_with_the_status_of_a_refusal_may_pass(
         self, sandbox: Sandbox, place: Bucket, reason: str

@@ -341,7 +341,7 @@ class TestTables:
     ) -> None:
         anonymous = {"conn_type": "google_cloud_platform", "extra": {"is_anonymous": True}}
         monkeypatch.setenv("AIRFLOW_CONN_GOOGLE_CLOUD_DEFAULT", json.dumps(anonymous))
-        with pytest.raises(AirflowFailException, match="'google_cloud_default' .* no project. Set project_id"):
+        with pytest.raises(AirflowFailException, match=r"'google_cloud_default' .* no project\. Set project_id"):
             load(dataset)
         load(dataset, project_id=PROJECT)
         dataset.assert_holds(people(3))
