@@ -40,14 +40,14 @@ _MICROSECOND = timedelta(microseconds=1)
 
 def arrow_array(type_: ColumnType, values: Values | list[Any]) -> pa.Array:
     """
-    Return values as an Arrow array: dictionary-encoded text as one of ``REPEATED_TEXT``.
+    Return values as an Arrow array.
 
     :param type_: their type.
     :param values: ``None`` is null, and so is what is masked; money is in billionths.
     :raises OverflowError: a number does not fit the type.
     """
     if isinstance(values, DictionaryEncoded):
-        return _decoded(type_, values) if type_ != "STRING" else _repeated_text(values)
+        return arrow_array(type_, values.dictionary).take(_int32(values.indices))
     validity = None
     if isinstance(values, np.ma.MaskedArray):
         validity, values = _bits(~np.ma.getmaskarray(values)), values.data
@@ -58,11 +58,9 @@ def arrow_array(type_: ColumnType, values: Values | list[Any]) -> pa.Array:
     return pa.Array.from_buffers(ARROW_TYPES[type_], len(values), [validity, *_buffers(type_, values)])
 
 
-def _decoded(type_: ColumnType, values: DictionaryEncoded) -> pa.Array:
-    return arrow_array(type_, values.dictionary).take(arrow_array("INT64", values.indices.astype(np.int64)))
-
-
-def _repeated_text(values: DictionaryEncoded) -> pa.DictionaryArray:
+def repeated_text(values: DictionaryEncoded) -> pa.DictionaryArray:
+    """Return text as an Arrow array of the type ``REPEATED_TEXT``."""
+    values = values.tidied()
     texts, indices, validity = values.dictionary, values.indices, None
     if None in texts:
         is_text = np.array([text is not None for text in texts], bool)
@@ -70,29 +68,11 @@ def _repeated_text(values: DictionaryEncoded) -> pa.DictionaryArray:
         # Arrow renumbers the indices of nulls as well, so they must be in the dictionary, unless it is empty.
         indices = np.maximum(is_text.cumsum(dtype=np.int32) - 1, 0)[indices]
         texts = [text for text in texts if text is not None]
-    return pa.DictionaryArray.from_arrays(
-        pa.Array.from_buffers(pa.int32(), len(indices), [validity, pa.py_buffer(indices)]), arrow_array("STRING", texts)
-    )
+    return pa.DictionaryArray.from_arrays(_int32(indices, validity), arrow_array("STRING", texts))
 
 
-def python_values(array: pa.Array) -> list[Any]:
-    """
-    Return what ``to_pylist`` does, several times as fast where values repeat and for numbers.
-
-    :param array: an array of one of our types.
-    """
-    values: list[Any]
-    if pa.types.is_temporal(array.type):
-        # Few distinct days and moments stand for many rows.
-        array = array.dictionary_encode()
-    if pa.types.is_dictionary(array.type):
-        distinct = np.array([*array.dictionary.to_pylist(), None], object)
-        values = distinct[array.indices.fill_null(len(distinct) - 1).to_numpy()].tolist()
-    elif pa.types.is_integer(array.type) and not array.null_count:
-        values = array.to_numpy().tolist()
-    else:
-        values = array.to_pylist()
-    return values
+def _int32(numbers: Array, validity: pa.Buffer | None = None) -> pa.Array:
+    return pa.Array.from_buffers(pa.int32(), len(numbers), [validity, pa.py_buffer(numbers)])
 
 
 _NOTHING: dict[ColumnType, Any] = {

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import accumulate, chain
 from typing import Any
 
 import numpy as np
@@ -44,24 +45,26 @@ class DictionaryEncoded:
         values: list[Any] = np.array(self.dictionary, object)[self.indices].tolist()
         return values
 
-    def take(self, rows: Array) -> DictionaryEncoded:
+    def __getitem__(self, rows: Array | slice) -> DictionaryEncoded:
         """Return the values of rows by their positions."""
-        return DictionaryEncoded(self.dictionary, self.indices[rows]).tidied()
+        return DictionaryEncoded(self.dictionary, self.indices[rows])
 
     def tidied(self) -> DictionaryEncoded:
         """
-        Return the same with the dictionary in the order of the rows.
+        Return the same with each value once in the dictionary, in the order of the rows.
 
         A file holds no value then that none of its rows has, and the same bytes wherever pages end.
         """
-        rows = len(self.indices)
-        first = np.full(len(self.dictionary), rows)
+        distinct = DictionaryEncoded.of(self.dictionary)
+        indices = distinct.indices[self.indices]
+        rows = len(indices)
+        first = np.full(len(distinct.dictionary), rows)
         # Of several rows, the one that is assigned last counts.
-        first[self.indices[::-1]] = np.arange(rows)[::-1]
+        first[indices[::-1]] = np.arange(rows)[::-1]
         order = first.argsort(kind="stable")[: np.count_nonzero(first < rows)]
         positions = np.empty(len(first), np.int32)
         positions[order] = np.arange(len(order))
-        return DictionaryEncoded([self.dictionary[position] for position in order.tolist()], positions[self.indices])
+        return DictionaryEncoded([distinct.dictionary[position] for position in order.tolist()], positions[indices])
 
 
 def column_values(column: Column, values: Any) -> Values:
@@ -81,6 +84,18 @@ def column_values(column: Column, values: Any) -> Values:
     billionths = list(values)
     # As Python integers if a sum of them might not fit 64 bits.
     return np.array(billionths, np.int64 if sum(map(abs, billionths)) < 2**63 else object)
+
+
+def concatenated(portions: Sequence[Values]) -> Values:
+    """Return the values of a column in several portions as one."""
+    if isinstance(portions[0], np.ma.MaskedArray):
+        return np.ma.concatenate(portions)  # type: ignore[no-untyped-call]
+    if isinstance(portions[0], np.ndarray):
+        return np.concatenate(portions)
+    starts = accumulate((len(portion.dictionary) for portion in portions), initial=0)
+    indices = [portion.indices + np.int32(start) for portion, start in zip(portions, starts, strict=False)]
+    dictionary = list(chain.from_iterable(portion.dictionary for portion in portions))
+    return DictionaryEncoded(dictionary, np.concatenate(indices))
 
 
 def exact_sum(numbers: Array) -> int:

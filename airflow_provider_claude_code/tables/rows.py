@@ -42,6 +42,12 @@ class PageRows:
         if any(len(values) != len(self.key_hashes) for values in self.shared.values()):
             raise ValueError("Columns that tables share need a key hash for each record.")
 
+    def of(self, table: str) -> dict[str, Values]:
+        """Return the values of all columns of a table."""
+        parents = self.parents.get(table)
+        shared = self.shared if parents is None else {name: values[parents] for name, values in self.shared.items()}
+        return {**shared, **self.own[table]}
+
 
 def columns_of(
     columns: Iterable[Column], objects: Sequence[Any], pseudonym: Pseudonym | None = None, **computed: Any

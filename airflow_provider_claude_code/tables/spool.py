@@ -17,26 +17,25 @@ from types import TracebackType
 from typing import IO, Any, Protocol
 
 import msgspec
+import numpy as np
 import pyarrow as pa
 import pyarrow.csv
 import pyarrow.parquet
 
 from airflow_provider_claude_code import __version__
-from airflow_provider_claude_code.tables.arrays import (
-    ARROW_TYPES,
-    REPEATED_TEXT,
-    arrow_array,
-    python_values,
-)
+from airflow_provider_claude_code.tables.arrays import ARROW_TYPES, REPEATED_TEXT, arrow_array, repeated_text
+from airflow_provider_claude_code.tables.columns import DictionaryEncoded, concatenated
 from airflow_provider_claude_code.tables.contract import (
     EXTENSIONS,
     LOADED_AT,
     SCHEMA_VERSION,
     Column,
     FileFormat,
+    PseudonymOf,
     Table,
 )
-from airflow_provider_claude_code.tables.rows import PageRows
+from airflow_provider_claude_code.tables.money import amount_of
+from airflow_provider_claude_code.tables.rows import PageRows, Values
 
 ROW_GROUP_ROWS = 20_000
 """Rows of a Parquet row group: enough to compress and scan well, few enough to hold in memory."""
@@ -57,29 +56,27 @@ def arrow_schema(table: Table) -> pa.Schema:
 
 def arrow_tables(page: PageRows, tables: Iterable[Table], loaded_at: datetime) -> dict[str, pa.Table]:
     """
-    Return a page's rows as Arrow tables. Text that repeats is of the type ``REPEATED_TEXT``.
+    Return a page's rows as Arrow tables.
 
     :param page: the page.
     :param tables: which of its tables.
     :param loaded_at: aware moment at which the load began.
     """
-    moment = arrow_array("TIMESTAMP", [loaded_at])[0]
     arrow = {}
     for table in tables:
-        parents = page.parents.get(table.name)
-        shared = (
-            page.shared if parents is None else {name: values.take(parents) for name, values in page.shared.items()}
-        )
-        values = {**shared, **page.own[table.name]}
-        arrays = {c.name: arrow_array(c.type, values[c.name]) for c in table.columns if c.name in values}
-        arrays[LOADED_AT.name] = pa.repeat(moment, len(next(iter(arrays.values()))))
-        names = [column.name for column in table.columns]
-        arrow[table.name] = pa.Table.from_arrays([arrays[name] for name in names], names)
+        rows = _rows(page, table, loaded_at)
+        arrays = [arrow_array(column.type, rows[column.name]) for column in table.columns]
+        arrow[table.name] = pa.Table.from_arrays(arrays, schema=arrow_schema(table))
     return arrow
 
 
-def _is_repeated_text(column: Column) -> bool:
-    return column.type == "STRING" and column.name != "record_id"
+def _rows(page: PageRows, table: Table, loaded_at: datetime) -> dict[str, Values]:
+    rows = page.of(table.name)
+    return {**rows, LOADED_AT.name: DictionaryEncoded([loaded_at], np.zeros(_count(rows), np.int32))}
+
+
+def _count(rows: Mapping[str, Values]) -> int:
+    return len(next(iter(rows.values())))
 
 
 @dataclass(frozen=True)
@@ -142,8 +139,8 @@ class DaySpool:
 
     def write(self, page: PageRows) -> None:
         """Add a page of rows."""
-        for name, table in arrow_tables(page, self._tables, self._loaded_at).items():
-            self._files[name].write(table)
+        for table in self._tables:
+            self._files[table.name].write(_rows(page, table, self._loaded_at))
 
     def finish(self) -> dict[str, SpooledTable]:
         """Return the finished files by table."""
@@ -158,34 +155,36 @@ class DaySpool:
 
 
 class _Writer(Protocol):
-    def write_table(self, table: pa.Table) -> None: ...
+    portion_rows: int
+
+    def write(self, rows: Mapping[str, Values]) -> None: ...
 
     def close(self) -> None: ...
 
 
 class _BufferedFile:
-    """A file that is written in large portions of rows, whatever the size of the pages."""
+    """A file that is written in portions of at least so many rows as its writer wants, whatever the size of pages."""
 
     def __init__(self, path: Path, table: Table, file_format: FileFormat, metadata: Mapping[str, str]) -> None:
         self.path = path
-        self._buffer: list[pa.Table] = []
+        self._buffer: list[Mapping[str, Values]] = []
         self._buffered_rows = 0
         self.row_count = 0
         self._file = _open_private(path)
         self._writer = _open_writer(self._file, table, file_format, metadata)
 
-    def write(self, table: pa.Table) -> None:
-        # Before its version 23 pyarrow's CSV writer writes what came before an empty portion twice: apache/arrow#36889.
-        if table.num_rows:
-            self._buffer.append(table)
-        self._buffered_rows += table.num_rows
-        self.row_count += table.num_rows
-        if self._buffered_rows >= ROW_GROUP_ROWS:
+    def write(self, rows: Mapping[str, Values]) -> None:
+        if count := _count(rows):
+            self._buffer.append(rows)
+        self._buffered_rows += count
+        self.row_count += count
+        if self._buffered_rows >= self._writer.portion_rows:
             self.flush()
 
     def flush(self) -> None:
         if self._buffered_rows:
-            self._writer.write_table(pa.concat_tables(self._buffer))
+            names = self._buffer[0]
+            self._writer.write({name: concatenated([rows[name] for rows in self._buffer]) for name in names})
         self._buffer.clear()
         self._buffered_rows = 0
 
@@ -207,47 +206,63 @@ def _open_writer(file: IO[bytes], table: Table, file_format: FileFormat, metadat
         case "ndjson":
             return _NdjsonWriter(file, table)
         case "csv":
-            return _CsvWriter(file, arrow_schema(table))
-
-
-_HARDLY_REPEATING = (pa.string(), ARROW_TYPES["INT64"], ARROW_TYPES["NUMERIC"])
+            return _CsvWriter(file, table)
 
 
 class _ParquetWriter:
+    portion_rows = ROW_GROUP_ROWS
+
     def __init__(self, file: IO[bytes], table: Table, metadata: Mapping[str, str]) -> None:
-        # Numbers and ids hardly repeat: without a dictionary they take less time and space.
-        types = {c.name: REPEATED_TEXT if _is_repeated_text(c) else ARROW_TYPES[c.type] for c in table.columns}
-        repeating = [name for name, type_ in types.items() if type_ not in _HARDLY_REPEATING]
+        self._columns = table.columns
+        self._schema = pa.schema(
+            [(c.name, REPEATED_TEXT if _is_repeated_text(c) else ARROW_TYPES[c.type]) for c in table.columns]
+        )
+        # Numbers and identifiers hardly repeat: without a dictionary they take less time and space.
+        repeating = [c.name for c in table.columns if _is_repeated_text(c) or c.type in ("BOOL", "DATE", "TIMESTAMP")]
         self._parquet = pa.parquet.ParquetWriter(
             file,
-            pa.schema(types),
+            self._schema,
             compression="zstd",
             use_dictionary=repeating,
             # The smallest and largest text of a row group lets no query skip it, since rows are in no order.
-            write_statistics=[name for name, type_ in types.items() if type_ not in (pa.string(), REPEATED_TEXT)],
+            write_statistics=[column.name for column in table.columns if column.type != "STRING"],
             # Without Arrow's schema beside Parquet's own, text is read as such.
             store_schema=False,
         )
         self._parquet.add_key_value_metadata(metadata)
 
-    def write_table(self, table: pa.Table) -> None:
-        self._parquet.write_table(table.unify_dictionaries())
+    def write(self, rows: Mapping[str, Values]) -> None:
+        arrays = [
+            repeated_text(rows[column.name])
+            if _is_repeated_text(column)
+            else arrow_array(column.type, rows[column.name])
+            for column in self._columns
+        ]
+        self._parquet.write_table(pa.Table.from_arrays(arrays, schema=self._schema))
 
     def close(self) -> None:
         self._parquet.close()
 
 
+def _is_repeated_text(column: Column) -> bool:
+    return column.type == "STRING" and column.name != "record_id" and not isinstance(column.hmac, PseudonymOf)
+
+
 class _NdjsonWriter:
+    portion_rows = 1
+
     def __init__(self, file: IO[bytes], table: Table) -> None:
+        self._columns = table.columns
         self._gzip = gzip.GzipFile(fileobj=file, mode="wb", compresslevel=GZIP_LEVEL, filename="", mtime=0)
         self._encoder = msgspec.json.Encoder()
         # Takes a fraction of the time of dicts.
         self._row = msgspec.defstruct("Row", [column.name for column in table.columns], gc=False)
 
-    def write_table(self, table: pa.Table) -> None:
+    def write(self, rows: Mapping[str, Values]) -> None:
         # A row of Python values takes many times its size, so only a few are one at a time.
-        for batch in table.to_batches(max_chunksize=1000):
-            self._gzip.write(self._encoder.encode_lines(list(map(self._row, *map(_plain_values, batch.columns)))))
+        for start in range(0, _count(rows), 1000):
+            columns = [_plain_values(column, rows[column.name][start : start + 1000]) for column in self._columns]
+            self._gzip.write(self._encoder.encode_lines(list(map(self._row, *columns))))
 
     def close(self) -> None:
         self._gzip.close()
@@ -256,32 +271,35 @@ class _NdjsonWriter:
 class _CsvWriter:
     """A null is an empty field, an empty string a quoted one."""
 
-    def __init__(self, file: IO[bytes], schema: pa.Schema) -> None:
-        self._gzip = gzip.GzipFile(fileobj=file, mode="wb", compresslevel=GZIP_LEVEL, filename="", mtime=0)
-        self._csv = pa.csv.CSVWriter(self._gzip, _with_plain_money(schema.empty_table()).schema)
+    portion_rows = ROW_GROUP_ROWS
 
-    def write_table(self, table: pa.Table) -> None:
-        self._csv.write_table(_with_plain_money(table))
+    def __init__(self, file: IO[bytes], table: Table) -> None:
+        self._columns = table.columns
+        self._schema = pa.schema(
+            [(c.name, ARROW_TYPES["STRING" if c.type == "NUMERIC" else c.type]) for c in table.columns]
+        )
+        self._gzip = gzip.GzipFile(fileobj=file, mode="wb", compresslevel=GZIP_LEVEL, filename="", mtime=0)
+        self._csv = pa.csv.CSVWriter(self._gzip, self._schema)
+
+    def write(self, rows: Mapping[str, Values]) -> None:
+        arrays = [
+            arrow_array("STRING", _plain_values(column, rows[column.name]))
+            if column.type == "NUMERIC"
+            else arrow_array(column.type, rows[column.name])
+            for column in self._columns
+        ]
+        self._csv.write_table(pa.Table.from_arrays(arrays, schema=self._schema))
 
     def close(self) -> None:
         self._csv.close()
         self._gzip.close()
 
 
-def _plain_values(array: pa.Array) -> list[Any]:
-    """Return values for JSON: decimals as text, whose default rendering of a small one is ``1E-9``."""
-    values = python_values(array)
-    if pa.types.is_decimal(array.type):
-        return [None if amount is None else f"{amount:f}" for amount in values]
-    return values
-
-
-def _with_plain_money(table: pa.Table) -> pa.Table:
-    """Write decimals out as text, and leave no text repeated."""
-    for index, field in enumerate(table.schema):
-        if pa.types.is_decimal(field.type):
-            text = _plain_values(table[index].combine_chunks())
-            table = table.set_column(index, field.name, arrow_array("STRING", text))
-        elif field.type == REPEATED_TEXT:
-            table = table.set_column(index, field.name, table[index].cast(pa.string()))
-    return table
+def _plain_values(column: Column, values: Values) -> list[Any]:
+    """Return values for text files: amounts as text with all their places."""
+    listed: list[Any] = values.tolist()
+    if column.type == "NUMERIC":
+        return [None if billionths is None else f"{amount_of(billionths):f}" for billionths in listed]
+    if isinstance(values, np.ndarray) and values.dtype.kind == "S":
+        return [text.decode() for text in listed]
+    return listed

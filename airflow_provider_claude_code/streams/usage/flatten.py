@@ -189,7 +189,7 @@ class _Children:
         no_one = self.counts == 0
         no_one[self.parents[values.indices != first[self.parents]]] = True
         indices = np.where(no_one, len(values.dictionary), first).astype(np.int32)
-        return DictionaryEncoded([*values.dictionary, None], indices).tidied()
+        return DictionaryEncoded([*values.dictionary, None], indices)
 
 
 def _sums_over_tools(tools: Mapping[str, Values], children: _Children) -> dict[str, Values]:
