@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from airflow_provider_claude_code.tables.columns import Array, DictionaryEncoded
+from airflow_provider_claude_code.tables.columns import Array, DictionaryEncoded, exact_sum
 from airflow_provider_claude_code.tables.contract import Column
 from airflow_provider_claude_code.tables.rows import Values
 
@@ -32,12 +32,12 @@ def sum_of_hashes(columns: Iterable[tuple[Column, Values]], key_hashes: Sequence
     """
     words = {column.name: _words(column, values) for column, values in columns}
     if key_hashes:
-        keys = np.frombuffer(b"".join(key_hashes), "<i8").reshape(-1, 4)[:, :2]
-        words["key"] = keys if parents is None else keys[parents]
-    rows = np.concatenate(list(words.values()), axis=1).view("<u8")
-    factors = np.concatenate([_factors(name)[: of_column.shape[1]] for name, of_column in words.items()])
-    halves = _mixed(rows @ factors).view("<u4").sum(axis=0, dtype=np.uint64).tolist()
-    return sum(half << 32 * position for position, half in enumerate(halves))
+        keys = np.frombuffer(b"".join(key_hashes), "<i8").reshape(-1, 4).T[:2]
+        words["key"] = keys if parents is None else keys.take(parents, axis=1)
+    rows = np.concatenate(list(words.values())).view("<u8")
+    factors = np.concatenate([_factors(name)[: len(of_column)] for name, of_column in words.items()])
+    first, second = _mixed(factors.T @ rows)
+    return exact_sum(first) + (exact_sum(second) << 64)
 
 
 @cache
@@ -56,22 +56,22 @@ def _mixed(words: Array) -> Array:
 
 
 def _words(column: Column, values: Values) -> Array:
-    """Encode each value in a column's number of words. They are zero for a null, and only for a null."""
+    """Encode each value in a column's number of words, one below the other. Only those of a null are zero."""
     if isinstance(values, DictionaryEncoded):
-        return _pairs(values.dictionary)[values.indices]
+        return _pairs(values.dictionary).take(values.indices, axis=1)
     if values.dtype == object:
         return _pairs(values.tolist())
     numbers = np.asarray(values, "<i8")
     # No odd number is zero.
     odd = numbers * 2 + 1
-    words = np.stack([odd, numbers >> 63] if column.type == "NUMERIC" else [odd], axis=1)
+    words = np.array([odd, numbers >> 63] if column.type == "NUMERIC" else [odd])
     if isinstance(values, np.ma.MaskedArray):
-        words[np.ma.getmaskarray(values)] = 0
+        words[:, np.ma.getmaskarray(values)] = 0
     return words
 
 
 def _pairs(values: Iterable[Any]) -> Array:
-    return np.frombuffer(b"".join(map(_sixteen_bytes, values)), "<i8").reshape(-1, 2)
+    return np.frombuffer(b"".join(map(_sixteen_bytes, values)), "<i8").reshape(-1, 2).T
 
 
 def _sixteen_bytes(value: Any) -> bytes:

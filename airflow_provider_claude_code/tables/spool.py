@@ -155,18 +155,18 @@ class DaySpool:
 
 
 class _Writer(Protocol):
-    portion_rows: int
-
     def write(self, rows: Mapping[str, Values]) -> None: ...
 
     def close(self) -> None: ...
 
 
 class _BufferedFile:
-    """A file that is written in portions of at least so many rows as its writer wants, whatever the size of pages."""
+    """A file that is written in large portions of rows, whatever the size of the pages."""
 
     def __init__(self, path: Path, table: Table, file_format: FileFormat, metadata: Mapping[str, str]) -> None:
         self.path = path
+        # Lines of NDJSON gain nothing from being written together.
+        self._portion_rows = 1 if file_format == "ndjson" else ROW_GROUP_ROWS
         self._buffer: list[Mapping[str, Values]] = []
         self._buffered_rows = 0
         self.row_count = 0
@@ -178,7 +178,7 @@ class _BufferedFile:
             self._buffer.append(rows)
         self._buffered_rows += count
         self.row_count += count
-        if self._buffered_rows >= self._writer.portion_rows:
+        if self._buffered_rows >= self._portion_rows:
             self.flush()
 
     def flush(self) -> None:
@@ -210,8 +210,6 @@ def _open_writer(file: IO[bytes], table: Table, file_format: FileFormat, metadat
 
 
 class _ParquetWriter:
-    portion_rows = ROW_GROUP_ROWS
-
     def __init__(self, file: IO[bytes], table: Table, metadata: Mapping[str, str]) -> None:
         self._columns = table.columns
         self._schema = pa.schema(
@@ -249,8 +247,6 @@ def _is_repeated_text(column: Column) -> bool:
 
 
 class _NdjsonWriter:
-    portion_rows = 1
-
     def __init__(self, file: IO[bytes], table: Table) -> None:
         self._columns = table.columns
         self._gzip = gzip.GzipFile(fileobj=file, mode="wb", compresslevel=GZIP_LEVEL, filename="", mtime=0)
@@ -270,8 +266,6 @@ class _NdjsonWriter:
 
 class _CsvWriter:
     """A null is an empty field, an empty string a quoted one."""
-
-    portion_rows = ROW_GROUP_ROWS
 
     def __init__(self, file: IO[bytes], table: Table) -> None:
         self._columns = table.columns
