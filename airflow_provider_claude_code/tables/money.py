@@ -11,6 +11,7 @@ MAX_AMOUNT = 10**14
 """The largest absolute amount that the API may report, in minor units of its currency."""
 
 _PLAIN_NUMBER = re.compile(r"-?[0-9]{1,40}(\.[0-9]{1,80})?([eE][+-]?[0-9]{1,2})?", re.ASCII)
+_LARGEST, _SMALLEST = Decimal(MAX_AMOUNT), Decimal(-MAX_AMOUNT)
 # The default context rounds at 28 digits. This one keeps all digits of any amount in a response.
 _EXACT = Context(prec=150)
 
@@ -26,13 +27,14 @@ def parse_amount(field: str, value: object) -> int | Decimal:
     amount: int | Decimal
     if type(value) is int:
         amount = value
+        is_in_range = -MAX_AMOUNT <= amount <= MAX_AMOUNT
     else:
-        text = value if isinstance(value, str) else str(value)
-        if not _PLAIN_NUMBER.fullmatch(text):
+        if not _PLAIN_NUMBER.fullmatch(str(value)):
             raise ValueError(f"`{field}` must be a plain decimal number or a string of one")
-        amount = value if isinstance(value, Decimal) else Decimal(text)
-    # Not abs(), which would round a decimal to the context's digits.
-    if not -MAX_AMOUNT <= amount <= MAX_AMOUNT:
+        amount = value if type(value) is Decimal else Decimal(str(value))
+        # Not abs(), which would round it to the context's digits.
+        is_in_range = _SMALLEST <= amount <= _LARGEST
+    if not is_in_range:
         raise ValueError(f"`{field}` must be from {-MAX_AMOUNT} to {MAX_AMOUNT}")
     return amount
 

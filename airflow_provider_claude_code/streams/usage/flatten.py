@@ -102,12 +102,11 @@ class UsageFlattener:
         return np.frombuffer(digits, "S64").astype("S32"), ordinals
 
     def _keep_unknown_of_actors(self, records: Sequence[Record]) -> None:
-        names = self.totals.unknown_names
-        names.update({record.actor_type for record in records}.difference(ACTOR_KINDS))
         for record in records:
-            if unknown := unknown_fields_of_actor(record.actor, ACTOR_KINDS):
+            # A checked actor of a documented type has both of its documented fields.
+            if len(record.actor) > 2 and (unknown := unknown_fields_of_actor(record.actor, ACTOR_KINDS)):
                 record.keep_unknown({"actor": unknown})
-                names.update(f"data[].actor.{name}" for name in unknown)
+                self.totals.unknown_names.update(f"data[].actor.{name}" for name in unknown)
 
     def _refusal(self, problem: str) -> ClaudeCodeResponseError:
         return ClaudeCodeResponseError(

@@ -8,6 +8,7 @@ from typing import Any
 
 from airflow_provider_claude_code.quoting import quoted
 from airflow_provider_claude_code.streams.usage.models import (
+    ACTOR_KINDS,
     KNOWN_CURRENCIES,
     KNOWN_CUSTOMER_TYPES,
     KNOWN_SUBSCRIPTION_TYPES,
@@ -69,6 +70,7 @@ class UsageTotals(DayTotals):
         self.billionths_without_signs += exact_sum(abs(models["estimated_cost_cents"]))
         self.currencies.update(models["currency"].dictionary)
         self.unknown_names.update(set(page.own[TOOL_USAGE.name]["tool_name"].dictionary).difference(KNOWN_TOOLS))
+        self.unknown_names.update(set(page.shared["actor_type"].dictionary).difference(ACTOR_KINDS))
         self.name_unlisted("data[].customer_type", page.shared["customer_type"], KNOWN_CUSTOMER_TYPES)
         self.name_unlisted("data[].subscription_type", page.shared["subscription_type"], KNOWN_SUBSCRIPTION_TYPES)
         self.name_unlisted("data[].model_breakdown[].estimated_cost.currency", models["currency"], KNOWN_CURRENCIES)
