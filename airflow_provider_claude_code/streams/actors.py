@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from types import NoneType
 from typing import Any
@@ -40,6 +40,15 @@ def check_actor(actor: Mapping[str, Any], kinds: Mapping[str, ActorKind], path: 
     kind = kinds.get(type_)
     if kind and kind.id_field and not isinstance(actor.get(kind.id_field, ...), (str, NoneType)):
         raise ValueError(f"`{path}.{kind.id_field}` must be a string or null")
+
+
+def are_usual_actors(actors: Sequence[Mapping[str, Any]], kinds: Mapping[str, ActorKind]) -> bool:
+    """Return whether all actors have a documented type and a text that identifies them."""
+    id_fields: dict[Any, Any] = {type_: kind.id_field for type_, kind in kinds.items()}
+    types = [actor.get("type") for actor in actors]
+    if not set(map(type, types)) <= {str}:
+        return False
+    return {type(actor.get(field)) for actor, field in zip(actors, map(id_fields.get, types), strict=True)} <= {str}
 
 
 def unknown_fields_of_actor(actor: Mapping[str, Any], kinds: Mapping[str, ActorKind]) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from decimal import Context, Decimal
 
 from airflow_provider_claude_code.tables.contract import MONEY_PLACES
@@ -37,6 +38,18 @@ def parse_amount(field: str, value: object) -> int | Decimal:
     if not is_in_range:
         raise ValueError(f"`{field}` must be from {-MAX_AMOUNT} to {MAX_AMOUNT}")
     return amount
+
+
+def are_numbers_in_range(values: Sequence[object]) -> bool:
+    """Return whether :func:`parse_amount` returns all these values as they are."""
+    integers = [value for value in values if type(value) is int]
+    decimals = [value for value in values if type(value) is Decimal]
+    return (
+        len(integers) + len(decimals) == len(values)
+        and -MAX_AMOUNT <= min(integers, default=0) <= max(integers, default=0) <= MAX_AMOUNT
+        and _SMALLEST <= min(decimals, default=0) <= max(decimals, default=0) <= _LARGEST
+        and all(map(_PLAIN_NUMBER.fullmatch, map(str, decimals)))
+    )
 
 
 def billionths_of(amount: int | Decimal) -> int:

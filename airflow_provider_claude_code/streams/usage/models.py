@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Annotated, Any
 
 import msgspec
 from msgspec import UNSET, UnsetType
 
 from airflow_provider_claude_code.api.unknown_fields import Documented, DocumentedRow
-from airflow_provider_claude_code.streams.actors import ActorKind, actor_id_of, check_actor
-from airflow_provider_claude_code.tables.money import parse_amount
+from airflow_provider_claude_code.streams.actors import ActorKind, actor_id_of, are_usual_actors, check_actor
+from airflow_provider_claude_code.tables.money import are_numbers_in_range, parse_amount
 
 MAX_COUNT = 10**12
 """Maximum number of sessions, lines, commits, pull requests or tool actions of a record, for each count separately."""
@@ -56,16 +58,13 @@ class EstimatedCost(Documented, frozen=True):
     """
     Estimated cost of one model's usage, in minor units of ``currency`` ("cents for USD").
 
-    ``amount`` is exactly what the API's digits say, whether they came as a number or as a string of one.
+    ``amount`` is exactly what the API's digits say, whether they came as a number or as a string of one. The report
+    checks it.
     """
 
     currency: str
     # Not declared as a number, since no msgspec type accepts exactly the allowed values and keeps each digit.
     amount: Any
-
-    def __post_init__(self) -> None:
-        """Read the amount; msgspec adds the cost's path to the message."""
-        msgspec.structs.force_setattr(self, "amount", parse_amount("amount", self.amount))
 
 
 class ModelUsage(DocumentedRow, frozen=True):
@@ -109,10 +108,6 @@ class Record(DocumentedRow, frozen=True):
     subscription_type: str | UnsetType | None = UNSET
     is_remote: bool | UnsetType | None = UNSET
 
-    def __post_init__(self) -> None:
-        """Check the actor, whose shape depends on its type; msgspec adds the record's path to the message."""
-        check_actor(self.actor, ACTOR_KINDS, "actor")
-
     @property
     def actor_type(self) -> str:
         """The kind of actor."""
@@ -135,3 +130,32 @@ class Report(Documented, frozen=True):
     has_more: bool
     # Some gateways leave out what is null.
     next_page: str | UnsetType | None = UNSET
+
+    def __post_init__(self) -> None:
+        """
+        Check the actors, whose shape depends on their type, and read the amounts.
+
+        All at once where nothing is unusual, since a method of each record takes several times as long.
+        """
+        actors = [record.actor for record in self.data]
+        amounts = [entry.estimated_cost.amount for record in self.data for entry in record.model_breakdown]
+        if not are_usual_actors(actors, ACTOR_KINDS) or not are_numbers_in_range(amounts):
+            self._check_one_by_one()
+
+    def _check_one_by_one(self) -> None:
+        for number, record in enumerate(self.data):
+            with _path(f"$.data[{number}]"):
+                check_actor(record.actor, ACTOR_KINDS, "actor")
+            for position, entry in enumerate(record.model_breakdown):
+                cost = entry.estimated_cost
+                with _path(f"$.data[{number}].model_breakdown[{position}].estimated_cost"):
+                    msgspec.structs.force_setattr(cost, "amount", parse_amount("amount", cost.amount))
+
+
+@contextmanager
+def _path(path: str) -> Iterator[None]:
+    """Add a path to an error, as msgspec does."""
+    try:
+        yield
+    except ValueError as error:
+        raise ValueError(f"{error} - at `{path}`") from None
