@@ -42,7 +42,7 @@ def check_actor(actor: Mapping[str, Any], kinds: Mapping[str, ActorKind], path: 
         raise ValueError(f"`{path}.{kind.id_field}` must be a string or null")
 
 
-def are_usual_actors(actors: Sequence[Mapping[str, Any]], kinds: Mapping[str, ActorKind]) -> bool:
+def are_usual_actors(actors: Sequence[Mapping[Any, Any]], kinds: Mapping[str, ActorKind]) -> bool:
     """Return whether all actors have a documented type and a text that identifies them."""
     id_fields: dict[Any, Any] = {type_: kind.id_field for type_, kind in kinds.items()}
     types = [actor.get("type") for actor in actors]
