@@ -121,6 +121,8 @@ class DayReader:
                     number,
                     totals.row_counts[self.stream.tables[0].name],
                 )
+                # Not kept while the next page is awaited.
+                del page
             files = spool.finish()
         for warning in totals.warnings():
             log.warning("%s: %s", day, warning)

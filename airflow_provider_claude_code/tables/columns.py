@@ -37,6 +37,13 @@ class DictionaryEncoded:
         indices = np.fromiter(map(positions.__getitem__, values), np.int32)
         return cls([None if value is UNSET else value for value in positions], indices)
 
+    @classmethod
+    def concatenated(cls, portions: Sequence[DictionaryEncoded]) -> DictionaryEncoded:
+        """Return the values of several portions as one."""
+        starts = accumulate((len(portion.dictionary) for portion in portions), initial=0)
+        indices = [portion.indices + np.int32(start) for portion, start in zip(portions, starts, strict=False)]
+        return cls(list(chain.from_iterable(portion.dictionary for portion in portions)), np.concatenate(indices))
+
     def __len__(self) -> int:
         return len(self.indices)
 
@@ -84,18 +91,6 @@ def column_values(column: Column, values: Any) -> Values:
     billionths = list(values)
     # As Python integers if a sum of them might not fit 64 bits.
     return np.array(billionths, np.int64 if sum(map(abs, billionths)) < 2**63 else object)
-
-
-def concatenated(portions: Sequence[Values]) -> Values:
-    """Return the values of a column in several portions as one."""
-    if isinstance(portions[0], np.ma.MaskedArray):
-        return np.ma.concatenate(portions)  # type: ignore[no-untyped-call]
-    if isinstance(portions[0], np.ndarray):
-        return np.concatenate(portions)
-    starts = accumulate((len(portion.dictionary) for portion in portions), initial=0)
-    indices = [portion.indices + np.int32(start) for portion, start in zip(portions, starts, strict=False)]
-    dictionary = list(chain.from_iterable(portion.dictionary for portion in portions))
-    return DictionaryEncoded(dictionary, np.concatenate(indices))
 
 
 def exact_sum(numbers: Array) -> int:

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from airflow_provider_claude_code.tables.arrays import ARROW_TYPES, arrow_array, repeated_text
-from airflow_provider_claude_code.tables.columns import DictionaryEncoded, column_values, concatenated, exact_sum
+from airflow_provider_claude_code.tables.columns import DictionaryEncoded, column_values, exact_sum
 from airflow_provider_claude_code.tables.contract import Column, ColumnType
 from airflow_provider_claude_code.tables.digests import sum_of_hashes
 
@@ -52,7 +52,7 @@ def test_repeated_text_is_the_same_text_also_when_portions_are_put_together(
     values: list[str | None], more: list[str | None]
 ) -> None:
     portions = [DictionaryEncoded.of(values)[: len(values) // 2], DictionaryEncoded.of(more)]
-    together = repeated_text(concatenated(portions))
+    together = repeated_text(DictionaryEncoded.concatenated(portions))
     together.validate(full=True)
     expected = values[: len(values) // 2] + more
     assert together.to_pylist() == expected
