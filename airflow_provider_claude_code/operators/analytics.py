@@ -52,7 +52,7 @@ class ClaudeCodeAnalyticsOperator(BigQueryDatasetMixin, BaseOperator):
         calendar month.
     :param since: the first UTC day that is read, ``YYYY-MM-DD`` (templated). A person is new on the first active day
         from then on.
-    :param memory_mb: MiB of memory that DuckDB may use for files, in addition to some 400 MiB for the task's process.
+    :param memory_mb: MiB of memory that DuckDB may use for files, in addition to some 350 MiB for the task's process.
         What does not fit goes to the temporary directory, and so do copies of files in an object store.
     :param threads: number of DuckDB's threads; default: one per core, and at most one per 128 MiB of ``memory_mb``.
     :raises AirflowFailException: a permanent error; the task does not retry.
@@ -89,7 +89,7 @@ class ClaudeCodeAnalyticsOperator(BigQueryDatasetMixin, BaseOperator):
         period_days: int | str | None = None,
         first_day: str | None = None,
         since: str = "2025-01-01",
-        memory_mb: int = 512,
+        memory_mb: int = 192,
         threads: int | None = None,
         **kwargs: Any,
     ) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -74,12 +75,11 @@ def make_report(
     from airflow_provider_claude_code.analytics.report.sections import document
     from airflow_provider_claude_code.exceptions import ClaudeCodeConfigurationError
 
-    try:
-        import matplotlib  # noqa: F401
-    except ImportError:
+    # Imported when it draws: its memory comes on top of what queries need.
+    if find_spec("matplotlib") is None:
         raise ClaudeCodeConfigurationError(
             "matplotlib is not installed: pip install 'airflow-provider-claude-code[report]'."
-        ) from None
+        )
     organizations = collect(source, settings, people=people, other_tools=other_tools)
     whole = document(organizations, settings, generated_at, assumptions or Assumptions(), title)
     return Report(

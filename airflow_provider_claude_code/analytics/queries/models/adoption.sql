@@ -41,66 +41,108 @@ WITH active AS (
   UNION ALL
   SELECT last_date, organization_id, actor FROM `claude_code.earlier_people`
 ),
+-- A person on a day of activity: how long ago the one before was, and how many days it is the latest one, up to 57.
 steps AS (
   SELECT
     date,
     organization_id,
     actor,
-    LAG(date) OVER (PARTITION BY organization_id, actor ORDER BY date) AS previous_date,
-    LEAD(date) OVER (PARTITION BY organization_id, actor ORDER BY date) AS next_date
+    DATE_DIFF(date, LAG(date) OVER (PARTITION BY organization_id, actor ORDER BY date), DAY) AS days_between,
+    LEAST(
+      COALESCE(DATE_DIFF(LEAD(date) OVER (PARTITION BY organization_id, actor ORDER BY date), date, DAY), 57), 57
+    ) AS days_as_latest
   FROM active
 ),
--- Each person on each day that has a day of activity at most 56 days back: how long ago the latest one was.
+-- Counted before they are spread over days, since a row per person and day would be many.
+counted_steps AS (
+  SELECT
+    date,
+    organization_id,
+    days_as_latest,
+    COUNT(*) AS people,
+    COUNTIF(days_between IS NULL) AS new_people,
+    COUNTIF(COALESCE(days_between > 28, FALSE)) AS returning_people
+  FROM steps
+  GROUP BY date, organization_id, days_as_latest
+),
+-- Each day that has a day of activity at most 56 days back: how many people had their latest one how long ago.
 recency AS (
   SELECT
     day AS date,
     steps.organization_id,
-    steps.actor,
     DATE_DIFF(day, steps.date, DAY) AS days_since,
-    DATE_DIFF(steps.date, steps.previous_date, DAY) AS days_between
-  FROM steps
+    steps.people,
+    steps.new_people,
+    steps.returning_people
+  FROM counted_steps AS steps
   JOIN (SELECT organization_id, MAX(date) AS last_date FROM `claude_code.days` GROUP BY organization_id) AS spans
     ON spans.organization_id = steps.organization_id
   CROSS JOIN UNNEST(GENERATE_DATE_ARRAY(
     GREATEST(steps.date, DATE '0001-01-01' /* buckets_from */),
-    LEAST(
-      DATE_ADD(steps.date, INTERVAL 56 DAY),
-      DATE_SUB(COALESCE(steps.next_date, DATE '9999-12-31'), INTERVAL 1 DAY),
-      spans.last_date
-    )
+    LEAST(CAST(DATE_ADD(steps.date, INTERVAL (days_as_latest - 1) DAY) AS DATE), spans.last_date)
   )) AS day
 ),
 counts AS (
   SELECT
     date,
     organization_id,
-    COUNTIF(days_since = 0) AS daily,
-    COUNTIF(days_since <= 6) AS weekly,
-    COUNTIF(days_since <= 27) AS monthly,
-    COUNTIF(days_since = 0 AND days_between IS NULL) AS new_people,
-    COUNTIF(days_since = 0 AND days_between > 28) AS returning_people,
-    COUNTIF(days_since BETWEEN 29 AND 56) AS gone_quiet
+    SUM(IF(days_since = 0, people, 0)) AS daily,
+    SUM(IF(days_since <= 6, people, 0)) AS weekly,
+    SUM(IF(days_since <= 27, people, 0)) AS monthly,
+    SUM(IF(days_since = 0, new_people, 0)) AS new_people,
+    SUM(IF(days_since = 0, returning_people, 0)) AS returning_people,
+    SUM(IF(days_since BETWEEN 29 AND 56, people, 0)) AS gone_quiet
   FROM recency
   GROUP BY date, organization_id
 ),
--- Distinct rows are counted, since sets of people that are counted take memory that cannot be swapped.
-eligible AS (
-  SELECT
-    seated.date,
-    seated.organization_id,
-    COUNT(*) AS people,
-    -- DuckDB's COUNT_IF of nothing but nulls is null.
-    COUNTIF(COALESCE(recency.days_since <= 27, FALSE)) AS active_people
+-- The seats of each person, of which no two share a day.
+seat_spans AS (
+  SELECT organization_id, actor, MIN(valid_from) AS valid_from, MAX(valid_to) AS valid_to
   FROM (
-    SELECT DISTINCT days.date, days.organization_id, seats.actor
-    FROM `claude_code.days` AS days
-    JOIN `claude_code.seats` AS seats
-      ON seats.organization_id = days.organization_id AND days.date BETWEEN seats.valid_from AND seats.valid_to
-    WHERE days.date >= DATE '0001-01-01' /* buckets_from */
-  ) AS seated
-  LEFT JOIN recency
-    ON recency.organization_id = seated.organization_id AND recency.date = seated.date AND recency.actor = seated.actor
-  GROUP BY seated.date, seated.organization_id
+    SELECT
+      *,
+      COUNTIF(begins) OVER (
+        PARTITION BY organization_id, actor ORDER BY valid_from, valid_to ROWS UNBOUNDED PRECEDING
+      ) AS span
+    FROM (
+      SELECT
+        *,
+        COALESCE(
+          valid_from > MAX(valid_to) OVER (
+            PARTITION BY organization_id, actor ORDER BY valid_from, valid_to
+            ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING
+          ),
+          TRUE
+        ) AS begins
+      FROM `claude_code.seats`
+      WHERE valid_from <= valid_to
+    )
+  )
+  GROUP BY organization_id, actor, span
+),
+eligible AS (
+  SELECT days.date, days.organization_id, SUM(spans.people) AS people, SUM(spans.active_people) AS active_people
+  FROM `claude_code.days` AS days
+  JOIN (
+    SELECT organization_id, valid_from AS first_date, valid_to AS last_date, COUNT(*) AS people, 0 AS active_people
+    FROM seat_spans
+    GROUP BY organization_id, valid_from, valid_to
+    UNION ALL
+    SELECT organization_id, first_date, last_date, 0, COUNT(*)
+    FROM (
+      SELECT
+        steps.organization_id,
+        GREATEST(steps.date, seats.valid_from) AS first_date,
+        LEAST(CAST(DATE_ADD(steps.date, INTERVAL (LEAST(days_as_latest, 28) - 1) DAY) AS DATE), seats.valid_to)
+          AS last_date
+      FROM steps
+      JOIN seat_spans AS seats ON seats.organization_id = steps.organization_id AND seats.actor = steps.actor
+    )
+    GROUP BY organization_id, first_date, last_date
+  ) AS spans
+    ON spans.organization_id = days.organization_id AND days.date BETWEEN spans.first_date AND spans.last_date
+  WHERE days.date >= DATE '0001-01-01' /* buckets_from */
+  GROUP BY days.date, days.organization_id
 ),
 filled AS (
   SELECT

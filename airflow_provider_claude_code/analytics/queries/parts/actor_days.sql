@@ -3,6 +3,9 @@
 -- actor: the actor's id as it is compared. Actors without an id are taken for one.
 -- person: who counts as a person, see `records`.
 -- is_active: whether any record counts anything.
+-- is_active_remotely: whether any that does is of remote sessions.
+-- is_active_locally: whether any that does is of local sessions.
+-- is_active_elsewhere: whether any that does is of sessions of which the API does not say where they ran.
 -- has_cost: whether any model entry has tokens and a cost in US dollars.
 -- api_cost_cents: sum over the model entries of customer_type api in US cents; null when there are none.
 -- subscription_value_cents: the same of customer_type subscription.
@@ -27,7 +30,7 @@ WITH usage_days AS (
 counted AS (
   SELECT
     records.date, records.organization_id, records.actor_type, records.actor, records.person, records.customer_type,
-    records.is_active,
+    records.is_active, records.is_remote,
     days.has_costs AND COALESCE(records.currency, '') = 'USD' AND records.largest_tokens > 0 AS has_cost,
     records.num_sessions, records.lines_of_code_added, records.lines_of_code_removed, records.commits_by_claude_code,
     records.pull_requests_by_claude_code, records.tool_actions_accepted, records.tool_actions_rejected,
@@ -42,7 +45,7 @@ counted AS (
   -- What a record says of its cost is not enough.
   SELECT
     entries.date, entries.organization_id, entries.actor_type, entries.actor, entries.person, entries.customer_type,
-    FALSE, entries.is_used AND entries.currency = 'USD', 0, 0, 0, 0, 0, 0, 0, 0,
+    FALSE, NULL, entries.is_used AND entries.currency = 'USD', 0, 0, 0, 0, 0, 0, 0, 0,
     entries.api_cost_cents, entries.subscription_value_cents, entries.is_other_cost
   FROM `claude_code.entries` AS entries
   JOIN usage_days AS days ON days.organization_id = entries.organization_id AND days.date = entries.date
@@ -56,6 +59,9 @@ SELECT
   person,
   customer_type,
   LOGICAL_OR(is_active) AS is_active,
+  LOGICAL_OR(is_active AND COALESCE(is_remote, FALSE)) AS is_active_remotely,
+  LOGICAL_OR(is_active AND NOT COALESCE(is_remote, TRUE)) AS is_active_locally,
+  LOGICAL_OR(is_active AND is_remote IS NULL) AS is_active_elsewhere,
   LOGICAL_OR(has_cost) AS has_cost,
   SUM(num_sessions) AS sessions,
   SUM(sessions_with_model_detail) AS sessions_with_model_detail,

@@ -9,15 +9,25 @@ WITH day_bits AS (
   FROM `claude_code.loaded_days`
   WHERE date >= DATE '0001-01-01' /* buckets_from */
 ),
-bucket_members AS (
+bucket_sessions AS (
   SELECT
-    'sessions' AS measure, records.organization_id, day_bits.bucket_start, records.person,
-    BIT_OR(day_bits.day) AS days
-  FROM `claude_code.records` AS records
-  JOIN day_bits ON day_bits.organization_id = records.organization_id AND day_bits.date = records.date
-  WHERE records.is_active AND records.person IS NOT NULL AND records.date >= DATE '0001-01-01' /* buckets_from */
-  GROUP BY
-    records.organization_id, day_bits.bucket_start, records.person, records.customer_type, records.is_remote
+    days.organization_id,
+    day_bits.bucket_start,
+    days.person,
+    days.customer_type,
+    BIT_OR(IF(days.is_active_remotely, day_bits.day, 0)) AS remote_days,
+    BIT_OR(IF(days.is_active_locally, day_bits.day, 0)) AS local_days,
+    BIT_OR(IF(days.is_active_elsewhere, day_bits.day, 0)) AS other_days
+  FROM `claude_code.actor_days` AS days
+  JOIN day_bits ON day_bits.organization_id = days.organization_id AND day_bits.date = days.date
+  WHERE days.is_active AND days.person IS NOT NULL
+  GROUP BY days.organization_id, day_bits.bucket_start, days.person, days.customer_type
+),
+bucket_members AS (
+  SELECT 'sessions' AS measure, organization_id, bucket_start, person, days
+  FROM bucket_sessions
+  CROSS JOIN UNNEST([remote_days, local_days, other_days]) AS days
+  WHERE days <> 0
   UNION ALL
   SELECT 'tools', actions.organization_id, day_bits.bucket_start, actions.person, BIT_OR(day_bits.day)
   FROM `claude_code.actions` AS actions

@@ -11,14 +11,14 @@
 --   together still fewer people.
 -- is_hidden: all groups of the dimension are together of fewer people, so that none is shown.
 -- folded_name: the name of all small groups together, null for others.
-WITH members AS (
+WITH distinct_members AS (
   SELECT DISTINCT dimension, period, organization_id, name, person, link FROM `claude_code.group_members`
 ),
 largest AS (
   SELECT dimension, period, organization_id, name
   FROM (
     SELECT dimension, period, organization_id, name, COUNT(person) AS people
-    FROM (SELECT DISTINCT dimension, period, organization_id, name, person FROM members)
+    FROM (SELECT DISTINCT dimension, period, organization_id, name, person FROM distinct_members)
     GROUP BY dimension, period, organization_id, name
   )
   WHERE TRUE
@@ -26,7 +26,7 @@ largest AS (
 ),
 links_of_largest AS (
   SELECT members.dimension, members.period, members.organization_id, members.person, members.link
-  FROM members
+  FROM distinct_members AS members
   JOIN largest
     ON largest.dimension = members.dimension AND largest.period = members.period
     AND largest.organization_id = members.organization_id AND largest.name = members.name
@@ -40,7 +40,7 @@ people AS (
     members.name,
     members.person,
     LOGICAL_OR(members.person IS NOT NULL AND (members.link IS NULL OR linked.link IS NOT NULL)) AS counts
-  FROM members
+  FROM distinct_members AS members
   LEFT JOIN links_of_largest AS linked
     ON linked.dimension = members.dimension AND linked.period = members.period
     AND linked.organization_id = members.organization_id AND linked.person = members.person
