@@ -89,7 +89,7 @@ class ClaudeCodeAnalyticsOperator(BigQueryDatasetMixin, BaseOperator):
         period_days: int | str | None = None,
         first_day: str | None = None,
         since: str = "2025-01-01",
-        memory_mb: int = 192,
+        memory_mb: int = 256,
         threads: int | None = None,
         **kwargs: Any,
     ) -> None:

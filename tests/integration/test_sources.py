@@ -54,11 +54,11 @@ def many_cores(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize(
     ("arguments", "threads", "memory"),
     [
-        ({}, 1, "192.0 MiB"),
+        ({}, 2, "256.0 MiB"),
         ({"memory_mb": 128}, 1, "128.0 MiB"),
         ({"memory_mb": 1_000}, 7, "1000.0 MiB"),
         ({"memory_mb": 102_400}, MANY_CORES, "100.0 GiB"),
-        ({"threads": 9}, 9, "192.0 MiB"),
+        ({"threads": 9}, 9, "256.0 MiB"),
         ({"memory_mb": 2_048, "threads": 1}, 1, "2.0 GiB"),
     ],
 )

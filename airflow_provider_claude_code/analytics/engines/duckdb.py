@@ -176,7 +176,7 @@ def open_files(
     root: ObjectStoragePath,
     settings: Settings,
     *,
-    memory_mb: int = 192,
+    memory_mb: int = 256,
     threads: int | None = None,
     **user_tables: ObjectStoragePath | None,
 ) -> Iterator[FileSource]:

@@ -11,89 +11,88 @@
 --   together still fewer people.
 -- is_hidden: all groups of the dimension are together of fewer people, so that none is shown.
 -- folded_name: the name of all small groups together, null for others.
-WITH distinct_members AS (
-  SELECT DISTINCT dimension, period, organization_id, name, person, link FROM `claude_code.group_members`
-),
-largest AS (
-  SELECT dimension, period, organization_id, name
-  FROM (
-    SELECT dimension, period, organization_id, name, COUNT(person) AS people
-    FROM (SELECT DISTINCT dimension, period, organization_id, name, person FROM distinct_members)
-    GROUP BY dimension, period, organization_id, name
-  )
-  WHERE TRUE
-  QUALIFY ROW_NUMBER() OVER (PARTITION BY dimension, period, organization_id ORDER BY people DESC, name) = 1
-),
-links_of_largest AS (
-  SELECT members.dimension, members.period, members.organization_id, members.person, members.link
-  FROM distinct_members AS members
-  JOIN largest
-    ON largest.dimension = members.dimension AND largest.period = members.period
-    AND largest.organization_id = members.organization_id AND largest.name = members.name
-  WHERE members.link IS NOT NULL
-),
-people AS (
+WITH people AS (
   SELECT
-    members.dimension,
-    members.period,
-    members.organization_id,
-    members.name,
-    members.person,
-    LOGICAL_OR(members.person IS NOT NULL AND (members.link IS NULL OR linked.link IS NOT NULL)) AS counts
-  FROM distinct_members AS members
-  LEFT JOIN links_of_largest AS linked
-    ON linked.dimension = members.dimension AND linked.period = members.period
-    AND linked.organization_id = members.organization_id AND linked.person = members.person
-    AND linked.link = members.link
-  GROUP BY 1, 2, 3, 4, 5
+    dimension, period, organization_id, name, person, link,
+    person IS NOT NULL
+      AND ROW_NUMBER() OVER (PARTITION BY dimension, period, organization_id, name, person ORDER BY link) = 1
+      AS is_first_in_group,
+    person IS NOT NULL
+      AND ROW_NUMBER() OVER (PARTITION BY dimension, period, organization_id, person ORDER BY name, link) = 1
+      AS is_first_of_all
+  FROM (SELECT DISTINCT dimension, period, organization_id, name, person, link FROM `claude_code.group_members`)
 ),
 sized AS (
   SELECT
     *,
-    -- 1 folds nothing, not even a group of people of whom none counts.
-    counted_people < 5 /* min_group_size */ AND 5 /* min_group_size */ > 1 AS has_few
+    COUNTIF(is_first_in_group) OVER (PARTITION BY dimension, period, organization_id, name) AS people,
+    COUNTIF(is_first_of_all) OVER (PARTITION BY dimension, period, organization_id) AS people_of_all
+  FROM people
+),
+compared AS (
+  SELECT
+    *,
+    FIRST_VALUE(name) OVER (PARTITION BY dimension, period, organization_id ORDER BY people DESC, name) AS largest
+  FROM sized
+),
+linked AS (
+  SELECT
+    *,
+    person IS NOT NULL AND (
+      link IS NULL
+      OR COUNTIF(name = largest) OVER (PARTITION BY dimension, period, organization_id, person, link) > 0
+    ) AS counts
+  FROM compared
+),
+counted AS (
+  SELECT
+    *,
+    COUNTIF(is_first_that_counts) OVER (PARTITION BY dimension, period, organization_id, name) AS counted_people
   FROM (
     SELECT
-      dimension, period, organization_id, name, COUNT(person) AS people, COUNTIF(counts) AS counted_people
-    FROM people
-    GROUP BY dimension, period, organization_id, name
+      *,
+      counts
+        AND ROW_NUMBER() OVER (PARTITION BY dimension, period, organization_id, name, person, counts ORDER BY link) = 1
+        AS is_first_that_counts
+    FROM linked
   )
 ),
-wholes AS (
+judged AS (
+  -- 1 folds nothing, not even a group of people of whom none counts.
+  SELECT *, counted_people < 5 /* min_group_size */ AND 5 /* min_group_size */ > 1 AS has_few
+  FROM counted
+),
+grouped AS (
   SELECT
-    dimension, period, organization_id, COUNT(person) AS people_of_all, COUNTIF(counts_in_few) AS people_of_few
+    dimension, period, organization_id, name, people, people_of_all, counted_people, has_few,
+    COUNTIF(is_first_of_few) AS people_of_few_alone
   FROM (
     SELECT
-      people.dimension, people.period, people.organization_id, people.person,
-      LOGICAL_OR(people.counts AND sized.has_few) AS counts_in_few
-    FROM people
-    JOIN sized
-      ON sized.dimension = people.dimension AND sized.period = people.period
-      AND sized.organization_id = people.organization_id AND sized.name = people.name
-    GROUP BY 1, 2, 3, 4
+      *,
+      counts AND has_few
+        AND ROW_NUMBER() OVER (
+          PARTITION BY dimension, period, organization_id, person, counts AND has_few ORDER BY name, link
+        ) = 1 AS is_first_of_few
+    FROM judged
   )
-  GROUP BY dimension, period, organization_id
+  GROUP BY 1, 2, 3, 4, 5, 6, 7, 8
 ),
 marked AS (
   SELECT
-    sized.dimension,
-    sized.period,
-    sized.organization_id,
-    sized.name,
-    wholes.people_of_all < 5 /* min_group_size */ AND 5 /* min_group_size */ > 1 AS is_hidden,
-    sized.has_few
+    dimension,
+    period,
+    organization_id,
+    name,
+    people_of_all < 5 /* min_group_size */ AND 5 /* min_group_size */ > 1 AS is_hidden,
+    has_few
       OR (
-        COUNTIF(sized.has_few) OVER (PARTITION BY sized.dimension, sized.period, sized.organization_id) > 0
-        AND wholes.people_of_few < 5 /* min_group_size */
+        COUNTIF(has_few) OVER (PARTITION BY dimension, period, organization_id) > 0
+        AND SUM(people_of_few_alone) OVER (PARTITION BY dimension, period, organization_id) < 5 /* min_group_size */
         AND ROW_NUMBER() OVER (
-          PARTITION BY sized.dimension, sized.period, sized.organization_id, sized.has_few
-          ORDER BY sized.counted_people, sized.people, sized.name
+          PARTITION BY dimension, period, organization_id, has_few ORDER BY counted_people, people, name
         ) = 1
       ) AS is_small
-  FROM sized
-  JOIN wholes
-    ON wholes.dimension = sized.dimension AND wholes.period = sized.period
-    AND wholes.organization_id = sized.organization_id
+  FROM grouped
 )
 SELECT *, IF(is_small, '(small groups)' /* small_groups */, NULL) AS folded_name
 FROM marked
