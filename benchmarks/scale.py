@@ -100,8 +100,6 @@ def person() -> Person:
 
 def _bytes_of(column: pa.ChunkedArray) -> int:
     values = column.combine_chunks()
-    if pa.types.is_dictionary(values.type):
-        values = values.dictionary_decode()
     present = len(values) - values.null_count
     if pa.types.is_string(values.type):
         return int(pa.compute.sum(pa.compute.binary_length(values)).as_py() or 0) + _STRING * present

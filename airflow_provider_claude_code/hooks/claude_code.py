@@ -204,6 +204,8 @@ class ClaudeCodeHook(BaseHook):
         Yield the typed records of one UTC day. Those of ``usage`` are
         :class:`~airflow_provider_claude_code.streams.usage.models.Record`. The total of ``cost`` is not among them.
 
+        A day that is not complete yet has the records so far. The sensor waits until it is complete.
+
         :param day: ``YYYY-MM-DD`` or a date.
         :param stream: the stream to read.
         :param filters: filters instead of the stream's defaults.
@@ -247,7 +249,7 @@ class ClaudeCodeHook(BaseHook):
         Return one table of a UTC day as a DataFrame.
 
         The columns are Arrow-backed: counts with nulls stay integers, money stays exact decimals (in cents), and days
-        stay dates.
+        stay dates. A day that is not complete yet has the rows so far.
 
         :param day: ``YYYY-MM-DD`` or a date. Lists ignore it, since they describe the current state.
         :param table: a table of any stream.
