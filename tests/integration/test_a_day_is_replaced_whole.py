@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import tempfile
 from collections.abc import Iterator
 from datetime import date, timedelta
 from pathlib import Path
@@ -35,20 +34,16 @@ def api() -> Iterator[Sandbox]:
 
 
 @pytest.fixture(autouse=True)
-def sandbox(api: Sandbox, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Sandbox]:
+def sandbox(api: Sandbox, monkeypatch: pytest.MonkeyPatch, spool: Path) -> Iterator[Sandbox]:
     """The sandbox serving three people a day, Connections of two organisations, a spool that ends empty."""
     for name, key in {"CLAUDE_CODE_DEFAULT": api.api_key, "RIVALS": f"{api.api_key}-rivals"}.items():
         extra = {"page_limit": 20, "retry_budget": 0}
         connection = {"conn_type": "claude_code", "host": api.base_url, "password": key, "extra": extra}
         monkeypatch.setenv(f"AIRFLOW_CONN_{name}", json.dumps(connection))
-    spool = tmp_path / "spool"
-    spool.mkdir()
-    monkeypatch.setattr(tempfile, "tempdir", str(spool))
     monkeypatch.setattr(base, "LONGEST_CONFLICT_PAUSE", 0)
     serve(api, 3)
     yield api
     api.faults = Faults()
-    assert list(spool.iterdir()) == []
 
 
 def serve(sandbox: Sandbox, count: int) -> None:

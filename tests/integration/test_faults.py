@@ -19,7 +19,6 @@ import socket
 import ssl
 import stat
 import subprocess
-import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -292,15 +291,9 @@ def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(autouse=True)
-def spool(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """A directory for spooled days, which ends empty."""
-    spool = tmp_path / "spool"
-    spool.mkdir()
-    monkeypatch.setattr(tempfile, "tempdir", str(spool))
-    # How long writers who met wait is not what is tested here.
+def short_pauses(spool: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """How long writers who met wait is not what is tested here."""
     monkeypatch.setattr(base, "LONGEST_CONFLICT_PAUSE", 0.001)
-    yield spool
-    assert list(spool.iterdir()) == []
 
 
 @pytest.fixture(autouse=True)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import http.server
 import json
-import tempfile
 import threading
 import uuid
 from collections.abc import Iterator, Mapping
@@ -28,7 +27,7 @@ TABLES = ("members", "workspaces", "workspace_members", "api_keys")
 
 
 @pytest.fixture
-def lists(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Lists]:
+def lists(monkeypatch: pytest.MonkeyPatch, spool: Path) -> Iterator[Lists]:
     """The API on the loopback interface, and the Connection to it."""
     lists = Lists()
 
@@ -46,9 +45,6 @@ def lists(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Lists]:
         def log_message(self, *_: Any) -> None:
             pass
 
-    spool = tmp_path / "spool"
-    spool.mkdir()
-    monkeypatch.setattr(tempfile, "tempdir", str(spool))
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), API)
     threading.Thread(target=server.serve_forever, daemon=True).start()
     extra = {"pseudonym_secret": SECRET, "page_limit": 2, "retry_budget": 0}
@@ -58,7 +54,6 @@ def lists(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Lists]:
     yield lists
     server.shutdown()
     server.server_close()
-    assert list(spool.iterdir()) == []
 
 
 def load(path: Path, **changes: Any) -> dict[str, Any]:

@@ -11,7 +11,6 @@ import re
 import shutil
 import subprocess
 import sys
-import tempfile
 import threading
 from collections.abc import Callable, Iterator
 from datetime import UTC, date, datetime, timedelta
@@ -88,20 +87,16 @@ def connect(server: Sandbox, monkeypatch: pytest.MonkeyPatch) -> Connect:
 
 
 @pytest.fixture
-def sandbox(server: Sandbox, connect: Connect, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Sandbox]:
+def sandbox(server: Sandbox, connect: Connect, monkeypatch: pytest.MonkeyPatch, spool: Path) -> Iterator[Sandbox]:
     """The sandbox serving three people a day, a Connection to it, and a spool directory that ends empty."""
     connect()
     server.requests.clear()
     serve(server, 3)
-    spool = tmp_path / "spool"
-    spool.mkdir()
-    monkeypatch.setattr(tempfile, "tempdir", str(spool))
     # How long writers who met wait is not what is tested here.
     monkeypatch.setattr(base, "LONGEST_CONFLICT_PAUSE", 0.001)
     yield server
     server.faults = Faults()
     server.now = lambda: datetime.now(UTC)
-    assert list(spool.iterdir()) == []
 
 
 Log = Callable[[], str]
