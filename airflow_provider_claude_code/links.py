@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from urllib.parse import quote
+from urllib.parse import quote, urlencode
 
 from airflow.sdk import BaseOperatorLink
 
@@ -25,7 +25,7 @@ class BigQueryTableLink(BaseOperatorLink):
         """Return the table's page; the worker asks for it when the task ends, with the operator that ran."""
         project = operator.dataset_project
         table = f"{operator.table_prefix}{operator.tables[0]}"
-        return f"{_CONSOLE}/bigquery?project={project}&p={project}&d={operator.dataset_id}&t={table}&page=table"
+        return _bigquery(project=project, p=project, d=operator.dataset_id, t=table, page="table")
 
 
 class BigQueryJobLink(BaseOperatorLink):
@@ -38,7 +38,7 @@ class BigQueryJobLink(BaseOperatorLink):
         if (job := operator.last_job) is None:
             return ""
         project, location, job_id = job
-        return f"{_CONSOLE}/bigquery?project={project}&j=bq:{location}:{job_id}&page=queryresults"
+        return _bigquery(project=project, j=f"bq:{location}:{job_id}", page="queryresults")
 
 
 class BigQueryDatasetLink(BaseOperatorLink):
@@ -50,7 +50,11 @@ class BigQueryDatasetLink(BaseOperatorLink):
         """Return the dataset's page."""
         project = operator.dataset_project
         dataset = operator.model_dataset_id or operator.dataset_id
-        return f"{_CONSOLE}/bigquery?project={project}&p={project}&d={dataset}&page=dataset"
+        return _bigquery(project=project, p=project, d=dataset, page="dataset")
+
+
+def _bigquery(**parameters: str) -> str:
+    return f"{_CONSOLE}/bigquery?{urlencode(parameters, safe=':', quote_via=quote)}"
 
 
 class GCSFolderLink(BaseOperatorLink):

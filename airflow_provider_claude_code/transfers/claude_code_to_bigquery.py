@@ -129,9 +129,11 @@ class ClaudeCodeToBigQueryOperator(BigQueryJobsMixin, ClaudeCodeTransferOperator
         self.labels = labels
         self.encryption_configuration = encryption_configuration
         self.refuse_unusable_encryption()
-        if partition_expiration is not None and not isinstance(partition_expiration, timedelta):
+        if partition_expiration is not None and not (
+            isinstance(partition_expiration, timedelta) and partition_expiration > timedelta(0)
+        ):
             raise ClaudeCodeConfigurationError(
-                f"partition_expiration is {partition_expiration!r}; a timedelta was expected, such as "
+                f"partition_expiration is {partition_expiration!r}; a timedelta above 0 was expected, such as "
                 "timedelta(days=400)."
             )
         self.partition_expiration = partition_expiration

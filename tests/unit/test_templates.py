@@ -337,7 +337,9 @@ def test_an_interval_of_polls_that_is_no_number_of_seconds_is_refused(
         operator(task_id="t", dataset_id="d", poll_interval=interval)
 
 
-@pytest.mark.parametrize("expiration", [400, "400", 34_560_000.0])
-def test_an_expiration_that_is_no_timedelta_is_refused_when_the_dag_is_parsed(expiration: Any) -> None:
-    with pytest.raises(ClaudeCodeConfigurationError, match=r"partition_expiration is .*; a timedelta was expected"):
+@pytest.mark.parametrize("expiration", [400, "400", 34_560_000.0, timedelta(0), timedelta(days=-400)])
+def test_an_expiration_that_is_no_time_to_come_is_refused_when_the_dag_is_parsed(expiration: Any) -> None:
+    with pytest.raises(
+        ClaudeCodeConfigurationError, match=r"partition_expiration is .*; a timedelta above 0 was expected"
+    ):
         ClaudeCodeToBigQueryOperator(task_id="t", dataset_id="d", partition_expiration=expiration)

@@ -61,6 +61,12 @@ class TestReport:
             f"https://console.cloud.google.com/bigquery?project={PROJECT}&p={PROJECT}&d={dataset.id}"
             "&t=claude_code_usage&page=table"
         )
+        loading.table_prefix = "usage & données "
+        assert (
+            links["BigQuery Table"]
+            .get_link(loading, ti_key=key)
+            .endswith("&t=usage%20%26%20donn%C3%A9es%20usage&page=table")
+        )
         assert f"j=bq:US:{summary['days'][-1]['jobs']['usage']}&" in links["BigQuery Job"].get_link(loading, ti_key=key)
 
     def test_hook_lineage_names_the_report_and_the_tables(
