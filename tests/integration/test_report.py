@@ -203,6 +203,15 @@ class TestNumbers:
         rest = sum(of_day.values()) + sum(of_day[days[number]] / 2 for days in (WEEK, WEEK_BEFORE) for number in (0, 1))
         assert headline["month_forecast_usd"] == pytest.approx(sum(of_day.values()) + rest, rel=0.005)
 
+    def test_the_summary_ends_with_what_the_checks_found(self, made: Report, tmp_path: Path) -> None:
+        newest = datetime.now(UTC).date() - timedelta(days=2)
+        days = [newest - timedelta(days=number) for number in range(14)]
+        put_days(tmp_path, {day: people(6, day) for day in days})
+        recent = report(tmp_path, Settings(first_day=days[6], last_day=newest, max_age_hours=72))
+        assert recent.text.endswith(" Nothing needs attention.")
+        # Of days that are long over the check of the newest day finds that they are old.
+        assert made.text.endswith(" To do: 1 check found something, so look at Data health.")
+
     def test_the_tiles_show_them_with_their_change(self, made: Report, two_weeks: dict[date, list[Json]]) -> None:
         page = Page(made)
         now, before = ([row for day in days for row in two_weeks[day]] for days in (WEEK, WEEK_BEFORE))

@@ -79,4 +79,6 @@ def _advice(organization: Organization, settings: Settings) -> str:
     if (roster := organization.roster) and roster[0] < roster[1]:
         idle = f"{number(roster[1] - roster[0])} of the {number(roster[1])} people who may use Claude Code"
         return f"To do: {idle} have not used it in 28 days. Ask them what they need."
+    if checks := {row["check_name"] for row in organization.findings}:
+        return f"To do: {count(len(checks), 'check')} found something, so look at Data health."
     return "Nothing needs attention."
