@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 import sys
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -46,11 +47,13 @@ def tests(session: nox.Session, airflow: str) -> None:
 @nox.session(python="3.11")
 def lowest(session: nox.Session) -> None:
     """Run the unit and integration tests with the lowest versions that pyproject.toml allows."""
-    # Newer releases of these do not work with Airflow 3.0.0 or pandas 2.1.0.
-    pins = ["cadwyn<6", "fastapi<0.118", "numpy<2", "pydantic<2.13", "universal-pathlib<0.3"]
+    # Newer releases of these do not work with Airflow 3.0.0 or pandas 2.1.0. As requirements they would be the lowest, too.
+    pins = Path(session.create_tmp(), "constraints.txt")
+    pins.write_text("cadwyn<6\nfastapi<0.118\nnumpy<2\npydantic<2.13\nuniversal-pathlib<0.3\n")
     pyproject = nox.project.load_toml("pyproject.toml")
-    dependencies = [*pyproject["project"]["dependencies"], *_extras(pyproject).values()]
-    session.install("--quiet", "--resolution=lowest-direct", "apache-airflow==3.0.0", *dependencies, *pins)
+    dependencies = [*pyproject["project"]["dependencies"], *chain.from_iterable(_extras(pyproject).values())]
+    lowest = ["--resolution=lowest-direct", "--constraint", str(pins)]
+    session.install("--quiet", *lowest, "apache-airflow==3.0.0", *dependencies)
     session.install("--quiet", *nox.project.dependency_groups(pyproject, "test"))
     session.install("--quiet", "--no-deps", "--force-reinstall", str(_wheel(session)))
     session.run("pytest", *session.posargs)
