@@ -55,7 +55,7 @@ def test_the_runs_are_partitioned_where_airflow_can_and_nightly_where_not(dag_id
     ],
 )
 def test_a_dag_that_runs_after_loads_sees_their_events(file: str, dag_id: str) -> None:
-    """A keyed event does not reach a plain list of assets."""
+    """An event with a partition key does not trigger a plain list of assets."""
     schedule = DagBag(str(EXAMPLES[0].parent / f"{file}.py")).dags[dag_id].schedule
     if AIRFLOW < (3, 2):
         assert schedule == [Asset("claude_code_usage_in_bigquery")]

@@ -1,4 +1,4 @@
-"""Exports of other AI tools are read as the tools write them, or refused by the row and without what is in it."""
+"""Exports of other AI tools are read as the tools write them. A refusal names the row but not its content."""
 
 from __future__ import annotations
 
