@@ -11,7 +11,8 @@
 -- The query fails if two rows of one actor in the mapping share a day, since the cost would count twice.
 --
 -- key: period_start, organization_id, amount, team, cost_centre
--- period_start: First day of the week (Monday) or month, in UTC. Only finished periods are included.
+-- period_start: First day of the week (Monday) or month, in UTC. A period that is not over is included only with a
+--   min_group_size of 1.
 -- organization_id: The organisation.
 -- days_in_period: Days of the week or month.
 -- days_loaded: How many of them have a complete load.

@@ -16,7 +16,8 @@
 -- example by half a cent if it has whole cents.
 --
 -- key: period_start, organization_id, currency, model
--- period_start: First day of the week (Monday) or month, in UTC. Only finished periods are included.
+-- period_start: First day of the week (Monday) or month, in UTC. A period that is not over is included only with a
+--   min_group_size of 1.
 -- organization_id: The organisation.
 -- currency: Currency of the amounts; null when nothing was used or charged.
 -- model: The model without the date at the end of its name; "(no model)" for charges for no model; null for all models

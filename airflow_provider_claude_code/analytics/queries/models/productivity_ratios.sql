@@ -9,7 +9,8 @@
 -- out; see `cost_allocation`.
 --
 -- key: period_start, organization_id, customer_type
--- period_start: First day of the week (Monday) or month, in UTC. Only finished periods are included.
+-- period_start: First day of the week (Monday) or month, in UTC. A period that is not over is included only with a
+--   min_group_size of 1.
 -- organization_id: The organisation.
 -- customer_type: api or subscription.
 -- days_in_period: Days of the week or month.
