@@ -138,7 +138,10 @@ def _add_query_arguments(parser: argparse.ArgumentParser) -> None:
 
 def _add_group_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "--min-group-size", type=int, default=5, help="combine or withhold what fewer people did (default: %(default)s)"
+        "--min-group-size",
+        type=int,
+        default=5,
+        help="smallest number of people in a group; smaller groups are combined or withheld (default: %(default)s)",
     )
     parser.add_argument(
         "--breakdown-grain",

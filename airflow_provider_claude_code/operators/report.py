@@ -49,7 +49,8 @@ class ClaudeCodeReportOperator(ClaudeCodeAnalyticsOperator):
         own credentials are used.
     :param title: title of the report (templated); default: the name of the organisation.
     :param people: also list the people who use Claude Code most. This is personal data.
-    :param min_group_size: what fewer people did is combined or left out; 1 turns this off.
+    :param min_group_size: smallest number of people in a group. Smaller groups are combined or withheld. 1 turns this
+        off.
     :param breakdown_grain: ``week`` (Monday to Sunday, UTC) or ``month``: the period of breakdowns. They show the last
         complete week or month of the report's period. Choose ``month`` for fewer than a few hundred people, and use the
         same for views.
