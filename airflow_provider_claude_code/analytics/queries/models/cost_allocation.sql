@@ -1,6 +1,6 @@
 -- What the usage of each group cost: one row per week or month (breakdown_grain), organisation, kind of amount and
 -- group of the mapping. The rows of a kind add up to its total, since actors without a mapping are a group, too. Groups
--- to whose amount fewer than min_group_size people contribute are folded into "(small groups)". Groups that contain
+-- to whose amount fewer than min_group_size people contribute are combined into "(small groups)". Groups that contain
 -- only machine keys are always shown. If fewer than min_group_size people contribute to a kind of amount, it has only
 -- such rows. People are user_actor and API keys that the mapping does not mark as machines.
 --

@@ -1,5 +1,5 @@
 -- How often people accept what each tool offers: one row per week or month (breakdown_grain), organisation and tool,
--- including undocumented tools. Tools that fewer than min_group_size people used are folded into "(small groups)".
+-- including undocumented tools. Tools that fewer than min_group_size people used are combined into "(small groups)".
 -- Tools that only machines used are always shown.
 --
 -- key: period_start, organization_id, tool_name
