@@ -1,9 +1,10 @@
 """
 Check the loaded usage every Monday, write a report on the last week, and send it by e-mail, to Slack and to Teams.
 
-It reads the files that ``claude_code_to_object_storage`` loads from ``CLAUDE_CODE_PATH``, and writes the report to
-``CLAUDE_CODE_REPORT_PATH``. For BigQuery, pass ``dataset_id="claude_code"`` instead of ``path``. Needs the extra
-``[report]``.
+It reads the files that ``claude_code_to_object_storage`` loads, from ``CLAUDE_CODE_PATH``, and writes the report to
+``CLAUDE_CODE_REPORT_PATH``: a local file that ends with ``.html`` (by default in ``/opt/airflow/reports``), or a URL
+such as ``s3://my-bucket/reports/claude_code.html``. For BigQuery, pass ``dataset_id="claude_code"`` instead of
+``path``. Needs the extra ``[report]``.
 
 The report is on the last finished week, Monday to Sunday, and compares it with the weeks before. Load these weeks
 first: trigger ``claude_code_to_object_storage`` with the configuration ``{"first_day": "2025-09-01"}``.

@@ -1,9 +1,10 @@
 """
 Load the Claude Code usage of several organisations into Google Cloud Storage, each under its own prefix.
 
-Needs a Connection of the type ``claude_code`` for each organisation, the Connection ``google_cloud_default``, and in
-``CLAUDE_CODE_BUCKET`` the name of a bucket. For BigQuery, use ``ClaudeCodeToBigQueryOperator`` with a ``dataset_id`` or
-``table_prefix`` for each organisation, and combine the tables with a view.
+Needs the Connections ``claude_code_europe`` and ``claude_code_america`` with the keys of two organisations, the
+Connection ``google_cloud_default``, and in ``CLAUDE_CODE_BUCKET`` the name of a bucket. For BigQuery, use
+``ClaudeCodeToBigQueryOperator`` with a ``dataset_id`` or ``table_prefix`` for each organisation, and combine the tables
+with a view.
 """
 
 from __future__ import annotations
@@ -30,7 +31,11 @@ with DAG(
     tags=["claude-code"],
 ):
     wait_until_complete = ClaudeCodeFreshnessSensor(
-        task_id="wait_until_complete", deferrable=True, timeout=timedelta(hours=6)
+        task_id="wait_until_complete",
+        # A day is complete at the same time for all organisations.
+        claude_code_conn_id=f"claude_code_{ORGANIZATIONS[0]}",
+        deferrable=True,
+        timeout=timedelta(hours=6),
     )
     # One mapped task per organisation: if one key is refused, the others are loaded all the same.
     load_day = ClaudeCodeToGCSOperator.partial(task_id="load_day", bucket=BUCKET, lookback_days=3).expand_kwargs(

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_claude_code.analytics.queries.tools import TABLES_OF_TOOLS
-from airflow_provider_claude_code.analytics.user_tables import is_person, read_content, read_parquet
+from airflow_provider_claude_code.analytics.user_tables import columns_at, is_person, parquet_rows, read_content
 from airflow_provider_claude_code.exceptions import ClaudeCodeConfigurationError
 from airflow_provider_claude_code.storage.csv_files import csv_rows
 
@@ -54,7 +54,7 @@ def read_tool_table(name: str, file: ObjectStoragePath) -> pa.Table:
     kind, content = read_content(name, file, _KINDS)
     try:
         if kind == ".parquet":
-            return read_parquet(content, [column.name for column in table.columns])
+            return _typed(table, parquet_rows(content))
         return _as_text(table, _csv_records(content) if kind == ".csv" else _json_records(content))
     except ClaudeCodeConfigurationError as error:
         needed = ", ".join(column.name for column in table.columns if not column.nullable)
@@ -83,6 +83,19 @@ def _as_text(table: Table, records: Iterator[tuple[int, Mapping[str, Any]]]) -> 
                 )
             cells[column.name].append(text or None)
     return pa.table({name: arrow_array("STRING", values) for name, values in cells.items()})
+
+
+def _typed(table: Table, rows: pa.Table) -> pa.Table:
+    """Return the columns of a Parquet file, which has types."""
+    names = list(map(_plain, rows.column_names))
+    positions = {}
+    for column in table.columns:
+        count = names.count(_plain(column.name))
+        if count > 1 or (count == 0 and not column.nullable):
+            raise ClaudeCodeConfigurationError(f"It has {count} columns named {column.name}.")
+        if count:
+            positions[column.name] = names.index(_plain(column.name))
+    return columns_at(rows, [column.name for column in table.columns], positions)
 
 
 def _csv_records(content: bytes) -> Iterator[tuple[int, Mapping[str, Any]]]:

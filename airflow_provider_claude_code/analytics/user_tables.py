@@ -40,7 +40,7 @@ def read_user_table(name: str, file: ObjectStoragePath, columns: Iterable[str]) 
     """
     kind, content = read_content(name, file, (".csv", ".parquet"))
     try:
-        return _read_csv(content, columns) if kind == ".csv" else read_parquet(content, columns)
+        return _read_csv(content, columns) if kind == ".csv" else _read_parquet(content, columns)
     except ClaudeCodeConfigurationError as error:
         raise ClaudeCodeConfigurationError(
             f"{name} cannot be read from {file}: {error} The required columns are "
@@ -122,19 +122,30 @@ def _is_day(text: str) -> bool:
         return False
 
 
-def read_parquet(content: bytes, columns: Iterable[str]) -> pa.Table:
-    """
-    Return columns of a Parquet file, ignoring the case of their names.
+def _read_parquet(content: bytes, columns: Iterable[str]) -> pa.Table:
+    """Return columns of a Parquet file, ignoring the case of their names."""
+    rows = parquet_rows(content)
+    return columns_at(rows, columns, _positions(rows.column_names, columns))
 
-    :raises ClaudeCodeConfigurationError: it is no such file, or lacks a column.
+
+def parquet_rows(content: bytes) -> pa.Table:
+    """
+    Return the rows of a Parquet file.
+
+    :raises ClaudeCodeConfigurationError: it is no such file.
     """
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     try:
-        rows = pq.read_table(pa.BufferReader(content))
+        return pq.read_table(pa.BufferReader(content))
     except (pa.ArrowException, OSError) as error:
         raise ClaudeCodeConfigurationError(f"It is not a Parquet file ({type(error).__name__}).") from None
-    positions = _positions(rows.column_names, columns)
+
+
+def columns_at(rows: pa.Table, columns: Iterable[str], positions: Mapping[str, int]) -> pa.Table:
+    """Return columns by their positions. Those without a position are null."""
+    import pyarrow as pa
+
     missing = pa.nulls(rows.num_rows, pa.string())
     return pa.table({column: rows.column(positions[column]) if column in positions else missing for column in columns})

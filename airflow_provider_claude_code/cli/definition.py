@@ -138,7 +138,10 @@ def _add_query_arguments(parser: argparse.ArgumentParser) -> None:
 
 def _add_group_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "--min-group-size", type=int, default=5, help="combine or withhold what fewer people did (default: %(default)s)"
+        "--min-group-size",
+        type=int,
+        default=5,
+        help="smallest number of people in a group; smaller groups are combined or withheld (default: %(default)s)",
     )
     parser.add_argument(
         "--breakdown-grain",
@@ -210,13 +213,13 @@ def _sandbox_arguments(parser: argparse.ArgumentParser) -> None:
         "--now", type=_moment, help="time at which the clock of the sandbox stands still, such as 2026-01-15T09:30:00Z"
     )
     faults = parser.add_argument_group(
-        "simulated faults of the usage report",
+        "simulated faults of reports and lists",
         "Without these options, nothing fails. --rate, --page and --times choose which requests fail; otherwise all "
-        "do. --latency applies to every request.",
+        "do. --latency applies to all. --endless, --repeat-cursor and --wrong-day affect only reports.",
     )
     faults.add_argument("--status", type=int, help="answer with this HTTP error status, 400 to 599")
     faults.add_argument("--rate", type=float, default=1.0, help="share of the requests that fail, 0 to 1 (default: 1)")
-    faults.add_argument("--page", type=int, help="fail only on this page of a day, counted from 1")
+    faults.add_argument("--page", type=int, help="fail only on this page of a day or list, counted from 1")
     faults.add_argument("--times", type=int, help="fail only this many times")
     faults.add_argument("--error-code", help="value of error.details.error_code in the error; needs --status")
     faults.add_argument("--retry-after", help="value of the retry-after header of the error; needs --status")

@@ -37,8 +37,8 @@ class ClaudeCodeAnalyticsOperator(BigQueryDatasetMixin, BaseOperator):
     :param path: where the Parquet files are (templated), as in ``ClaudeCodeToObjectStorageOperator``, or
         ``gs://bucket/prefix`` for files in Google Cloud Storage. The worker reads them and needs the extra
         ``[report]``.
-    :param conn_id: the Connection of the object store (templated); default: the store's own. For a roster or a mapping
-        in a store of another kind, that store's own Connection is used.
+    :param conn_id: the Connection of the object store (templated); default: none, so the worker's own credentials are
+        used. For a roster or a mapping in a store of another kind, they are always used.
     :param dataset_id: the dataset of the tables (templated), instead of ``path``.
     :param project_id: the dataset's project (templated); default: the Connection's.
     :param location: where the queries run (templated); default: the dataset's own.

@@ -78,7 +78,8 @@ class ClaudeCodeBigQueryModelsOperator(BigQueryJobsMixin, BaseOperator):
         members, if they are loaded.
     :param mapping: a table of groups (templated): ``actor_type``, ``actor_id``, ``team``, ``cost_centre``,
         ``valid_from``, ``valid_to``. Default: the workspaces of API keys, if they are loaded.
-    :param min_group_size: what fewer people did is combined or withheld; 1 turns this off.
+    :param min_group_size: smallest number of people in a group. Smaller groups are combined or withheld. 1 turns this
+        off.
     :param breakdown_grain: ``week`` (Monday to Sunday, UTC) or ``month``: the period of each breakdown. Use the same
         for reports.
     :param since: the first UTC day that is read, ``YYYY-MM-DD`` (templated). A person is new on the first active day

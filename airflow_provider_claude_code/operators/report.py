@@ -45,10 +45,12 @@ class ClaudeCodeReportOperator(ClaudeCodeAnalyticsOperator):
 
     :param report_path: where the report goes (templated): an absolute local path, or a URL that Airflow's
         ``ObjectStoragePath`` knows. It ends with ``.html``. Existing files are replaced.
-    :param report_conn_id: the Connection of the object store for the report (templated); default: the store's own.
+    :param report_conn_id: the Connection of the object store for the report (templated); default: none, so the worker's
+        own credentials are used.
     :param title: title of the report (templated); default: the name of the organisation.
     :param people: also list the people who use Claude Code most. This is personal data.
-    :param min_group_size: what fewer people did is combined or left out; 1 turns this off.
+    :param min_group_size: smallest number of people in a group. Smaller groups are combined or withheld. 1 turns this
+        off.
     :param breakdown_grain: ``week`` (Monday to Sunday, UTC) or ``month``: the period of breakdowns. They show the last
         complete week or month of the report's period. Choose ``month`` for fewer than a few hundred people, and use the
         same for views.

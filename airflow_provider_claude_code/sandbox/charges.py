@@ -43,7 +43,7 @@ class Charge(NamedTuple):
 
 
 def refreshed_at(now: datetime) -> datetime:
-    """Give the moment of the newest refresh of the data."""
+    """Return the time of the newest refresh of the data."""
     now = now.astimezone(UTC)
     return now.replace(hour=now.hour // REFRESH_HOURS * REFRESH_HOURS, minute=0, second=0, microsecond=0)
 
@@ -54,12 +54,12 @@ def charges(organization: Organization, day: date, refreshed: datetime) -> list[
     Return the charges of a day: always the same for the same arguments.
 
     Tokens are charged at list price less `DISCOUNT`, also those of records that name no model. Web search is charged
-    without a discount. What the pipelines do is charged as Claude Code for every other key, and as use of the Messages
-    API for the others. Chats are charged, too, and code execution names nobody and no product.
+    without a discount. Every other pipeline is charged as Claude Code, and the others as use of the Messages API. Chats
+    are charged as well. Charges for code execution name nobody and no product.
 
-    :param organization: who is charged
+    :param organization: the organisation
     :param day: UTC day
-    :param refreshed: moment of the refresh whose data is asked for
+    :param refreshed: time of the refresh whose data is returned
     """
     rng = random.Random(f"{organization.seed}/{day}/charges")
     found = []
@@ -89,9 +89,9 @@ def grouped(
 
     :param found: the charges of a day
     :param day: UTC day
-    :param groups: the dimensions to tell apart
+    :param groups: the dimensions to group by
     :param products: the products to keep; all when there are none
-    :returns: entries in the API's JSON form, those that differ in their cost type together
+    :returns: lists of entries in the API's JSON form; those that differ only in their cost type are in one list
     """
     sums: dict[bytes, Charge] = {}
     for position, charge in enumerate(found):
@@ -110,7 +110,7 @@ def grouped(
 
 
 def _group(organization: Organization, actor: dict[str, str], refreshed: datetime) -> dict[str, Any]:
-    """Return who is charged, as the API knows them at its refresh, and for which product."""
+    """Return who is charged, as known at the refresh, and for which product."""
     if name := actor.get("api_key_name"):
         product = "claude_code" if int(name[-2:]) % 2 else "messages_api"
         who: dict[str, Any] = {"type": "api_actor", "api_key_id": key_id(name)}

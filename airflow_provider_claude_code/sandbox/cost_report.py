@@ -27,14 +27,14 @@ class CostReport:
     """
     The endpoint.
 
-    :param service: what it answers for
+    :param service: the state of the sandbox
     """
 
     def __init__(self, service: Service) -> None:
         self._service = service
 
     async def __call__(self, request: Request) -> Response:
-        """Answer with a page of a day, in which charges that differ in their cost type count as one."""
+        """Return a page of a day. Charges that differ only in their cost type count as one of its entries."""
         counter = await self._service.fault_counter()
         organization = self._service.authenticate(request)
         if request.headers.get("anthropic-beta") != BETA:

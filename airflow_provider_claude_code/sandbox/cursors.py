@@ -11,10 +11,10 @@ import msgspec
 
 class Cursor(msgspec.Struct, frozen=True, array_like=True):
     """
-    The position of a client in a list; opaque to the client.
+    The position in a list. Clients cannot read it.
 
     :param organization_id: whose list it is
-    :param query: what is listed, by the parameters of the first request
+    :param query: the list, by the parameters of the first request
     :param now: when the first page was requested, so that no page misses or repeats a record
     :param offset: records before the page
     :param page: number of the page, from 1
@@ -39,7 +39,7 @@ class Cursor(msgspec.Struct, frozen=True, array_like=True):
         """
         Read a cursor.
 
-        :raises ValueError: it is not one of this server
+        :raises ValueError: it is not a cursor of this server
         """
         try:
             cursor = msgspec.json.decode(base64.urlsafe_b64decode(text)[9:], type=cls)

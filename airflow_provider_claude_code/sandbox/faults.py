@@ -8,14 +8,15 @@ from dataclasses import dataclass
 @dataclass(frozen=True, kw_only=True)
 class Faults:
     """
-    Faults of the usage report that the sandbox simulates. By default there are none.
+    Faults of reports and lists that the sandbox simulates. By default there are none.
 
-    ``rate``, ``page`` and ``times`` choose which requests fail; otherwise all of them do. ``latency`` applies to every
-    request.
+    ``rate``, ``page`` and ``times`` choose which requests fail; otherwise all of them do. ``latency`` applies to all.
+    ``endless``, ``repeat_cursor`` and ``wrong_day`` affect only reports. A request for the key's organisation
+    (``/v1/organizations/me``) never fails.
 
     :param status: answer with this HTTP error status, 400 to 599
     :param rate: share of the requests that fail, 0 to 1; the seed of the organisation decides which ones
-    :param page: fail only on this page of a day, counted from 1
+    :param page: fail only on this page of a day or list, counted from 1
     :param times: fail only this many times
     :param error_code: value of ``error.details.error_code`` in the error; needs ``status``
     :param retry_after: value of the ``retry-after`` header of the error, sent as it is; needs ``status``
@@ -68,14 +69,14 @@ class Faults:
 
 
 class FaultCounter:
-    """Chooses the requests that `Faults` hit: the same ones in the same sequence of requests."""
+    """Chooses the requests that fail: always the same ones in the same sequence of requests."""
 
     def __init__(self, faults: Faults, seed: int) -> None:
         """
-        Start to count.
+        Begin to count.
 
         :param faults: the faults
-        :param seed: seed of the choice by ``rate``
+        :param seed: seed for ``rate``
         """
         self.faults = faults
         self._rng = random.Random(seed)
@@ -83,7 +84,7 @@ class FaultCounter:
 
     def faults_of(self, page: int) -> Faults:
         """
-        Count a request, and return its faults: all of them if it is hit, otherwise none.
+        Count a request, and return its faults: all of them if it fails, otherwise none.
 
         :param page: number of the page in its list, from 1
         """

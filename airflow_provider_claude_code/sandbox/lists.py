@@ -48,9 +48,9 @@ def _api_keys(organization: Organization, now: datetime, request: Request) -> It
 
 def _list(items: Callable[[Organization, datetime, Request], Items], id_name: str) -> Callable[[Service], Answer]:
     """
-    Make an endpoint.
+    Return an endpoint.
 
-    :param items: gives the whole list
+    :param items: returns the whole list
     :param id_name: the field by which ``after_id`` names an item
     """
 

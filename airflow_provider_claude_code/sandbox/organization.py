@@ -19,7 +19,7 @@ ADOPTION_DAYS = 270
 """Days from the start until everybody has used Claude Code."""
 
 FRESHNESS = timedelta(hours=1)
-"""How long a record is held back after its activity ended, as in the API."""
+"""How long after its activity a record appears, as in the API."""
 
 RESTATED_WEEKDAY = 2
 RESTATED_AFTER = timedelta(days=1, hours=6)
@@ -29,7 +29,7 @@ RESTATED_AFTER = timedelta(days=1, hours=6)
 _PRESENCE = (0.92, 0.97, 0.98, 0.95, 0.81, 0.13, 0.14)
 # How regularly people use it: a factor of these shares, with weights.
 _REGULARITY = {1.0: 60, 0.5: 25, 0.08: 15}
-# One of so many people works from Wednesday to Sunday, and one stops some weeks after the first use.
+# One of 19 people works from Wednesday to Sunday, and one of 13 stops some weeks after the first use.
 _WEEKEND_WORKERS = 19
 _STOPPERS = 13
 # One person lets agents work all day.
@@ -97,7 +97,7 @@ class Organization:
     :param name: its name
     :param seed: seed of its usage
     :param users: number of people who use Claude Code at some time; 0 means no records
-    :param is_api_only: whether nobody has a seat with a subscription
+    :param is_api_only: whether nobody has a subscription
     :raises ValueError: ``users`` is negative
     """
 
@@ -115,26 +115,26 @@ class Organization:
     @classmethod
     def named(cls, name: str, users: int, seed: int | None = None, *, is_api_only: bool = False) -> "Organization":
         """
-        Make an organisation whose id follows from its name.
+        Return an organisation whose id is derived from its name.
 
         :param name: its name
-        :param users: people who use Claude Code at some time
-        :param seed: seed of its usage; its name by default
-        :param is_api_only: whether nobody has a seat with a subscription
+        :param users: number of people who use Claude Code at some time
+        :param seed: seed of its usage; default: derived from its name
+        :param is_api_only: whether nobody has a subscription
         """
         identity = str(uuid.uuid5(uuid.NAMESPACE_DNS, f"{name}.example.com"))
         return cls(identity, name, zlib.crc32(name.encode()) if seed is None else seed, users, is_api_only)
 
     def records(self, day: date, now: datetime) -> list[dict[str, Any]]:
         """
-        Give the records that the API holds for a day: always the same for the same arguments.
+        Return the records that the API has of a day: always the same for the same arguments.
 
         A record appears an hour after its activity has ended, so a day is partial until 01:00 UTC of the
-        next. A Wednesday is restated at 06:00 UTC of the next day: late records appear, one changes.
+        next. A Wednesday changes at 06:00 UTC of the next day: late records appear, and one record changes.
 
         :param day: UTC day
-        :param now: moment of asking, with a time zone
-        :returns: records in the API's JSON form, new at each call
+        :param now: time of the request, with a time zone
+        :returns: records in the API's JSON form; each call returns new objects
         :raises ValueError: ``now`` has no time zone
         """
         if now.tzinfo is None:
@@ -154,7 +154,7 @@ class Organization:
 
     def person(self, number: int) -> Person:
         """
-        Give a person.
+        Return a person.
 
         :param number: counts from 1
         """
@@ -165,11 +165,11 @@ class Organization:
         return [self.person(number) for number in range(1, self.users + self.users // 10 + 2)]
 
     def key_names(self) -> list[str]:
-        """Give the names of the API keys that pipelines use."""
+        """Return the names of the API keys that pipelines use."""
         return [pipeline.actor["api_key_name"] for pipeline in self._actors()[0]]
 
     def _first_use(self, number: int) -> date:
-        """Give the first day on which a person may use Claude Code: a fifth of them from the start."""
+        """Return the first day on which a person may use Claude Code; for a fifth of them it is `START`."""
         share = (number - 1) / max(1, self.users)
         return START + timedelta(days=max(0, int((share - 0.2) / 0.8 * ADOPTION_DAYS)))
 
@@ -177,7 +177,7 @@ class Organization:
         return _actors(self.seed, self.users, self.is_api_only)
 
     def _rows(self, day: date) -> list[tuple[timedelta, dict[str, Any]]]:
-        """Give the records of a closed day, each with the time of day at which its activity had ended."""
+        """Return the records of a day that is over, each with the time of day at which its activity ended."""
         rng = random.Random(f"{self.seed}/{self.users}/{day}")
         pipelines, people = self._actors()
         rows = []
@@ -286,7 +286,7 @@ def _tool_actions(rng: random.Random, turns: int, acceptance: float) -> dict[str
 
 
 def list_price(model: str, tokens: Mapping[str, int]) -> Decimal:
-    """Give the list price of tokens in cents."""
+    """Return the list price of tokens in cents."""
     input_price, output_price = PRICES[model]
     # Millionths of a cent. Reading the cache costs a tenth of the input price, writing it five quarters.
     cost = tokens["input"] * input_price + tokens["output"] * output_price

@@ -1,4 +1,4 @@
-"""Who belongs to an invented organisation: its members, workspaces and API keys, as of any moment."""
+"""The members, workspaces and API keys of an invented organisation at any time."""
 
 import random
 from collections.abc import Callable
@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 CLAUDE_CODE_WORKSPACE = "Claude Code"
 
-# People join this long, at most, before they first use Claude Code.
+# People first use Claude Code at most this number of days after they join.
 _LONGEST_IDLE_DAYS = 30
 # From this day on, people leave, change their address, or have their account deleted. Earlier usage is unchanged.
 _CHANGES_FROM = date(2026, 2, 1)
@@ -42,12 +42,12 @@ class Person(NamedTuple):
         return f"user_{self.number:024}"
 
     def address(self, day: date) -> str:
-        """Give the address that the person has on a day."""
+        """Return the person's address on a day."""
         is_renamed = self.renamed is not None and day >= self.renamed
         return f"dev{self.number:03}{'.new' if is_renamed else ''}@example.com"
 
     def name(self, day: date) -> str:
-        """Give the name that the person has on a day."""
+        """Return the person's name on a day."""
         return f"Developer {self.number}{' (renamed)' if self.address(day).endswith('.new@example.com') else ''}"
 
     def is_member(self, day: date) -> bool:
@@ -57,15 +57,15 @@ class Person(NamedTuple):
         return self.left is None or day < self.left or (self.back is not None and day >= self.back)
 
     def has_account(self, day: date) -> bool:
-        """Return whether the person's account is there, or was deleted."""
+        """Return whether the person's account still exists."""
         return not (self.is_deleted and self.left is not None and day >= self.left)
 
 
 @lru_cache(maxsize=100_000)
 def person(number: int, first_use: date) -> Person:
     """
-    Make up a person: every 17th leaves, every other of them comes back; every 23rd gets another name; every 29th leaves
-    and has the account deleted.
+    Invent a person. Every 17th person leaves, and half of these come back. Every 23rd gets another name. Every 29th
+    leaves, and the account is deleted.
 
     :param number: counts from 1
     :param first_use: day on which the person first uses Claude Code
@@ -85,22 +85,22 @@ def person(number: int, first_use: date) -> Person:
 
 
 def number_in(address: str) -> int:
-    """Give the number of the person who has or had an address."""
+    """Return the number of the person who has or had an address."""
     return int(address.partition("@")[0].removeprefix("dev").removesuffix(".new"))
 
 
 def key_id(name: str) -> str:
-    """Give the id of the key with a name that usage is reported of."""
+    """Return the id of the API key with a name."""
     return f"apikey_{name}"
 
 
 def workspace_id(name: str) -> str:
-    """Give the id of a workspace."""
+    """Return the id of a workspace."""
     return f"wrkspc_{name.lower().replace(' ', '-')}"
 
 
 def members(people: list[Person], now: datetime) -> list[dict[str, Any]]:
-    """Give the members of a moment in the API's JSON form."""
+    """Return the members at a time, in the API's JSON form."""
     day = now.astimezone(UTC).date()
     return [
         {
@@ -117,7 +117,7 @@ def members(people: list[Person], now: datetime) -> list[dict[str, Any]]:
 
 
 def workspaces() -> list[dict[str, Any]]:
-    """Give the workspaces: of everybody who signs in to Claude Code, of the pipelines, the default, and an old one."""
+    """Return the workspaces: Claude Code, that of the pipelines, the default, and an archived one."""
     made = {"Default": None, CLAUDE_CODE_WORKSPACE: None, "Pipelines": None, "Experiments": date(2026, 1, 15)}
     return [
         {
@@ -135,11 +135,11 @@ def workspaces() -> list[dict[str, Any]]:
 
 def workspace_members(workspace: str, people: list[Person], now: datetime) -> list[dict[str, Any]]:
     """
-    Give the members of a workspace: everybody but each fifth has signed in to Claude Code.
+    Return the members of a workspace. All people except every fifth have signed in to Claude Code.
 
     :param workspace: its id
     :param people: the people of the organisation
-    :param now: moment of asking
+    :param now: time of the request
     """
     day = now.astimezone(UTC).date()
     chosen: dict[str, Callable[[int], bool]] = {
@@ -160,9 +160,9 @@ def workspace_members(workspace: str, people: list[Person], now: datetime) -> li
 
 def api_keys(names: list[str]) -> list[dict[str, Any]]:
     """
-    Give the keys, two for the first name: one that was replaced by another of the same name.
+    Return the API keys. There are two with the first name, since one replaced the other.
 
-    :param names: those of the keys that usage is reported of
+    :param names: the names of the keys with usage
     """
     keys = [(key_id(name), name, "active") for name in names]
     if names:

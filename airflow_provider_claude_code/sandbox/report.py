@@ -26,7 +26,7 @@ class ClaudeCodeReport:
     """
     The endpoint.
 
-    :param service: what it answers for
+    :param service: the state of the sandbox
     """
 
     def __init__(self, service: Service) -> None:
@@ -34,7 +34,7 @@ class ClaudeCodeReport:
         self._days: OrderedDict[tuple[str, date, datetime], Sequence[dict[str, Any]]] = OrderedDict()
 
     async def __call__(self, request: Request) -> Response:
-        """Answer with a page of a day."""
+        """Return a page of a day."""
         counter = await self._service.fault_counter()
         organization = self._service.authenticate(request)
         day, limit, cursor = self._parameters(request, organization)
@@ -67,9 +67,9 @@ class ClaudeCodeReport:
         return day, limit, self._service.cursor(values, organization, str(day))
 
     def _records_at(self, organization: Organization, day: date, cursor: Cursor) -> Sequence[dict[str, Any]]:
-        """Return the records of the day at the cursor's moment, so that no page misses or repeats one."""
+        """Return the records of the day at the time of the first page, so that no page misses or repeats one."""
         key = (organization.id, day, cursor.now)
-        # A first page asks anew, as own records may have changed while a clock stood still.
+        # Records that a test sets may have changed while its clock stood still.
         if cursor.page == 1 or key not in self._days:
             self._days[key] = (self._service.records or organization.records)(day, cursor.now)
         self._days.move_to_end(key)

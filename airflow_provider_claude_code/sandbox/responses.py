@@ -17,7 +17,7 @@ from airflow_provider_claude_code.sandbox.faults import Faults
 
 log = logging.getLogger(__name__)
 
-# Gives the time, with a time zone.
+# Returns the time, with a time zone.
 Clock = Callable[[], datetime]
 Answer = Callable[[Request], Awaitable[Response]]
 
@@ -35,7 +35,7 @@ _ERROR_TYPES = {
 
 _PROXY_PAGE = "<html><head><title>Proxy</title></head><body><h1>The proxy has no answer</h1></body></html>"
 
-# Own records may hold a Decimal; the API writes amounts as numbers.
+# Records that a test sets may contain a Decimal. The API writes amounts as numbers.
 _encode = msgspec.json.Encoder(decimal_format="number").encode
 
 
@@ -61,7 +61,7 @@ def page_response(body: dict[str, Any], faults: Faults) -> Response:
     Return a page as JSON.
 
     :param body: the page
-    :param faults: may slow it down, or cut it in half
+    :param faults: the faults of the request, which may slow the page down or cut it in half
     """
     if faults.drip:
         page = _DrippingResponse(_encode(body), media_type="application/json")
@@ -73,10 +73,10 @@ def page_response(body: dict[str, Any], faults: Faults) -> Response:
 
 def error_response(faults: Faults) -> Response | None:
     """
-    Return the proxy's page that faults put in place of a response, if they do.
+    Return a proxy's page if the faults replace the response by one.
 
     :param faults: the faults of a request
-    :raises ApiError: they put an error there
+    :raises ApiError: the faults replace the response by an error
     """
     retry_after = {} if faults.retry_after is None else {"retry-after": faults.retry_after}
     if faults.html:
@@ -110,10 +110,10 @@ class _DrippingResponse(Response):
 
 class Endpoint:
     """
-    A path that answers with the API's headers and errors, for any method.
+    An endpoint that adds the API's headers and turns errors into the API's envelope.
 
-    :param answer: makes the response to a GET request, or raises `ApiError`
-    :param now: gives the time for the Date header
+    :param answer: returns the response to a request, or raises `ApiError`
+    :param now: returns the time for the Date header
     """
 
     def __init__(self, answer: Answer, now: Clock) -> None:

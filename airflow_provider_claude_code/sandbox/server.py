@@ -68,33 +68,32 @@ def create_app(
     records: Records | None = None,
 ) -> Starlette:
     """
-    Make the sandbox's ASGI application.
+    Return the sandbox's ASGI application.
 
-    It answers ``/v1/organizations/me`` and the Claude Code report to the keys `API_KEY` (``organization``)
-    and `API_KEY` followed by ``-NAME`` (another organisation with that name and as many users); `OAUTH_TOKEN`
-    is a bearer token of ``organization``.
+    It accepts the key `API_KEY` and the bearer token `OAUTH_TOKEN` for ``organization``. The key `API_KEY` followed by
+    ``-NAME`` is that of another organisation with this name and as many users.
 
-    :param organization: the first organisation
-    :param now: gives the time, with a time zone; the real clock by default
-    :param faults: what goes wrong; nothing by default
-    :param records: gives the records of a day at a moment, in the API's JSON form, instead of generated ones;
-        asked once per walk through a day
+    :param organization: the organisation of `API_KEY`
+    :param now: returns the time, with a time zone; default: the real clock
+    :param faults: the faults to simulate; default: none
+    :param records: returns the records of a day at a time, in the API's JSON form, instead of generated ones. It is
+        called for the first page of a day.
     """
     return _app(Service(organization, now, faults, records))
 
 
 def make_server(app: ASGIApp, *, host: str, port: int, **config: Any) -> tuple[uvicorn.Server, socket.socket, str]:
     """
-    Make a server and the socket that it is to listen on, which accepts connections from here on.
+    Return a server, and the socket that it will use, which accepts connections from now on.
 
     :param app: ASGI application
     :param host: name or IPv4 address to listen on
-    :param port: port to listen on; 0 takes a free one
-    :param config: more settings of `uvicorn.Config`
+    :param port: port to listen on; 0 chooses a free one
+    :param config: other settings of `uvicorn.Config`
     :returns: the server, its socket and the base URL
     :raises OSError: the address is taken, or not one of this host
     """
-    # Bound here, so that nobody else can take the port in between.
+    # Bound here, so that no other process can take the port in between.
     listener = socket.create_server((host, port))
     # asyncio leaves this out for such a socket, and every answer would take 40 ms. Connections inherit it.
     listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -133,7 +132,7 @@ class SeenRequest:
     :param method: HTTP method
     :param path: path of the URL
     :param params: query parameters, decoded, in their order
-    :param headers: headers by lower-case name, without those that hold a key
+    :param headers: headers by lower-case name, without those that contain a key
     :param status: HTTP status of the answer
     """
 

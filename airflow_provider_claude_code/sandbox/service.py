@@ -16,12 +16,12 @@ from airflow_provider_claude_code.sandbox.organization import Organization
 from airflow_provider_claude_code.sandbox.responses import ApiError, Clock
 
 API_KEY = "sk-ant-admin01-sandbox"
-"""Admin key of the sandbox's organisation; with ``-NAME`` after it, that of another one called NAME."""
+"""Admin key of the sandbox's organisation. Followed by ``-NAME``, it is the key of another one with this name."""
 
 OAUTH_TOKEN = "sandbox-oauth-token"  # noqa: S105
 """Bearer token of the sandbox's organisation."""
 
-# Gives the records of a UTC day as the API holds them at a moment, in the API's JSON form.
+# Returns the records that the API has of a UTC day at a time, in the API's JSON form.
 Records = Callable[[date, datetime], Sequence[dict[str, Any]]]
 
 # Keys that exist but cannot use this API, and the scope that they have instead.
@@ -30,12 +30,12 @@ _OTHER_KEYS = {"sk-ant-api03-": "workspace:developer", "sk-ant-api01-": "read:an
 
 class Service:
     """
-    The state of the sandbox; its public attributes may be reassigned while it serves.
+    The state of the sandbox. Its public attributes may be set while it runs.
 
-    :param organization: the first organisation
-    :param now: gives the time, with a time zone; the real clock by default
-    :param faults: what goes wrong; nothing by default
-    :param records: gives the records of a day at a moment, instead of generated ones
+    :param organization: the organisation of `API_KEY`
+    :param now: returns the time, with a time zone; default: the real clock
+    :param faults: the faults to simulate; default: none
+    :param records: returns the records of a day at a time, instead of generated ones
     """
 
     def __init__(
@@ -55,7 +55,7 @@ class Service:
         """
         Return the organisation of the request's key.
 
-        :raises ApiError: the method, the key or the headers are not those of a request to the API
+        :raises ApiError: the API would refuse the method, the key or the headers
         """
         if request.method != "GET":
             raise ApiError(405, "Method not allowed", {"allow": "GET"})
@@ -82,9 +82,9 @@ class Service:
         Return the cursor of a request, or that of the first page.
 
         :param values: the parameters
-        :param organization: whose list is requested
-        :param query: what is listed
-        :raises ApiError: the cursor is not one of this server, or of another list
+        :param organization: the organisation of the list
+        :param query: the list
+        :raises ApiError: the cursor is not one of this server, or it is one of another list
         """
         if "page" not in values:
             return Cursor(organization.id, query, self.now(), 0, 1)
@@ -97,10 +97,10 @@ class Service:
         return cursor
 
     async def fault_counter(self) -> FaultCounter:
-        """Wait for the latency of the faults, and return the object that counts the affected requests."""
+        """Wait for the latency of the faults, and return the counter of requests that fail."""
         if self._counter.faults is not self.faults:
             self._counter = FaultCounter(self.faults, self.organization.seed)
-        # Others may be assigned meanwhile; they count from the next request on.
+        # Other faults may be set in the meantime. They apply from the next request on.
         counter = self._counter
         if counter.faults.latency:
             await asyncio.sleep(counter.faults.latency)
@@ -109,9 +109,9 @@ class Service:
 
 def single_values(request: Request, *names: str) -> dict[str, str]:
     """
-    Return the query parameters that a request has.
+    Return the query parameters of a request.
 
-    :param names: parameters that may be given once
+    :param names: the parameters, each of which may be given once
     :raises ApiError: one is given twice
     """
     for name in names:
@@ -122,7 +122,7 @@ def single_values(request: Request, *names: str) -> dict[str, str]:
 
 def limit_of(values: dict[str, str], default: int, largest: int) -> int:
     """
-    Return how many records a page may have.
+    Return the maximum number of records on a page.
 
     :raises ApiError: ``limit`` is not a number from 1 to ``largest``
     """

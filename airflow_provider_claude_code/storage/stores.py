@@ -307,7 +307,7 @@ def storage_path(argument: str, path: str, conn_id: str | None) -> ObjectStorage
 
     :param argument: the argument's name.
     :param path: an absolute local path, or a URL that Airflow's ``ObjectStoragePath`` knows.
-    :param conn_id: the Connection of the object store; default: the store's own.
+    :param conn_id: the Connection of the object store; default: none.
     :raises ClaudeCodeConfigurationError: it is neither.
     """
     path = str(path)

@@ -126,7 +126,7 @@ class _LoadedTable(NamedTuple):
 
 LOADS = Table(
     "loads",
-    "load of a day and table; written last, and kept unless another load came in between",
+    "load of a day and table; written last, and deleted only if another load of the day interfered",
     (
         Column("load_id", "STRING", "Identifies the load; sorts by time.", get=attrgetter("load.load_id")),
         Column(

@@ -32,7 +32,8 @@ class ClaudeCodeToObjectStorageOperator(ClaudeCodeTransferOperator):
     :param path: where the files go (templated): an absolute local path, or a URL that Airflow's
         ``ObjectStoragePath`` knows, like ``file:///data/claude_code``, ``s3://bucket/claude_code`` or
         ``gs://bucket/claude_code``. Use one per organisation.
-    :param conn_id: the Connection of the object store (templated); default: the store's own.
+    :param conn_id: the Connection of the object store (templated); default: none, so the worker's own credentials are
+        used.
     :param file_format: ``parquet`` (zstd), ``ndjson`` (gzip) or ``csv`` (gzip) (templated).
     """
 

@@ -29,7 +29,7 @@ def load(airflow: Airflow, dag_id: str, *partition_keys: date) -> None:
 
 
 def run(airflow: Airflow, dag_id: str, minute: int = 10) -> str:
-    """Run a Dag for the day that is loaded last; a minute may be used once."""
+    """Run a Dag for the newest loaded day. Each minute may be used once."""
     run_id = airflow.start_dag(dag_id, logical_date=f"{LAST_DAY + timedelta(days=1)}T00:{minute}:00Z")
     airflow.wait_for_end(dag_id, run_id)
     return run_id

@@ -1,4 +1,4 @@
-"""What people see of the provider in Airflow's UI, step by step as they go."""
+"""What people see of the provider in Airflow's UI, step by step."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is killed with SIGKILL leaves no day half-published, and the next try ends exact."""
+"""SIGKILL leaves no day half-published, and the next try loads it exactly."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ HOLD = {"usage": assert_files_hold, "cost": assert_files_hold_charges, "members"
 
 @pytest.fixture
 def hangs_on_page_two(airflow: Airflow, sandbox: Sandbox) -> Iterator[Callable[[], bool]]:
-    """A task that reads a day now hangs after its first page; says whether one does."""
+    """Let a task hang after the first page of a day, and return whether it does."""
     # A task of an earlier test would hang in the place of the one to kill.
     wait_for("the tasks of earlier tests to end", lambda: airflow.count_tasks("~", state=["queued", "running"]) == 0)
     asked = len(sandbox.requests)

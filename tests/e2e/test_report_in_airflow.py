@@ -36,7 +36,7 @@ HOSTILE = f"""{HEAD}<title>hostile</title>
 
 @pytest.fixture(scope="module")
 def folder(airflow: Airflow) -> Path:
-    """The reports of a Dag that there is: one of nobody, one that names people and a hostile one."""
+    """Reports of an existing Dag: one that names nobody, one that names people, and a hostile one."""
     folder = airflow.reports / "claude_code_report"
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "nobody.html").write_text(f"{HEAD}<title>nobody</title><h1 id='top'>Numbers</h1>")

@@ -1,4 +1,4 @@
-"""What holds wherever days are kept: a day is replaced whole or stays as it is, and every load is recorded."""
+"""In every target, a day is replaced whole or stays as it is, and every load is recorded."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def api() -> Iterator[Sandbox]:
 
 @pytest.fixture(autouse=True)
 def sandbox(api: Sandbox, monkeypatch: pytest.MonkeyPatch, spool: Path) -> Iterator[Sandbox]:
-    """The sandbox serving three people a day, Connections of two organisations, a spool that ends empty."""
+    """A sandbox with three people a day, Connections of two organisations, and a spool that must end empty."""
     for name, key in {"CLAUDE_CODE_DEFAULT": api.api_key, "RIVALS": f"{api.api_key}-rivals"}.items():
         extra = {"page_limit": 20, "retry_budget": 0}
         connection = {"conn_type": "claude_code", "host": api.base_url, "password": key, "extra": extra}

@@ -422,7 +422,7 @@ def test_all_models_that_fold_are_known_here() -> None:
 
 
 def month_of_zeros() -> dict[str, pa.Table]:
-    """Load nine people of whom one does something, and eight of whom nobody does."""
+    """Load an organisation of nine people of whom one does something, and one of eight of whom nobody does."""
     history, mapping = History(), []
     work = {"sessions": 7, "models": [model(900)], "tools": {"edit_tool": (1, 0)}}
     zeros = {"models": [model(0, tokens=(0, 0, 0, 0))], "tools": {"edit_tool": (0, 0)}}

@@ -78,7 +78,7 @@ def dataset(client: bigquery.Client) -> str:
 
 
 def context(run_id: str | None = None) -> Any:
-    """The context of a task instance; every call without ``run_id`` is a run of its own."""
+    """Return the context of a task instance. Each call without ``run_id`` creates a new run."""
     ti = {"dag_id": "dag", "run_id": run_id or uuid.uuid4().hex, "task_id": "create_views", "map_index": -1}
     return {"ti": SimpleNamespace(start_date=datetime.now(UTC), **ti)}
 

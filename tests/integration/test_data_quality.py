@@ -171,7 +171,9 @@ def test_a_far_smaller_day_is_a_volume_drop_and_may_only_warn(files: Path, capsy
         check(files, checks=["volume_drop"])
     capsys.readouterr()
     assert check(files, warn_only=["volume_drop", "lost_records"])["findings"]["volume_drop"] >= 1
-    assert re.search("(?i)warning .* 2 rows, where the median", capsys.readouterr().out)
+    log = capsys.readouterr().out
+    assert re.search("(?i)warning .* 2 rows, where the median", log)
+    assert "Without findings: sums, missing_days, freshness, repeated_keys, out_of_range, request_changed" in log
     # Only model_usage is empty.
     with pytest.raises(AirflowFailException, match=r"1 problem\. volume_drop: .* model_usage: 0 rows"):
         check(files, max_drop=1, checks=["volume_drop"])

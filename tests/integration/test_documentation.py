@@ -52,7 +52,7 @@ def truth(sandbox: Sandbox, tmp_path: Path) -> list[dict]:
 
 
 def executable(language: str) -> list[Any]:
-    """Return the blocks of a language that do not say why they are not run."""
+    """Return the blocks of a language without those that are marked as not run."""
     return [
         pytest.param(block, id=f"{block.page}:{number}")
         for number, block in enumerate(BLOCKS)

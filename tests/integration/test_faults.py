@@ -307,7 +307,7 @@ def quiet(caplog: pytest.LogCaptureFixture) -> Iterator[None]:
 
 
 def base_url_of(fault: ApiFault, wire: Wire, certificate: Path, stack: ExitStack) -> str:
-    """Return the base URL that leads to where the fault is."""
+    """Return the base URL of the server with the fault."""
     match fault.reach:
         case "it":
             return wire.base_url
@@ -536,7 +536,7 @@ def fill(folder: Path) -> Callable[[], None]:
 
 
 def make_read_only(folder: Path) -> Callable[[], None]:
-    """Forbid writing to a file system; returns what allows it."""
+    """Make a file system read-only, and return a function that undoes this."""
 
     def remount(how: str) -> None:
         subprocess.run(["mount", "-o", f"remount,{how}", str(folder)], check=True)

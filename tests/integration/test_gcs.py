@@ -80,7 +80,7 @@ def gcs(service: GCSServer, monkeypatch: pytest.MonkeyPatch) -> Iterator[GCSServ
 
 @pytest.fixture
 def sandbox(api: Sandbox, gcs: GCSServer, monkeypatch: pytest.MonkeyPatch, spool: Path) -> Iterator[Sandbox]:
-    """The sandbox serving three people a day, Connections of two organisations, a spool that ends empty."""
+    """A sandbox with three people a day, Connections of two organisations, and a spool that must end empty."""
     for name, key in {"CLAUDE_CODE_DEFAULT": api.api_key, "RIVALS": f"{api.api_key}-rivals"}.items():
         connection = {"conn_type": "claude_code", "host": api.base_url, "password": key, "extra": {"retry_budget": 0}}
         monkeypatch.setenv(f"AIRFLOW_CONN_{name}", json.dumps(connection))

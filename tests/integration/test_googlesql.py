@@ -82,7 +82,7 @@ TYPES = {
     "decimal128(38, 9)": "NUMERIC",
     "timestamp[us, tz=UTC]": "TIMESTAMP",
 }
-"""What GoogleSQL calls Arrow's types."""
+"""The types of Arrow by their names in GoogleSQL."""
 
 
 class GoogleSql:
@@ -233,7 +233,7 @@ def test_the_analyser_refuses_a_column_that_is_not_there(google_sql: GoogleSql) 
 
 
 def of(*organizations: str) -> Callable[[], dict[str, pa.Table]]:
-    """Take some of the corner cases: the reference joins by comparing every two rows."""
+    """Return some of the corner cases, since the reference engine joins slowly by comparing all pairs of rows."""
 
     def tables() -> dict[str, pa.Table]:
         return {

@@ -54,7 +54,7 @@ def loads_of(root: ObjectStoragePath | Path, since: date = DAYS[0]) -> Rows:
 
 
 def written(files: list[Path]) -> Rows:
-    """Return what files of loads say, read one by one."""
+    """Return the rows of the files of loads, read one by one."""
     rows = [row for file in files for row in pq.read_table(file, partitioning=None).to_pylist()]
     return sorted(rows, key=lambda row: (row["load_id"], row["stream"], row["table_name"]))
 

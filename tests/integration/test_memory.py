@@ -36,7 +36,7 @@ def answers(scene: Scene, pages: int) -> Iterator[httpx.Response]:
 
 
 def peak(scene: Scene, pages: int, folder: Path) -> int:
-    """Load a day of so many pages, and return the most bytes that are held when a page comes."""
+    """Load a day of some pages, and return the peak memory in bytes at the arrival of a page."""
     stream = STREAMS[scene.stream]
     held: list[int] = []
 

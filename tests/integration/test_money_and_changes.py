@@ -51,7 +51,7 @@ def columns(name: str, *more: str) -> list[str]:
 
 
 def with_holes() -> dict[str, pa.Table]:
-    """Load half a year of people with both customer types and euros, without some days, and some days too early."""
+    """Load half a year with both customer types and euros. Some days are missing, and some were loaded too early."""
     books = Books()
     for number in range(130):
         if number in (3, 17, 60, 61, 100):

@@ -622,7 +622,7 @@ class TestFreshness:
     def test_a_day_is_complete_by_the_clock_of_the_api(
         self, sandbox: Sandbox, local: Place, since_end: timedelta, complete: bool, ahead: timedelta
     ) -> None:
-        """The clock of the worker, which is ahead by more than a year here, counts for nothing."""
+        """The clock of the worker, which is a year ahead here, makes no difference."""
         now = datetime(2025, 9, 2, tzinfo=UTC) + since_end
         future = datetime.now(UTC) + ahead
         local.store().write(f"loads/dt={DAY}/{future:%Y%m%dT%H%M%S.%fZ}-00000000.parquet", ROOT / "pyproject.toml")

@@ -114,7 +114,7 @@ def without_load(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 def content(place: Place, day: date) -> Any:
-    """What there is of a day, but for what tells one load from another."""
+    """The content of a day without what differs between loads."""
     place.assert_whole(day)
     commits = without_load(list(place.commit_records(day).values()))
     rows = {row["table_name"]: without_load(place.rows(row["table_name"], day)) for row in commits if row["path"]}

@@ -1,4 +1,4 @@
-"""The recipe of the documentation loads files into PostgreSQL, and the printed SQL says there what it should."""
+"""The documented recipe loads files into PostgreSQL, and the printed SQL returns the expected rows there."""
 
 from __future__ import annotations
 

@@ -94,7 +94,7 @@ class Race:
         return outcomes
 
     def step(self, name: str) -> None:
-        """Stand before a step until it may be taken. What is not a writer's goes on."""
+        """Wait before a step until the test allows it. Other threads do not wait."""
         number = self._numbers.get(threading.get_ident())
         if number is None:
             return
@@ -106,7 +106,7 @@ class Race:
             self.steps.append((number, name))
 
     def give_way(self) -> None:
-        """Let the other one move, since this one cannot."""
+        """Let the other writer continue, since this one cannot."""
         with self._condition:
             self._give_way(self.moving)
 
@@ -153,7 +153,7 @@ class Target:
         raise NotImplementedError
 
     def assert_one_organizations(self, organization_id: str) -> None:
-        """Check that all there is belongs to an organisation."""
+        """Check that all content belongs to one organisation."""
         assert {row["organization_id"] for row in self.loads()} == {organization_id}
 
 
@@ -343,7 +343,7 @@ def target(request: pytest.FixtureRequest, sandbox: Sandbox, monkeypatch: pytest
 
 
 def day_of(writer: str, unlike: bool = False) -> list[Json]:
-    """The records that a writer is served, each of which names it; of loads that are not alike, the second is poor."""
+    """The records for a writer, each of which names the writer. If loads differ, the second one has fewer records."""
     count = {"first": 2, "second": 3, "before": 4}[writer]
     poor = {"model_breakdown": [], "tool_actions": {}} if unlike and writer == "second" else {}
     return people(count, terminal_type=writer, **poor)
@@ -392,7 +392,7 @@ class Situation:
         sandbox.records = lambda *_: self.day_of(WRITERS[target.race.moving])
 
     def loaders(self, target: Target, **arguments: Sequence[Any]) -> list[Callable[[], Json]]:
-        """The writers; of each argument, each has its own."""
+        """The writers, each with its own value of each argument."""
 
         def load(number: int) -> Json:
             own = {name: values[number] for name, values in arguments.items()}
@@ -544,7 +544,7 @@ def test_of_two_organisations_that_claim_an_empty_target_exactly_one_wins(
 NOW = datetime(2026, 3, 10, 12, tzinfo=UTC)
 DAYS = {"usage": date(2026, 3, 2), "cost": date(2026, 3, 2), "members": NOW.date()}
 STAFF = {name: Organization.named("Sandbox", users) for name, users in (("first", 9), ("second", 12), ("before", 15))}
-"""What the API knows of one organisation when a writer asks."""
+"""The records of an organisation when a writer requests them."""
 Content = dict[str, list[str]]
 
 

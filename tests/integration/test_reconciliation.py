@@ -1,4 +1,4 @@
-"""What the estimate does not explain of what is charged is found, and nothing is where only rounding is at work."""
+"""Charges that the estimate does not explain are found, and differences by rounding are not reported."""
 
 from __future__ import annotations
 
@@ -125,7 +125,7 @@ def left_and_came_back() -> Books:
 
 
 def passed_on() -> Books:
-    """An address that was Ann's, and is Bob's since the day after."""
+    """An address that belonged to Ann, and belongs to Bob from the next day on."""
     books = day_of([used(ANN, 10)], [charge(user(1, None), 10), charge(user(2, ANN), 4)])
     return snapshots(books, (-3, {"user_1": ANN}), (1, {"user_2": ANN}))
 
@@ -153,7 +153,7 @@ def without_details() -> Books:
 
 
 def other_charges() -> Books:
-    """What is no part of the comparison: other products, cost types and customer types."""
+    """Charges outside the comparison: other products, cost types and customer types."""
     return day_of(
         [used(ANN, 10), used(BOB, 99, customer_type="subscription")],
         [

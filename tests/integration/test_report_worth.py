@@ -379,7 +379,7 @@ class TestRegularity:
     SETTINGS = Settings(first_day=date(2026, 3, 1), last_day=date(2026, 3, 28))
 
     def worked(self, days: Mapping[str, int], *, from_day: int = 120, newcomers: int = 0) -> History:
-        """Load a history in which everybody works once before the 28 days, but newcomers, and then on so many days."""
+        """Load a history in which all but new people work once before the 28 days, and then on some days."""
         history = History()
         for number in range(from_day, -1, -1):
             day = self.LAST - timedelta(days=number)

@@ -69,7 +69,7 @@ BUCKET = "usage-bucket"
 
 
 def records(**changes: Any) -> list[Json]:
-    """Make records of a person, a key and an actor of a kind that may come, on several pages."""
+    """Return records of a person, a key and a new kind of actor, on several pages."""
     actors: list[Json] = [
         {"type": "user_actor", "email_address": PERSON},
         {"type": "api_actor", "api_key_name": "personcanary-pipeline"},
@@ -142,7 +142,7 @@ def _chain(error: BaseException) -> Iterator[BaseException]:
 
 
 def _shown_frames(error: BaseException | None) -> Iterator[FrameType]:
-    """Yield the frames that a traceback shows: those of a suppressed context it leaves out."""
+    """Yield the frames that a traceback shows, without those of a suppressed context."""
     while error is not None:
         trace = error.__traceback__
         while trace is not None:
@@ -278,7 +278,7 @@ def bigquery_server() -> Iterator[BigQueryServer]:
 
 @pytest.fixture(scope="module")
 def whole_search() -> Iterator[Search]:
-    """What all tests have looked at, printed at the end."""
+    """The places that the tests have searched, printed at the end."""
     search = Search()
     yield search
     print(f"\n\n{search}")
@@ -327,7 +327,7 @@ def search(
     capfd: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> Iterator[Search]:
-    """A search that ends with the logs of everything at debug level, and with what was left behind."""
+    """A search that also covers all logs at debug level, and files that were left behind."""
     caplog.set_level(logging.DEBUG)
     for name, logger in list(logging.root.manager.loggerDict.items()):
         # The requests that the sandbox answers are not what the package logs.
@@ -405,7 +405,7 @@ def run(operator: base.ClaudeCodeTransferOperator, events: Any = None) -> dict[s
 
 
 def fails(search: Search, attempt: Callable[[], object]) -> BaseException:
-    """Look at the error with which something ends."""
+    """Search the error with which something ends."""
     with pytest.raises(Exception) as caught:  # noqa: PT011
         attempt()
     search.look_at_error(caught.value)
@@ -426,7 +426,7 @@ Day = dict[str, str]
 
 
 def tell(stream: str, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch, *, ids: bool = True) -> Day:
-    """Let the API tell of people and keys whose every name is a canary, and whose ids may be, and return the day."""
+    """Let the API return people and keys with names (and ids) to search for, and return the day."""
     if stream == "usage":
         return {"day": str(DAY)}
     clock = Clock(NOW)
@@ -559,7 +559,7 @@ NOT_OF_MEMBERS = ("a page that repeats", "a record of another day")
     ]
 )
 def failing_day(request: pytest.FixtureRequest, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> Day:
-    """A day of another stream than usage that the API fails to tell to its end."""
+    """A day of another stream than usage that the API does not return completely."""
     stream, name = request.param
     # Lists of members are continued with an id, which is then in the URL that httpx holds beneath our errors.
     day = tell(stream, sandbox, monkeypatch, ids=stream != "members")
@@ -673,7 +673,7 @@ CONNECTIONS: dict[str, Json] = {
     "an extra that is no JSON": {"extra": f'{{"pseudonym_secret": "{SECRET}"'},
 }
 LOADS_ONLY = "a secret that is too short"
-"""What only a load with pseudonyms fails on."""
+"""Failures that only a load with pseudonyms has."""
 
 
 @pytest.mark.parametrize("fields", CONNECTIONS.values(), ids=CONNECTIONS)

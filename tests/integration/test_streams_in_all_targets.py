@@ -152,7 +152,7 @@ def test_a_total_of_0_erases_no_charges(target: Target, monkeypatch: pytest.Monk
 
 
 MORNINGS = [datetime(2026, 1, 17, 3, tzinfo=UTC) + timedelta(days=number) for number in range(90)]
-"""When members are loaded. In between people join, leave, come back, are deleted and get other addresses."""
+"""The times of the snapshots. Between them, people join, leave, come back, are deleted and change addresses."""
 WEEKLY = MORNINGS[5::7]
 """When a week of usage and one of charges is loaded: on Thursdays, some hours before Wednesday is restated."""
 

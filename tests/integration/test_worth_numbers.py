@@ -1,4 +1,4 @@
-"""What the report compares with the cost is what a plain computation says, on files and in BigQuery."""
+"""The report's comparisons with the cost equal a plain computation, on files and in BigQuery."""
 
 from __future__ import annotations
 

@@ -58,7 +58,7 @@ class World:
     periods: list[tuple[date, date]] | None = None
 
     def __post_init__(self) -> None:
-        """Find the days that are there, and sort rows by day and organisation."""
+        """Find the existing days, and sort rows by day and organisation."""
         self.shown: dict[tuple[str, str], dict[date, bool]] = {}
         self.charges = Charges(self.cost, self.members, self.api_keys, self.usage, self.loads)
         self.newest: dict[tuple[str, date, str], Row] = {}
@@ -204,7 +204,7 @@ class World:
         return _grouped((row for row in rows if person(row)), actor)
 
     def few(self, people: Iterable[Any]) -> bool:
-        """Return whether there are people, but too few to say what they do."""
+        """Return whether there are people, but fewer than the smallest group."""
         return 0 < len(set(people)) < self.min_group_size
 
     # What records add up to.
@@ -259,7 +259,7 @@ def ratio(numerator: Any, denominator: Any) -> float | None:
 
 
 def last_day_due(now: datetime) -> date:
-    """Return the last day that was over for an hour."""
+    """Return the last day that ended at least an hour ago."""
     return (now - timedelta(hours=1)).date() - timedelta(days=1)
 
 
@@ -321,7 +321,7 @@ def tools(usage: Iterable[Row]) -> dict[str, Any]:
 
 
 Members = set[tuple[Any, Any]]
-"""Who adds something to a group, each with what the person did it for, or None where that does not matter."""
+"""The people who contribute to a group, each with what the work belongs to, or None if that does not matter."""
 
 
 def folded(groups: dict[Any, Members], size: int) -> set[Any]:
@@ -361,7 +361,7 @@ def _text(group: Any) -> str:
 
 
 def with_folding(world: World, groups: dict[Any, list[Row]], members: dict[Any, Members]) -> dict[Any, list[Row]]:
-    """Put the rows of groups that are folded under one name; groups without people stand for themselves."""
+    """Combine the rows of small groups under one name. Groups without people stay as they are."""
     small, hidden = folded(members, world.min_group_size), hides_all(members, world.min_group_size)
     result: dict[Any, list[Row]] = defaultdict(list)
     for group, rows in groups.items():
@@ -371,7 +371,7 @@ def with_folding(world: World, groups: dict[Any, list[Row]], members: dict[Any, 
 
 
 def members_of(world: World, groups: dict[Any, list[Row]], counts: Callable[[Row], bool]) -> dict[Any, Members]:
-    """Return who adds something to each group that has people, whatever they did it for."""
+    """Return the people who contribute to each group, whatever their work belongs to."""
     return {
         name: {(who, None) for row in rows if counts(row) and (who := world.who(row))}
         for name, rows in groups.items()
@@ -380,7 +380,7 @@ def members_of(world: World, groups: dict[Any, list[Row]], counts: Callable[[Row
 
 
 def shown_days(world: World, org: str, members: dict[date, Members]) -> dict[date, bool]:
-    """Say of each week or month, by its first day, whether its days are shown."""
+    """Return for each week or month, by its first day, whether its days are shown."""
     if not any(members.values()):
         return {}
     is_safe, shown = {}, {}
@@ -548,7 +548,7 @@ def _address(member: Row) -> str:
 
 
 def _member_seats(world: World, org: str) -> list[Row]:
-    """Go through the snapshots, and note who comes and who goes."""
+    """Read the snapshots in order, and record who joins and who leaves."""
     seats: list[Row] = []
     present: dict[tuple[str, str], Row] = {}
     for number, (day, members) in enumerate(snapshots(world, org).items()):
@@ -1054,7 +1054,7 @@ def _reason(world: World, org: str, days: list[date]) -> str | None:
 
 
 def _pairs(world: World, org: str, day: date) -> list[Row]:
-    """Put together what a day's estimate and charges say of each currency, actor and model."""
+    """Combine the estimate and the charges of a day by currency, actor and model."""
     pairs: dict[Any, Row] = {}
 
     def pair(row: Row, who: str) -> Row:
@@ -1090,7 +1090,7 @@ def _pairs(world: World, org: str, day: date) -> list[Row]:
 
 
 def _differences(pair: Row) -> Row:
-    """Say what an actor's estimate differs by beyond the rounding of its entries."""
+    """Return the difference of an actor's estimate beyond the rounding of its entries."""
     if pair["estimate"] is None or pair["list"] is None:
         return {
             "beyond_list": 0,

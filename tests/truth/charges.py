@@ -19,20 +19,20 @@ Seen = dict[str, dict[date, str]]
 
 
 def compared(address: str | None) -> str:
-    """Write an address as addresses are compared."""
+    """Return an address in the form in which addresses are compared."""
     stripped = re.fullmatch(r"[ \t\n\v\f\r\xa0]*(.*?)[ \t\n\v\f\r\xa0]*", address or "", re.DOTALL)[1]
     return re.sub("[A-Z]", lambda letter: chr(ord(letter[0]) + 32), stripped)
 
 
 def as_of(seen: dict[date, str], day: date) -> str | None:
-    """Return what was seen last on a day or before, else first after it."""
+    """Return the last value on or before a day, else the first one after it."""
     before = [past for past in seen if past <= day]
     return seen[max(before)] if before else seen[min(seen)] if seen else None
 
 
 @dataclass
 class Charges:
-    """What is told of charges by the rows of tables."""
+    """What the rows of tables say about charges."""
 
     cost: list[Row]
     members: list[Row]
@@ -41,7 +41,7 @@ class Charges:
     loads: list[Row]
 
     def _seen(self, id_of: Callable[[Row], str], value_of: Callable[[Row], str]) -> Seen:
-        """Collect what was seen of an id and when; a snapshot tells more than charges of the same day."""
+        """Collect the values of an id by day. A snapshot takes precedence over charges of the same day."""
         seen: dict[str, dict[date, list[str]]] = defaultdict(lambda: defaultdict(list))
         for row in self.members:
             person = {"user_id": row["user_id"], "address": compared(row["email"])}

@@ -1,4 +1,4 @@
-"""What a report compares, and what a day costs, computed a second time: from rows of the tables, without SQL."""
+"""The comparison of a report and the cost of a day, computed a second time from rows, without SQL."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What days must look like, counted from the sandbox's records in another way than the package does."""
+"""The expected content of days, computed from the sandbox's records without the package."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def _people(rows: Iterable[dict[str, Any]]) -> Counter[tuple[str, int, Decimal]]
 
 
 def assert_files_hold(files: Path, sandbox: Sandbox, day: date) -> None:
-    """Compare a day's files with the API's records: every person once, and one load in all tables."""
+    """Check that a day's files have the API's records, and that all tables are from one load."""
     tables = {
         table: pq.read_table(files / table / f"dt={day}" / f"{table}.parquet", partitioning=None) for table in TABLES
     }
@@ -47,7 +47,7 @@ def assert_files_hold(files: Path, sandbox: Sandbox, day: date) -> None:
 
 
 def assert_files_hold_rows(files: Path, day: date, expected: dict[str, list[Row]]) -> None:
-    """Compare a day's files with the expected rows, which know neither loads nor refreshes; they are of one load."""
+    """Check that a day's files have the expected rows (without columns of loads and refreshes), all from one load."""
     loaded_at = set()
     for table, rows in expected.items():
         found = pq.read_table(files / table / f"dt={day}" / f"{table}.parquet", partitioning=None).to_pylist()
@@ -59,7 +59,7 @@ def assert_files_hold_rows(files: Path, day: date, expected: dict[str, list[Row]
 
 
 def assert_bigquery_holds(client: Any, sandbox: Sandbox, expected: list[date], dataset: str = "claude_code") -> None:
-    """Compare the tables of a dataset with the API's records of these days, which must be there; others may."""
+    """Check that the tables of a dataset have the API's records of these days. Other days may exist."""
     rows: dict[date, list[dict[str, Any]]] = {}
     for row in client.query(
         f"SELECT date, actor_id, num_sessions, estimated_cost_cents FROM {dataset}.claude_code_usage"
@@ -76,7 +76,7 @@ def assert_bigquery_holds(client: Any, sandbox: Sandbox, expected: list[date], d
 
 
 def assert_nothing_is_left(*folders: Path) -> None:
-    """Look for what killed tasks may leave: spools, and files that were not yet in their place."""
+    """Check that killed tasks left nothing behind: no spooled and no temporary files."""
     for folder in folders:
         assert [
             path

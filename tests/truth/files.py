@@ -1,4 +1,4 @@
-"""The columns of the files, and their rows, read by other readers than the package's."""
+"""The expected columns of the files, and their rows, read without the package."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ Row = dict[str, Any]
 
 
 def plain(rows: Sequence[Row]) -> list[Row]:
-    """Bring rows from any reader to one form: text for days and money, an aware moment for loaded_at."""
+    """Convert rows of any reader to one form: days and money as text, loaded_at as an aware datetime."""
     return [
         row
         | {"date": str(row["date"]), "loaded_at": _moment(row["loaded_at"])}

@@ -1,4 +1,4 @@
-"""What records add up to, computed a second time from the raw JSON."""
+"""The sums of records, computed a second time from the raw JSON."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def cents(amount: Any) -> Decimal:
 
 
 def exact_sum(amounts: Iterable[Decimal | int]) -> Decimal:
-    """Add up without the default context, which would round at 28 digits."""
+    """Add up exactly. The default context would round to 28 digits."""
     return reduce(_WIDE.add, amounts, Decimal(0))
 
 
@@ -60,7 +60,7 @@ def naive_totals(page: bytes) -> dict[str, Any]:
 
 
 def canonical(rows: Any) -> list[str]:
-    """Write rows so that equal ones compare equal: whatever their order, zeros of decimals, and zones of moments."""
+    """Normalise rows, so that the order, zeros of decimals and time zones make no difference."""
     return sorted(repr(sorted((name, _plain(value)) for name, value in row.items())) for row in rows)
 
 

@@ -1,4 +1,4 @@
-"""The rows of charges and of members, read from the API's JSON a second time, in the plainest way."""
+"""The expected rows of charges and members, computed a second time from the API's JSON."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from tests.fixtures.records import Json
 from tests.truth.records import Row, cents
 
 WITHOUT_A_SOURCE = {"record_id", "key_ordinal", "unknown_fields", "loaded_at"}
-"""Columns of which the API knows nothing."""
+"""Columns that do not come from the API."""
 
 _ACTOR_IDS = {
     "user_actor": "email_address",

@@ -83,7 +83,7 @@ class Shown:
         return self.tables[TABLES.get(measure, "model_usage")]
 
     def who(self, measure: str, place: int) -> Person | None:
-        """Return whose a row is: nobody's when it counts nothing at all, which is no secret of anybody."""
+        """Return the person of a row; nobody for a row without any count, which reveals nothing."""
         row = self.rows_of(measure)[place]
         return self.world.who(row) if self._counts(measure, row) else None
 
@@ -240,7 +240,7 @@ def _names(row: Row, rows: Iterable[Row], column: str, *columns: str) -> set[Any
 
 
 def wrong_cells(shown: Shown) -> list[str]:
-    """Return the cells whose number is not the sum of their rows; then what they are of would be misunderstood."""
+    """Return the cells whose number is not the sum of their rows, since the test would misinterpret them."""
     return [
         f"{cell.source}: {cell.value} is not {total}"
         for cell in shown.cells
@@ -351,7 +351,7 @@ def _scaled(vector: Vector) -> Vector:
 
 
 class Span:
-    """A space of vectors over a prime field, in which few different numbers are taken for the same."""
+    """A vector space over a prime field, in which different numbers are rarely equal."""
 
     def __init__(self) -> None:
         self._rows: dict[int, Vector] = {}
@@ -361,7 +361,7 @@ class Span:
         return len(self._rows)
 
     def reduced(self, vector: Vector) -> Vector:
-        """Return what of a vector is not in the space; nothing but zeros if all is."""
+        """Return the part of a vector outside the space: only zeros for a vector of the space."""
         left = list(vector)
         for position, row in self._rows.items():
             if factor := left[position] % PRIME:

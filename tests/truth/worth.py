@@ -1,4 +1,4 @@
-"""What the report says of cost and time, how regularly people work and other tools, without the package or SQL."""
+"""The report's numbers on cost and time, regularity and other tools, computed without the package or SQL."""
 
 from __future__ import annotations
 

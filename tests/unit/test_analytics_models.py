@@ -271,7 +271,7 @@ def test_a_view_is_not_too_complex_for_bigquery(name: str) -> None:
 
 
 def names_of_tables(query: exp.Expression, steps: Mapping[str, Counter[str]]) -> Counter[str]:
-    """Count the tables in a query, those of a step as often as the step is read."""
+    """Count the tables that a query reads. Those of a step count for each reference to the step."""
     known = dict(steps)
     for with_ in filter(lambda child: isinstance(child, exp.With), query.iter_expressions()):
         for step in with_.expressions:

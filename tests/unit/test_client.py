@@ -427,7 +427,7 @@ class TestBounds:
 
 
 class TestRefusedCursors:
-    """A cursor that has expired lets a look start again; a day is its reader's to start again."""
+    """The client starts a look for records again when a cursor has expired. For a day, the reader does so."""
 
     @pytest.mark.parametrize("status", [400, 404, 410, 413, 422])
     def test_a_refusal_in_the_middle_is_one_that_a_retry_may_fix(
@@ -899,7 +899,7 @@ def chain(error: BaseException | None) -> Iterator[BaseException]:
 
 
 def echo(status: int) -> Transport:
-    """Answer as a debugging proxy might: with all that was sent."""
+    """Answer with the whole request, as a debugging proxy might."""
 
     def answer(request: httpx.Request) -> httpx.Response:
         sent = f"{request.url} {dict(request.headers)}"

@@ -59,7 +59,7 @@ def one_page(*entries: dict[str, Any], totals: tuple[dict[str, Any], ...] = ()) 
 
 
 class API:
-    """Answers with what a function says, and remembers what was asked."""
+    """Answers with the result of a function, and keeps the requests."""
 
     def __init__(self, answer: Answer) -> None:
         self._answer = answer

@@ -1,4 +1,4 @@
-"""Nothing of ours is the cause of a deprecation warning, on any version of Airflow."""
+"""The package causes no deprecation warning on any version of Airflow."""
 
 from __future__ import annotations
 

@@ -55,9 +55,18 @@ def test_the_runs_are_partitioned_where_airflow_can_and_nightly_where_not(dag_id
     ],
 )
 def test_a_dag_that_runs_after_loads_sees_their_events(file: str, dag_id: str) -> None:
-    """A keyed event does not reach a plain list of assets."""
+    """An event with a partition key does not trigger a plain list of assets."""
     schedule = DagBag(str(EXAMPLES[0].parent / f"{file}.py")).dags[dag_id].schedule
     if AIRFLOW < (3, 2):
         assert schedule == [Asset("claude_code_usage_in_bigquery")]
     else:
         assert type(schedule).__name__ == "PartitionedAssetTimetable"
+
+
+def test_several_organizations_need_no_other_connection() -> None:
+    dag = DagBag(str(EXAMPLES[0].parent / "claude_code_several_organizations.py")).dags[
+        "claude_code_several_organizations"
+    ]
+    loads = dag.get_task("load_day").expand_input.value
+    assert [load["claude_code_conn_id"] for load in loads] == ["claude_code_europe", "claude_code_america"]
+    assert dag.get_task("wait_until_complete").claude_code_conn_id == "claude_code_europe"

@@ -1,4 +1,4 @@
-"""The hook reads its Connection as people write it, and explains in a sentence what is wrong with one."""
+"""The hook reads Connections in all their forms, and says what is wrong with an invalid one."""
 
 import asyncio
 import dataclasses
@@ -557,7 +557,7 @@ class TestConnectionTest:
         assert frame.drop(columns="loaded_at").equals(expected.drop(columns="loaded_at"))
 
     def test_nobody_waits_for_the_retries_of_a_load(self, hook: ClaudeCodeHook, sandbox: Sandbox) -> None:
-        """A server that asks for ten seconds is not waited for; without the limit this would take them."""
+        """The test does not wait for a server that asks for ten seconds."""
         sandbox.faults = Faults(status=529, retry_after="10")
         good, message = hook.test_connection()
 
@@ -621,7 +621,7 @@ class TestConnectionTest:
 
 
 class TestFailWithoutRetry:
-    """The bridge to Airflow's retries."""
+    """The conversion of errors for Airflow's retries."""
 
     @pytest.mark.parametrize("error", [ClaudeCodeConfigurationError("m"), ClaudeCodeAuthenticationError("m")])
     def test_what_no_retry_fixes_fails_the_task_at_once(self, error: Exception) -> None:

@@ -1,4 +1,4 @@
-"""The tests stand apart from each other, and what is written about files is about files that are there."""
+"""Test modules do not import each other, and texts name only files that exist."""
 
 from __future__ import annotations
 

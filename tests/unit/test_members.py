@@ -1,4 +1,4 @@
-"""The stream ``members``: what is asked, what is refused, and what becomes of an item."""
+"""The stream ``members``: its requests, what it refuses, and its rows."""
 
 from __future__ import annotations
 

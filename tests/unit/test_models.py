@@ -573,7 +573,7 @@ REPEATED_KEYS = [
 
 @pytest.mark.parametrize(("key", "keys"), REPEATED_KEYS, ids=lambda value: value.decode())
 def test_an_object_with_a_key_twice_is_refused(key: bytes, keys: bytes) -> None:
-    """Which of the two values counts is up to the reader, and the other would be lost in silence."""
+    """Readers differ in which of the two values they use, and the other one would be lost silently."""
     record = official_example(is_remote=False)
     body = msgspec.json.encode({"data": [record, record], "has_more": False, "next_page": None})
     assert decode_report(body)
@@ -632,7 +632,7 @@ def test_no_object_of_different_keys_is_taken_for_one(value: Any) -> None:
 
 
 def test_a_page_of_more_values_than_any_page_is_not_decoded() -> None:
-    """Such a page would take a hundred times its size in memory, wherever in it the values are."""
+    """Such a page would take a hundred times its size in memory."""
     values = decoding.MAX_PAGE_VALUES
     for filler, in_one in ((b"0,", 1), (b"[],", 2), (b"{},", 2), (b'{"a":0},', 2)):
         for number, refused in ((values // in_one - 10, False), (values // in_one + 10, True)):

@@ -184,7 +184,7 @@ def test_every_import_outside_the_optional_parts_is_a_requirement() -> None:
 
 
 class Page(HTMLParser):
-    """What a Markdown text looks like on PyPI, whose renderer this is."""
+    """Render Markdown as PyPI does, with its own renderer."""
 
     def __init__(self, markdown: str) -> None:
         from readme_renderer.markdown import render

@@ -1,4 +1,4 @@
-"""A walk through a day asks for every page, and refuses whatever would lose or repeat data in silence."""
+"""A walk through a day requests every page, and refuses answers that would silently lose or repeat data."""
 
 import json
 from collections.abc import Mapping
@@ -266,7 +266,7 @@ def test_a_cursor_that_fits_in_no_url_ends_the_walk() -> None:
 
 @pytest.mark.parametrize("cursor", ["\x00", "a\nb", "#", "?page=2&limit=1", "\u200b", "😀" * 4096, "%", "../.."])
 def test_any_cursor_can_be_sent(cursor: str) -> None:
-    """Whatever is in it, it is one value of one parameter."""
+    """A cursor is one value of one parameter, whatever it contains."""
     _, (_, query) = walk_through(response([], cursor), response([]))
 
     url = httpx.Client(base_url="https://api.example.com").build_request("GET", "/v1", params=query).url

@@ -265,7 +265,7 @@ print(form.model_dump_json())
 
 
 def test_reading_the_metadata_loads_no_airflow() -> None:
-    """Airflow reads it while it is being imported itself."""
+    """Airflow reads the metadata while it is being imported itself."""
     code = f"""
 import sys
 from {PACKAGE}.get_provider_info import get_provider_info

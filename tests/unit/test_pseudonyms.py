@@ -1,4 +1,4 @@
-"""A pseudonym is the same for the same person everywhere, and says nothing without the secret."""
+"""A person has the same pseudonym everywhere, which reveals nothing without the secret."""
 
 import hashlib
 import hmac

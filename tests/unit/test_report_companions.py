@@ -1,4 +1,4 @@
-"""What lies beside a report holds the cells of the page as they are shown, and nobody."""
+"""The files next to a report contain the cells of the page as they are shown, and no people."""
 
 from __future__ import annotations
 

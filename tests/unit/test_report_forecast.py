@@ -118,7 +118,7 @@ def test_the_last_day_of_a_month_is_compared_with_the_last_of_a_shorter_one() ->
 
 
 def simulated_costs(people: int, growth: float, random: np.random.Generator) -> dict[date, Decimal]:
-    """Make up half a year: who works with it differs by person and weekday, and its cost from day to day."""
+    """Return half a year of costs that vary by person, weekday and day."""
     days = 182
     weekdays = np.array([1, 1, 1, 1, 0.9, 0.08, 0.05])[(np.arange(days) + date(2026, 1, 1).weekday()) % 7]
     here = random.random((people, days)) < random.beta(4, 2, (people, 1)) * weekdays

@@ -1,4 +1,4 @@
-"""Another attempt is made for what it may fix, after the pause that was asked for, within the budget."""
+"""Errors that a retry may fix are retried after the requested pause, within the budget."""
 
 import asyncio
 import json
@@ -276,7 +276,7 @@ class Clock:
 
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Iterator[Clock]:
-    """Let the client's real retry machinery wait in no time."""
+    """Let the client's real retries wait without taking time."""
     clock, really_sleep = Clock(), asyncio.sleep
 
     async def sleep(seconds: float) -> None:
@@ -311,7 +311,7 @@ def read_async(answer: Answer, retry_budget: float) -> int:
 
 @pytest.mark.parametrize("read", [read_sync, read_async])
 class TestBudget:
-    """The real clients under a clock that only sleeping moves on."""
+    """The real clients with a clock that only advances when they sleep."""
 
     def test_a_rate_limit_of_a_minute_is_survived(self, read: Read, clock: Clock) -> None:
         def answer(_: httpx.Request) -> httpx.Response:
@@ -491,7 +491,7 @@ class TestLog:
 
 
 def test_the_budget_is_measured_in_real_seconds() -> None:
-    """Under the machine's own clock, as a check of the one that the tests above put in its place."""
+    """With the real clock, to check the one that the tests above use."""
     asked = []
     begun = time.monotonic()
 

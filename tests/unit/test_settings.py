@@ -235,7 +235,7 @@ class TestProxies:
 
 
 class TestBaseUrls:
-    """The parser that judges a URL is the one that connects."""
+    """The URL is checked by the same parser that the connection uses."""
 
     @pytest.mark.parametrize(
         "base_url",

@@ -1,4 +1,4 @@
-"""Exports of other AI tools are read as the tools write them, or refused by the row and without what is in it."""
+"""Exports of other AI tools are read as the tools write them. A refusal names the row but not its content."""
 
 from __future__ import annotations
 
@@ -61,6 +61,25 @@ def test_parquet_keeps_its_types(tmp_path: Path) -> None:
     assert found == [{"login": "a", "actor_id": "a@example.com"}]
 
 
+def parquet(**columns: list[object]) -> bytes:
+    content = io.BytesIO()
+    pq.write_table(pa.table({name.replace("_", " "): values for name, values in columns.items()}), content)
+    return content.getvalue()
+
+
+def test_names_in_parquet_are_matched_and_left_out_as_in_other_files(tmp_path: Path) -> None:
+    cursor = parquet(Date=["2025-10-01"], Email=["a@b.c"], Is_Active=[True])
+    days = read(tmp_path, "cursor_usage", "days.parquet", cursor)
+    assert days == [{"date": "2025-10-01", "email": "a@b.c", "isActive": True}]
+    copilot = parquet(day=["2025-10-01"], User_Login=["a"], used_chat=[True])
+    (line,) = read(tmp_path, "copilot_usage", "days.parquet", copilot)
+    assert {name: value for name, value in line.items() if value is not None} == {
+        "day": "2025-10-01",
+        "user_login": "a",
+        "used_chat": True,
+    }
+
+
 @pytest.mark.parametrize(
     ("name", "file", "content", "message"),
     [
@@ -79,6 +98,13 @@ def test_parquet_keeps_its_types(tmp_path: Path) -> None:
         ("copilot_logins", "a.csv", "login,actor_id\nsecret,secret\n", "Row 2: actor_id is neither an e-mail address"),
         ("cursor_usage", "a.csv", "Date,Email\n2025-10-01,b@example.com\n", "Row 2: isActive is empty"),
         ("other_tool_days", "a.parquet", "secret", "It is not a Parquet file"),
+        ("copilot_usage", "a.parquet", parquet(day=["2025-10-01"]), "It has 0 columns named user_login"),
+        (
+            "copilot_logins",
+            "a.parquet",
+            parquet(login=["a"], Login=["secret"], actor_id=["b"]),
+            "2 columns named login",
+        ),
     ],
 )
 def test_what_cannot_be_used_is_refused_without_its_content(

@@ -1,4 +1,4 @@
-"""The files that loads have written below a path, as tables of DuckDB."""
+"""The files of loads below a path, as tables of DuckDB."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ DUCKDB_TYPES: Mapping[ColumnType, str] = {
     "TIMESTAMP": "TIMESTAMP WITH TIME ZONE",
     "NUMERIC": f"DECIMAL(38, {MONEY_PLACES})",
 }
-# What stores call that which changes when a file is replaced: Google's and Microsoft's, S3, file systems.
+# Names of a file's version in listings: of Google and Microsoft, of S3, and of file systems.
 _VERSIONS = ("etag", "ETag", "mtime")
 
 
@@ -54,12 +54,12 @@ def create_tables(
     """
     Create the tables that the queries read in the schema ``claude_code``.
 
-    Of loads the cache is read, and brought up to date.
+    The rows of loads come from their cache, which is updated.
 
-    :param database: where.
+    :param database: the database.
     :param root: the path that the files were loaded to.
     :param since: files of earlier UTC days are not opened.
-    :param rows_from: nor are those of ``model_usage`` and ``tool_usage`` before this UTC day.
+    :param rows_from: files of ``model_usage`` and ``tool_usage`` before this UTC day are not opened either.
     :param directory: a local directory for copies of objects.
     :return: the name of the organisation whose files they are, by its id; nothing if it is not known.
     :raises ClaudeCodeConfigurationError: there are no such files.
@@ -67,7 +67,7 @@ def create_tables(
     """
     listed = _list_files(root)
     written = _written_files(listed)
-    # Of the days before only usage is asked: when people were active.
+    # Of earlier days, only usage is needed: when people were active.
     first_days = dict.fromkeys(written, since) | {table: max(since, rows_from) for table in _OF_WHOLE_DAYS}
     files = {
         table: [key for key in keys if key >= f"{table}/dt={first_days[table]}"] for table, keys in written.items()
@@ -136,14 +136,14 @@ def _written_files(listed: Iterable[str]) -> dict[str, list[str]]:
 
 
 def _is_written_by_loads(table: str, name: str) -> bool:
-    """Tell a day's file from others beside it: copies, metadata of an operating system, what another tool writes."""
+    """Return whether a load has written a file. Others are copies, or belong to an operating system or another tool."""
     if table == LOADS.name:
         return re.fullmatch(rf"{LOAD_ID}(\.\w+)?", name) is not None
     return table in DATA_TABLES and name == table
 
 
 def _local_copy(root: ObjectStoragePath, keys: list[str], directory: Path) -> Path:
-    """Return a local folder with these files: the root itself, or one into which each object is fetched once."""
+    """Return a local folder with these files: the root itself, or a folder to which each object is copied."""
     if root.protocol in LOCAL_SCHEMES:
         return Path(root.path)
     copy = directory / "objects"
@@ -165,7 +165,7 @@ def _create_view(database: duckdb.DuckDBPyConnection, table: Table, files: list[
         columns = ", ".join(f"{column} {type_}" for column, type_ in types.items())
         database.execute(f"CREATE TABLE claude_code.{table.name} ({columns})")
         return
-    # Columns are matched by name: what a file of another version lacks is null, and what it has besides is left out.
+    # Columns are matched by name. In files of other versions, missing columns are null, and other columns are left out.
     schema = ", ".join(
         f"'{column}': {{name: '{column}', type: '{type_}', default_value: NULL}}" for column, type_ in types.items()
     )
@@ -213,13 +213,13 @@ def create_table(
     """
     Create a table of rows in the schema ``claude_code``.
 
-    They go through a file: DuckDB imports pandas, where it is installed, when it is given Arrow or a parameter. That
-    takes a second and 50 MB.
+    They go through a file, since DuckDB imports pandas, if it is installed, for Arrow tables and parameters. That takes
+    a second and 50 MB.
 
-    :param database: where.
-    :param name: its name.
+    :param database: the database.
+    :param name: name of the table.
     :param rows: the rows.
-    :param selected: what comes after SELECT, from ``given``.
+    :param selected: the expressions after SELECT, on ``given``.
     :param directory: a local directory for the file.
     """
     import pyarrow.parquet as pq
@@ -235,10 +235,10 @@ def unreadable_files(error: Exception, key: str | None = None) -> ClaudeCodeSour
     """
     Return the error for files that cannot be read.
 
-    Of what their reader says it has only the name of a day's file, since the rest may hold an address.
+    Of the reader's message it contains only the name of a day's file, since the rest may contain an address.
 
-    :param error: what the reader says.
-    :param key: which file it is, if that is known.
+    :param error: the error of the reader.
+    :param key: the file, if it is known.
     """
     named = _NAMED_FILE.search(str(error))
     key = key or (named[0] if named and named[1] in DATA_TABLES else None)
@@ -250,10 +250,10 @@ def unreadable_files(error: Exception, key: str | None = None) -> ClaudeCodeSour
 
 
 def _pattern(file: Path) -> str:
-    """Return what DuckDB, which takes every name for a pattern, opens a file by."""
+    """Return the pattern of a file's name, since DuckDB treats every name as a pattern."""
     pattern = re.sub(r"[\[*?]", r"[\g<0>]", str(file))
     if pattern != str(file) and "\\" in pattern:
-        raise ClaudeCodeConfigurationError(f"{file} holds a backslash and one of [, * and ?; rename its folders.")
+        raise ClaudeCodeConfigurationError(f"{file} contains a backslash and one of [, * and ?; rename its folders.")
     return pattern
 
 

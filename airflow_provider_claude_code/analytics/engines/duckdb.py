@@ -123,10 +123,10 @@ class FileSource(Source):
 
     def _identify_actors(self) -> None:
         """
-        Create the parts in :data:`ROWS` as views in which texts that name organisations and actors are numbers.
+        Create the parts in :data:`ROWS` as views in which texts that name organisations and actors are ENUMs.
 
-        What is an actor's id and who is a person is computed once for each, as the parts do it for each row. An ENUM is
-        compared and sorted like its text, since its values are in order, and is a text where it meets one.
+        The comparable id and the person of each actor are computed once, and not for each row. An ENUM is compared and
+        sorted like its text, since its values are in order, and is converted where it meets a text.
         """
         since = self._settings.literal("rows_from")
         actors = ", ".join(_ACTOR)
@@ -181,14 +181,14 @@ def open_files(
     **user_tables: ObjectStoragePath | None,
 ) -> Iterator[FileSource]:
     """
-    Give the usage that was loaded into Parquet files.
+    Open the usage that was loaded into Parquet files.
 
     :param root: the path that the files were loaded to.
     :param settings: the settings of the queries; files of days before ``since`` are not opened, and
         for a report none of ``model_usage`` and ``tool_usage`` before ``rows_from``.
     :param memory_mb: MiB of memory that DuckDB may use.
     :param threads: its threads; by default as many as there are cores, and no more than one for each 128 MiB.
-    :param user_tables: files of the user's: ``roster`` and ``mapping``, CSV or Parquet with the columns of
+    :param user_tables: files of the user: ``roster`` and ``mapping``, CSV or Parquet with the columns of
         :data:`~airflow_provider_claude_code.analytics.queries.TABLES_OF_USERS`, and exports of other tools as in
         :data:`~airflow_provider_claude_code.analytics.queries.tools.TABLES_OF_TOOLS`.
     :raises ClaudeCodeConfigurationError: there are no such files, or DuckDB or sqlglot is not installed, or its memory
@@ -202,14 +202,14 @@ def open_files(
         raise ClaudeCodeConfigurationError(
             f"{error.name} is not installed: pip install 'airflow-provider-claude-code[report]'."
         ) from None
-    # What does not fit into its memory is spilled there. It names people, and goes when the task ends.
+    # What does not fit into its memory goes there. It names people, and is removed when the task ends.
     with spool_directory() as directory, duckdb.connect(config=_CONFIG) as database:
         database.execute(f"SET temp_directory = {literal(str(directory / 'spilled'))}")
         _set_limits(database, memory_mb, threads)
         database.execute("SET TimeZone = 'UTC'")
         # Each query opens the files of a table again.
         database.execute("SET parquet_metadata_cache = true")
-        # What they read, the operating system keeps better. DuckDB before 1.3 did not keep it.
+        # The operating system caches files better. DuckDB before 1.3 did not cache them.
         if database.execute(f"SELECT 1 FROM duckdb_settings() WHERE name = '{_FILE_CACHE}'").fetchone():
             database.execute(f"SET {_FILE_CACHE} = false")
         database.execute("CREATE SCHEMA claude_code")
@@ -245,7 +245,7 @@ def _create_user_table(
         try:
             create_table(database, name, rows, f"{typed} FROM given", directory)
         except (duckdb.BinderException, duckdb.ConversionException):
-            # The error holds the value.
+            # The error contains the value.
             expected = ", ".join(f"{column.name} {column.type}" for column in columns)
             raise ClaudeCodeConfigurationError(
                 f"{name} cannot be read from {file}: a column has the wrong type. The required columns are {expected}."
@@ -254,7 +254,7 @@ def _create_user_table(
 
 @contextmanager
 def _typed_errors(database: duckdb.DuckDBPyConnection) -> Iterator[None]:
-    """Turn DuckDB's errors into ours, without what they say of a value: it may be somebody's address."""
+    """Convert DuckDB's errors to ours, without the values in them, which may be addresses."""
     import duckdb
     import pyarrow as pa
 
@@ -285,7 +285,7 @@ def _typed_errors(database: duckdb.DuckDBPyConnection) -> Iterator[None]:
 
 
 def _typed_as_in_bigquery(rows: pa.Table) -> pa.Table:
-    """Give sums of counts as INT64, amounts as NUMERIC, and texts as such, whatever DuckDB computes with."""
+    """Convert sums of counts to INT64, amounts to NUMERIC and ENUMs to text."""
     import pyarrow as pa
     import pyarrow.compute as pc
 

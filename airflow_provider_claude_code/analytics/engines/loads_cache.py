@@ -1,11 +1,11 @@
 """
 A cache of ``loads``, so that a reader does not open a file per load.
 
-``_loads/YYYY-MM.parquet`` holds copies of the rows of all loads of a month's days. Readers write it; loads do not know
-it, and readers of data lakes pass over names with an underscore. Each row names its file in ``loads/`` and the version
-of that file. A row counts only while the listing shows that very version, and what the cache lacks is read from
-``loads/``. So a cache that is missing, old, damaged or not ours costs time and changes nothing. Of two readers that
-write at the same time one may undo what the other has added, which the next reader adds again.
+``_loads/YYYY-MM.parquet`` has copies of the rows of all loads of a month's days. Reports and checks write it; loads do
+not use it, and readers of data lakes ignore names with an underscore. Each row names its file in ``loads/`` and the
+version of that file. A row is used only if the listing shows the same version. Other rows are read from ``loads/``. A
+cache that is missing, old, damaged or foreign therefore costs time but does not change the result. If two readers write
+at the same time, rows of one of them may be lost. The next reader adds them again.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ class ListedFile(NamedTuple):
     A file as a listing shows it.
 
     :param size: its bytes.
-    :param version: changes when the file is replaced, as far as the store tells.
+    :param version: changes when the file is replaced, if the store says so.
     """
 
     size: int
@@ -48,7 +48,7 @@ def read_cached_loads(
     root: ObjectStoragePath, listed: Mapping[str, ListedFile], loads: Iterable[str], months: Iterable[str]
 ) -> pa.Table:
     """
-    Return the rows of ``loads`` that the caches of some months hold and that are still true.
+    Return the rows of ``loads`` that the caches of some months have and that are still valid.
 
     :param root: the path that the files were loaded to.
     :param listed: the files below it, by key.
@@ -70,7 +70,7 @@ def read_cached_loads(
 
 
 def with_file(columns: Sequence[pa.ChunkedArray | pa.Array], key: str, file: ListedFile) -> pa.Table:
-    """Return the columns of a file of loads as rows that a cache holds."""
+    """Return the columns of a file of loads as rows of a cache."""
     import pyarrow as pa
 
     from airflow_provider_claude_code.tables.arrays import arrow_array
@@ -81,10 +81,10 @@ def with_file(columns: Sequence[pa.ChunkedArray | pa.Array], key: str, file: Lis
 
 def write_cached_loads(root: ObjectStoragePath, rows: pa.Table, months: Iterable[str], directory: Path) -> None:
     """
-    Replace the caches of some months. What stands in the way is logged and no error.
+    Replace the caches of some months. Errors are only logged.
 
     :param root: the path that the files were loaded to.
-    :param rows: the rows of these months, and maybe of others.
+    :param rows: the rows of these months, possibly with those of other months.
     :param months: the months, ``YYYY-MM``.
     :param directory: a local directory for temporary files.
     """
@@ -137,7 +137,7 @@ def _no_rows() -> pa.Table:
 
 
 def _true_rows(content: object, versions: Mapping[str, str]) -> pa.Table:
-    """Return the rows of a cache whose files are still there as they were; none of a cache that is not to be used."""
+    """Return the rows of a cache whose files have not changed; none if the cache is not usable."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 

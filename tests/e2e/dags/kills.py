@@ -18,7 +18,7 @@ HOME = Path(os.environ["AIRFLOW_HOME"])
 
 
 class HangsWhilePublishing(ClaudeCodeToObjectStorageOperator):
-    """In its first try, hangs once the first of the day's files is in its place."""
+    """Hangs in its first try, after the first file of the day is in its place."""
 
     def execute(self, context):
         if context["ti"].try_number > 1:

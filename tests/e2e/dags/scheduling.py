@@ -35,7 +35,7 @@ with DAG("runs_at_midnight", schedule=schedule, start_date=START, catchup=False,
 
     @task
     def freshness_delays():
-        """Return a delay that ends some seconds from now: the run is for yesterday, whatever the hour."""
+        """Return a freshness delay that ends some seconds from now. The run is for yesterday."""
         since_midnight = datetime.now(UTC) - datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
         return [max(timedelta(hours=1), since_midnight) + timedelta(seconds=15)]
 

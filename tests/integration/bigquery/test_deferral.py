@@ -30,7 +30,7 @@ ACTION = {"accepted": 1, "rejected": 0}
 
 @contextmanager
 def airflow_times_out(limit: timedelta) -> Iterator[None]:
-    """End what runs as Airflow's task runner does: by an alarm."""
+    """End the running code with an alarm, as Airflow's task runner does."""
 
     def end(*_: Any) -> None:
         raise AirflowTaskTimeout("Timeout")

@@ -1,4 +1,4 @@
-"""What BigQuery refuses, and how jobs fail: whether a retry follows, and what the tables then hold."""
+"""Errors of BigQuery and failed jobs: whether a retry follows, and what the tables then contain."""
 
 import time
 

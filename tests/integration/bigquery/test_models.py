@@ -1,4 +1,4 @@
-"""The models as tables: replaced whole, and never instead of anything else."""
+"""The models as tables: they are replaced whole, and replace nothing else."""
 
 import logging
 import threading
@@ -45,7 +45,7 @@ def create(dataset: Dataset, *, run_id: str | None = None, **arguments: Any) -> 
 
 
 def kinds(dataset: Dataset) -> dict[str, str]:
-    """What there is beside the loaded tables."""
+    """The tables and views other than the loaded tables."""
     loaded = ("usage", "model_usage", "tool_usage", "loads")
     found = {table.table_id: table.table_type for table in dataset.client.list_tables(dataset.id)}
     found = {name.removeprefix("claude_code_"): kind for name, kind in found.items()}

@@ -7,7 +7,7 @@
 -- key: date, organization_id
 -- date: The UTC day.
 -- organization_id: The organisation.
--- is_loaded: Whether the day was ever loaded.
+-- is_loaded: Whether the day was loaded and its rows still exist.
 -- is_complete: Whether the newest load read the day after it was complete.
 -- is_withheld: Whether the counts of the day are withheld, as in `daily_activity`: daily_active_people, new_people and
 --   returning_people are null then.

@@ -1,10 +1,11 @@
 -- Where and how people use Claude Code: one row per week or month (breakdown_grain), organisation, dimension and value.
 -- People are user_actor and API keys that the mapping does not mark as machines. Only active ones count. Values of
--- fewer than min_group_size people are folded into "(small groups)". A person may have several values, so the rows of a
--- dimension may add up to more people than there are.
+-- fewer than min_group_size people are combined into "(small groups)". A person may have several values, so the rows of
+-- a dimension may add up to more people than there are.
 --
 -- key: period_start, organization_id, dimension, value
--- period_start: First day of the week (Monday) or month, in UTC. Only finished periods are included.
+-- period_start: First day of the week (Monday) or month, in UTC. A period that is not over is included only with a
+--   min_group_size of 1.
 -- organization_id: The organisation.
 -- days_in_period: Days of the week or month.
 -- days_loaded: How many of them have a complete load.

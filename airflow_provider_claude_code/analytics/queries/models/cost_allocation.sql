@@ -1,6 +1,6 @@
 -- What the usage of each group cost: one row per week or month (breakdown_grain), organisation, kind of amount and
 -- group of the mapping. The rows of a kind add up to its total, since actors without a mapping are a group, too. Groups
--- to whose amount fewer than min_group_size people contribute are folded into "(small groups)". Groups that contain
+-- to whose amount fewer than min_group_size people contribute are combined into "(small groups)". Groups that contain
 -- only machine keys are always shown. If fewer than min_group_size people contribute to a kind of amount, it has only
 -- such rows. People are user_actor and API keys that the mapping does not mark as machines.
 --
@@ -11,7 +11,8 @@
 -- The query fails if two rows of one actor in the mapping share a day, since the cost would count twice.
 --
 -- key: period_start, organization_id, amount, team, cost_centre
--- period_start: First day of the week (Monday) or month, in UTC. Only finished periods are included.
+-- period_start: First day of the week (Monday) or month, in UTC. A period that is not over is included only with a
+--   min_group_size of 1.
 -- organization_id: The organisation.
 -- days_in_period: Days of the week or month.
 -- days_loaded: How many of them have a complete load.

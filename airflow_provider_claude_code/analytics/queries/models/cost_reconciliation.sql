@@ -1,6 +1,6 @@
 -- Whether the estimate explains what is charged for tokens of customer_type api: one row per week or month
 -- (breakdown_grain), organisation, currency and model, and one row with a null model for all models together. Models
--- are folded as in `model_costs`, and also if fewer than min_group_size people were charged for them. A week or month
+-- are combined as in `model_costs`, and also if fewer than min_group_size people were charged for them. A week or month
 -- has rows once the charges of one of its days are loaded. Amounts are shown if all of its days have usage and charges,
 -- the currency is US dollars, and at least min_group_size people contribute. They are also withheld if fewer people
 -- were charged for something else, such as web searches, since a reader could subtract the charges for tokens from all
@@ -16,7 +16,8 @@
 -- example by half a cent if it has whole cents.
 --
 -- key: period_start, organization_id, currency, model
--- period_start: First day of the week (Monday) or month, in UTC. Only finished periods are included.
+-- period_start: First day of the week (Monday) or month, in UTC. A period that is not over is included only with a
+--   min_group_size of 1.
 -- organization_id: The organisation.
 -- currency: Currency of the amounts; null when nothing was used or charged.
 -- model: The model without the date at the end of its name; "(no model)" for charges for no model; null for all models

@@ -9,7 +9,7 @@
 -- key: date, organization_id
 -- date: The UTC day.
 -- organization_id: The organisation that owns the usage.
--- is_loaded: Whether the day was ever loaded.
+-- is_loaded: Whether the day was loaded and its rows still exist.
 -- is_complete: Whether the newest load read the day after it was complete.
 -- is_withheld: Whether the counts are withheld. Tool actions and costs may be withheld when other counts are not, since
 --   fewer people contribute to them.

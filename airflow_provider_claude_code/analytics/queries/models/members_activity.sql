@@ -3,7 +3,7 @@
 -- snapshot). A Console member does not necessarily have a paid seat, so an idle member is not an idle seat. People who
 -- work with claude.ai seats are not in the Claude Code Analytics API, so they look idle. People are identified by id:
 -- usage counts under every address that a snapshot has for the person. Roles of fewer than min_group_size members are
--- folded into "(small groups)".
+-- combined into "(small groups)".
 --
 -- key: date, organization_id, role
 -- date: The UTC day of the snapshot.

@@ -1,9 +1,10 @@
 -- Which models were used and what they cost: one row per week or month (breakdown_grain), organisation, customer type
--- and model. Models that fewer than min_group_size people used are folded into "(small groups)" of their customer type.
--- Models that only machines used are always shown. A customer type of fewer people has no rows.
+-- and model. Models that fewer than min_group_size people used are combined into "(small groups)" of their customer
+-- type. Models that only machines used are always shown. A customer type of fewer people has no rows.
 --
 -- key: period_start, organization_id, customer_type, model
--- period_start: First day of the week (Monday) or month, in UTC. Only finished periods are included.
+-- period_start: First day of the week (Monday) or month, in UTC. A period that is not over is included only with a
+--   min_group_size of 1.
 -- organization_id: The organisation.
 -- days_in_period: Days of the week or month.
 -- days_loaded: How many of them have a complete load.

@@ -2,7 +2,8 @@
 -- organisation, with everybody counted once. Sums to which 1 to min_group_size - 1 people contribute are null.
 --
 -- key: period_start, organization_id
--- period_start: First day of the week (Monday) or month, in UTC. Only finished periods are included.
+-- period_start: First day of the week (Monday) or month, in UTC. A period that is not over is included only with a
+--   min_group_size of 1.
 -- organization_id: The organisation.
 -- days_in_period: Days of the week or month.
 -- days_loaded: How many of them have a complete load.

@@ -1,15 +1,16 @@
 -- What people's work with Claude Code cost per result: one row per week or month (breakdown_grain), organisation and
 -- customer type. People are user_actor and API keys that the mapping does not mark as machines. A ratio divides sums of
 -- the same people: API cost by the results of API usage, and subscription value by the results of subscription usage.
--- Customer types of fewer than min_group_size active people are folded into "(small groups)", whose amounts and ratios
--- are null.
+-- Customer types of fewer than min_group_size active people are combined into "(small groups)", whose amounts and
+-- ratios are null.
 --
 -- Charges for people are shown next to the estimate, for the days on which `cost` is loaded. Charges have no customer
 -- type: all of them are in the row api, if there is one. Charges for machines and charges that name nobody are left
 -- out; see `cost_allocation`.
 --
 -- key: period_start, organization_id, customer_type
--- period_start: First day of the week (Monday) or month, in UTC. Only finished periods are included.
+-- period_start: First day of the week (Monday) or month, in UTC. A period that is not over is included only with a
+--   min_group_size of 1.
 -- organization_id: The organisation.
 -- customer_type: api or subscription.
 -- days_in_period: Days of the week or month.
@@ -109,7 +110,7 @@ people_charges AS (
   WHERE person IS NOT NULL
   GROUP BY 1, 2
 ),
--- Of a folded row one amount would be divided by what belongs to the other as well.
+-- In a combined row, one amount would be divided by the results of the other as well.
 amounts AS (
   SELECT
     sums.period_start,

@@ -1,9 +1,10 @@
 -- How often people accept what each tool offers: one row per week or month (breakdown_grain), organisation and tool,
--- including undocumented tools. Tools that fewer than min_group_size people used are folded into "(small groups)".
+-- including undocumented tools. Tools that fewer than min_group_size people used are combined into "(small groups)".
 -- Tools that only machines used are always shown.
 --
 -- key: period_start, organization_id, tool_name
--- period_start: First day of the week (Monday) or month, in UTC. Only finished periods are included.
+-- period_start: First day of the week (Monday) or month, in UTC. A period that is not over is included only with a
+--   min_group_size of 1.
 -- organization_id: The organisation.
 -- days_in_period: Days of the week or month.
 -- days_loaded: How many of them have a complete load.

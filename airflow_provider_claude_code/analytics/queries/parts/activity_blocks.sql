@@ -11,7 +11,7 @@
 -- pull_requests: people's pull requests made by Claude Code.
 -- key_pull_requests: pull requests of API keys.
 -- api_sessions: people's sessions of customer_type api.
--- api_sessions_with_detail: those of them of records that name models; the cost of the others is unknown.
+-- api_sessions_with_detail: api_sessions of records that name models; the cost of the others is unknown.
 -- api_cost_usd: people's estimated cost of customer_type api in US dollars; null when no such record names a model.
 -- key_api_cost_usd: the same of API keys.
 WITH blocks AS (

@@ -1,16 +1,16 @@
--- How regularly people work with Claude Code: one row per organisation, about the 28 days to the end of the last period
+-- How regularly people work with Claude Code: one row per organisation, for the 28 days that end with the last period
 -- of `periods`. Each person (user_actor) who was active in them is counted once.
 --
 -- organization_id: the organisation.
 -- last_day: the last of the 28 days (UTC).
 -- days_loaded: how many of them have a complete load.
--- new_people: people whose first active day in the loaded history is one of them; null where the history does not begin
---   28 days before them at least, and all people count by their days.
+-- new_people: people whose first active day in the loaded history is one of these days; null if the history begins less
+--   than 28 days before them. All people are then in the other classes.
 -- people_12_days: the others with 12 or more active days.
 -- people_4_days: the others with 4 to 11 active days.
 -- people_1_day: the others with 1 to 3 active days.
--- eligible_people: people who are eligible on the last day; null when nobody is known to be.
--- eligible_active_people: those of them who were active on any of the 28 days; null as well.
+-- eligible_people: people who are eligible on the last day; null if there are none.
+-- eligible_active_people: eligible people who were active on any of the 28 days; null in the same case.
 WITH known AS (
   SELECT lasts.organization_id, lasts.last_day, days.days_loaded_28, days.days_of_history >= 55 AS knows_new
   FROM `claude_code.last_days` AS lasts

@@ -1,15 +1,15 @@
 -- One row per loaded UTC day, organisation, actor and customer type: what was counted, and what it costs.
 --
--- actor: the actor's id as it is compared. Actors without an id are taken for one.
+-- actor: the actor's id as it is compared. Actors without an id count as one.
 -- person: who counts as a person, see `records`.
 -- is_active: whether any record counts anything.
--- is_active_remotely: whether any that does is of remote sessions.
--- is_active_locally: whether any that does is of local sessions.
--- is_active_elsewhere: whether any that does is of sessions of which the API does not say where they ran.
+-- is_active_remotely: whether any such record is of remote sessions.
+-- is_active_locally: whether any such record is of local sessions.
+-- is_active_elsewhere: whether the API does not say for any such record where its sessions ran.
 -- has_cost: whether any model entry has tokens and a cost in US dollars.
 -- api_cost_cents: sum over the model entries of customer_type api in US cents; null when there are none.
 -- subscription_value_cents: the same of customer_type subscription.
--- other_cost_entries: model entries with a cost that is in neither.
+-- other_cost_entries: model entries whose cost is in neither column.
 WITH usage_days AS (
   SELECT
     days.organization_id,

@@ -1,14 +1,14 @@
--- The user's mapping as it is matched: one row per row of it that names an actor.
+-- The user's mapping, prepared for joins: one row per row of the mapping that names an actor.
 --
 -- actor_type: the actor's type; a machine is an api_actor.
 -- actor: the actor's id as it is compared.
 -- team: the group; null where the mapping has none.
 -- cost_centre: who pays for it; null where the mapping has none.
--- group_name: one name for both. No two groups are written alike, whatever their names hold.
--- valid_from: first day; the first there is where the mapping says always.
--- valid_to: last day; the last there is where the mapping says for ever.
--- is_conflict: the actor has another row that begins no later and has not ended. Each would get the same cost. The
---   other rows of an actor share no day.
+-- group_name: one name for team and cost_centre. Different groups have different names.
+-- valid_from: first day; 0001-01-01 if the mapping has none.
+-- valid_to: last day; 9999-12-31 if the mapping has none.
+-- is_conflict: whether the row shares a day with an earlier row of the actor, so that both would get the same cost.
+--   Rows without a conflict share no day.
 SELECT
   actor_type,
   actor,

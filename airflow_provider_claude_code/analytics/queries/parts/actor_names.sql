@@ -1,10 +1,10 @@
--- Who had which address or name when, as far as `members`, `api_keys` and `cost` have shown it: one row per id and
--- time. On a day without a snapshot the one before it counts; before the first, the first. No two rows of a kind and an
--- id share a day. `cost` shows the address that a person had when it was loaded.
+-- Which address or name belonged to which id on which days, from `members`, `api_keys` and `cost`: one row per id and
+-- span of days. A day without a snapshot has the values of the snapshot before it, or of the first snapshot if there is
+-- none before. Rows of one kind and id share no day. `cost` has the address of a person at the time of the load.
 --
--- kind: what is found: the address of a person's id, the user_id of an address, or the key_name of a key's id.
--- id: what it is found by. Addresses are written as they are compared.
--- found: what was found.
+-- kind: what the row says: the address of a person's id, the user_id of an address, or the key_name of a key's id.
+-- id: the id or address. Addresses are in the form in which they are compared.
+-- found: the address, user_id or key_name.
 -- valid_from: first day.
 -- valid_to: last day.
 WITH shown AS (

@@ -1,6 +1,6 @@
--- The weeks or months whose breakdowns a report shows, with the columns of `buckets`: of each organisation the last one
--- within the report's period, and the one that ends the day before, with which its groups are compared. Without a
--- report they are all: then `buckets` is read in the place of this.
+-- The weeks or months whose breakdowns a report shows, with the columns of `buckets`: for each organisation the last
+-- one within the report's period, and the one before it, with which its groups are compared. Outside reports, all are
+-- needed, so `buckets` is read instead.
 SELECT period_start, period_end, organization_id, days_in_period, days_loaded
 FROM (
   SELECT

@@ -1,5 +1,5 @@
--- The days of the weeks or months whose breakdowns a report shows, with the columns of `loaded_days`. Without a report
--- they are all: then `loaded_days` is read in the place of this.
+-- The days of the weeks or months whose breakdowns a report shows, with the columns of `loaded_days`. Outside reports,
+-- all are needed, so `loaded_days` is read instead.
 SELECT days.organization_id, days.date, days.bucket_start
 FROM `claude_code.loaded_days` AS days
 JOIN `claude_code.breakdown_buckets` AS buckets

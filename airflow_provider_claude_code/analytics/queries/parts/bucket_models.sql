@@ -1,5 +1,5 @@
--- Which models each person, key and machine used in each week or month in `breakdown_buckets`: one row per week or month,
--- organisation, customer type, model, actor and group of the mapping.
+-- Which models each person, key and machine used in each week or month in `breakdown_buckets`: one row per week or
+-- month, organisation, customer type, model, actor and group of the mapping.
 --
 -- bucket_start: first day of the week or month.
 -- organization_id: the organisation.
@@ -10,7 +10,7 @@
 -- person: who counts as a person, see `records`.
 -- team: the group that the actor is in on these days; null without one.
 -- cost_centre: who pays for it; null without one.
--- group_name: one name for both; null without one.
+-- group_name: one name for team and cost_centre; null without them.
 -- is_used: whether any entry has tokens.
 -- has_cost: whether any entry has tokens and a cost in US dollars.
 -- cost_entries: model entries with a cost in US dollars.

@@ -1,7 +1,7 @@
--- The weeks or months that breakdowns are of, as breakdown_grain says: one row per organisation and week (Monday to
--- Sunday) or calendar month that is over and whose last day has a complete load. While one goes on, each further day
--- would be the difference to what was shown before. With a min_group_size of 1 those that go on are there as well. An
--- organisation without usage has those of its charges. A report has only those within its period and the one before.
+-- The weeks or months of breakdowns, as breakdown_grain says: one row per organisation and week (Monday to Sunday) or
+-- calendar month that is over and whose last day has a complete load. If one that is not over were shown, each day
+-- could be computed from what was shown before. With a min_group_size of 1, those are included as well. An organisation
+-- without usage has the weeks or months of its charges. A report has only those of its period and of the one before.
 --
 -- period_start: First day (UTC).
 -- period_end: Last day.

@@ -3,11 +3,11 @@
 -- date: the UTC day.
 -- organization_id: the organisation.
 -- loaded_by: the organisation of the key that loaded the charges: the same one, or its parent.
--- periods_of: whose weeks, months and periods it counts in: those of the organisation; where it has no usage, those of
---   loaded_by.
+-- periods_of: the organisation whose weeks, months and periods the day belongs to: the same one, or loaded_by if it has
+--   no usage.
 -- is_complete: whether the newest load read the charges after they were complete.
--- has_claude_code: whether it asked for the charges of Claude Code.
--- has_identities_of_usage: whether it wrote actors as the newest load of the day's usage did, plain or as the same
+-- has_claude_code: whether this load requested the charges of Claude Code.
+-- has_identities_of_usage: whether it stored actors as the newest load of the day's usage did: plain, or with the same
 --   pseudonyms.
 WITH cost_parents AS (
   SELECT cost.organization_id, loads.organization_id AS parent_id

@@ -3,8 +3,8 @@
 -- organization_id: the organisation of the key.
 -- date: the UTC day.
 -- is_complete: whether the load read the charges after they were complete.
--- has_claude_code: whether it asked for the charges of Claude Code.
--- has_identities_of_usage: whether it wrote actors as the newest load of the day's usage did, plain or as the same
+-- has_claude_code: whether the load requested the charges of Claude Code.
+-- has_identities_of_usage: whether it stored actors as the newest load of the day's usage did: plain, or with the same
 --   pseudonyms.
 SELECT
   organization_id,

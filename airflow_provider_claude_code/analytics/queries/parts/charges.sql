@@ -1,9 +1,9 @@
 -- The rows of `cost` that are read: one row per row of it.
 --
--- organization_id: the organisation; that of the key where the key may not see it.
--- actor: the actor as usage names it on that day: the person's address, or the key's name, as compared; where neither
---   is known the id, and empty when the charges are nobody's.
--- is_claude_code: whether it is charged for Claude Code.
+-- organization_id: the organisation, or that of the key if the key cannot read it.
+-- actor: the actor as usage names it on that day: the person's address or the key's name, in the form in which it is
+--   compared; the id if neither is known; empty if the charge names nobody.
+-- is_claude_code: whether the charge is for Claude Code.
 SELECT
   cost.date,
   COALESCE(cost.organization_id, loads.organization_id) AS organization_id,

@@ -1,11 +1,11 @@
--- What is charged in each week or month in `breakdown_buckets`, in US dollars' cents: one row per row of `charges` on
--- one of its days.
+-- The charges of each week or month in `breakdown_buckets`, in US cents: one row per row of `charges` on one of its
+-- days.
 --
 -- period_start: first day of the week or month (UTC).
 -- organization_id: the organisation that is charged. Where it has no usage, the weeks and months are those of its
 --   parent.
--- person: who counts as a person, see `records`; null when the charges are nobody's.
--- charged_cents: what is charged; null in another currency.
+-- person: who counts as a person, see `records`; null if the charge names nobody.
+-- charged_cents: the charge; null in another currency.
 SELECT
   periods.period_start,
   periods.days_in_period,

@@ -1,6 +1,6 @@
--- Days on which the cost of a calendar month reached a share of the monthly budget, or might have reached it while too
--- little of it was known to say so. Of each month it is known from the data alone which days these are. Charges of a day
--- are complete a day later than its usage, so what they reach is dated a day later. Without a budget there are none.
+-- Days on which the cost of a calendar month reached a share of the monthly budget, or may have reached it, since too
+-- little of the cost is known. These days depend only on the data. Charges of a day are complete a day later than its
+-- usage, so findings from charges are dated a day later. Without a budget there are no findings.
 --
 -- finding: what is wrong, as in `data_quality`.
 WITH running AS (

@@ -1,5 +1,5 @@
--- Streams whose newest complete day ended too long ago, or that have none: one row per organisation and stream. Where
--- days are complete later than in usage they may be older by as much, and where they are complete earlier, less old.
+-- Streams whose newest complete day ended too long ago, or that have none: one row per organisation and stream. The
+-- limit is later by as much as the days of a stream are complete later than those of usage, or earlier.
 --
 -- finding: what is wrong, as in `data_quality`.
 WITH newest_complete AS (

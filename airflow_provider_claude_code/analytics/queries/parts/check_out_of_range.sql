@@ -1,4 +1,4 @@
--- Numbers of a day of usage that add up to more than a load accepts. Loads of charges refuse such a day as well; their
+-- Days of usage whose numbers add up to more than a load accepts. Loads of charges refuse such days as well, but their
 -- tables are not checked here.
 --
 -- finding: what is wrong, as in `data_quality`.

@@ -1,5 +1,5 @@
--- Days of usage whose newest load has records with the same key, as overlapping pages would make them. Loads of charges
--- and of members refuse such pages.
+-- Days of usage whose newest load has records with the same key, as if pages had overlapped. Loads of charges and of
+-- members refuse such pages.
 --
 -- finding: what is wrong, as in `data_quality`.
 SELECT

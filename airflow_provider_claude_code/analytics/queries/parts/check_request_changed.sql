@@ -1,4 +1,4 @@
--- Days whose newest load asked for something else than that of the loaded day before, so that they do not compare.
+-- Days whose newest load had other filters than that of the loaded day before, so that the two cannot be compared.
 --
 -- finding: what is wrong, as in `data_quality`.
 WITH requests AS (

@@ -1,4 +1,4 @@
--- Rows of the roster and of the mapping that cannot be right.
+-- Rows of the roster and of the mapping that are wrong.
 --
 -- finding: what is wrong, as in `data_quality`.
 WITH rows_of_users AS (

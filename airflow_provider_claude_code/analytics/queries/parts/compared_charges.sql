@@ -1,5 +1,5 @@
--- The estimate and the charges of each actor and model on each UTC day that has charges: one row per date, organization_id,
--- currency, actor_type, actor and model. Amounts that only one side has are null on the other.
+-- The estimate and the charges of each actor and model on each UTC day that has charges: one row per date,
+-- organization_id, currency, actor_type, actor and model. Amounts that only one side has are null on the other.
 --
 -- date: the UTC day.
 -- organization_id: the organisation.
@@ -10,12 +10,12 @@
 -- estimate: sum of the estimates.
 -- list_amount: sum of the charges at list prices.
 -- charged: sum of what is charged.
--- allowance: what rounding of the estimates explains.
+-- allowance: the difference that rounding of the estimates explains.
 -- keys: API keys that share the name.
--- beyond_list: what estimate and list price differ by beyond that.
--- beyond_charged: what estimate and charge differ by beyond that.
--- unmatched_estimate: the estimate, where there is no charge.
--- unmatched_list: the charge at list prices, where there is no estimate.
+-- beyond_list: difference of estimate and list price beyond the allowance.
+-- beyond_charged: difference of estimate and charge beyond the allowance.
+-- unmatched_estimate: the estimate, if there is no charge.
+-- unmatched_list: the charge at list prices, if there is no estimate.
 -- is_of_one_side: whether one side has the day's amounts in another currency.
 WITH sides AS (
   SELECT

@@ -1,21 +1,21 @@
--- What an organisation did on the days that a report compares, with everybody counted once. The period before is the same
--- number of days whole weeks earlier, so that each day has one of the same weekday beside it. One row per organisation
--- and span that has a day; sums are null where a span has no usage.
+-- What an organisation did on the days that a report compares, with everybody counted once. The period before has the
+-- same number of days and begins whole weeks earlier, so that each day is paired with one of the same weekday. One row
+-- per organisation and span that has a day; sums are null if a span has no usage.
 --
--- span: period (the loaded days of the report's period), now (those that are complete, like the day that they are paired
---   with in the period before), before (the days that they are paired with), left out (the loaded days of the period
---   that are in no pair), left out before (the same of the period before); the same four with " in weeks", where only
---   pairs of whole weeks from the period's first day on count; or week 1 to week 12 (the seven days that end 0 to 11
---   weeks before the period begins, where all of them are complete).
+-- span: period (the loaded days of the report's period); now (those of them that are complete and paired with a
+--   complete day); before (the days that these are paired with); left out (the loaded days of the period without such a
+--   pair); left out before (the same in the period before); the last four with " in weeks", for which only pairs in
+--   whole weeks from the period's first day on count; or week 1 to week 12 (the seven days that end 0 to 11 weeks
+--   before the period begins, if all of them are complete).
 -- organization_id: the organisation.
 -- days: how many days the span has.
 -- active_people: people (user_actor) with any session, commit, pull request, line, tool action or token.
 -- active_keys: API keys (api_actor) with any of these.
--- counted_people: people and API keys, but those of machines, with any of these.
--- api_actors: those of them who were active with customer_type api, or have a cost of it.
--- subscription_actors: those of them who have a value of customer_type subscription.
+-- counted_people: people and API keys, except those of machines, with any of these.
+-- api_actors: counted people who were active with customer_type api, or have a cost of it.
+-- subscription_actors: counted people who have a value of customer_type subscription.
 -- api_people: people who were active with customer_type api.
--- api_person_days: days on which each of them was, added up.
+-- api_person_days: sum over api_people of the days of such activity.
 -- sessions: sessions.
 -- lines_added: lines of code added.
 -- lines_removed: lines of code removed.

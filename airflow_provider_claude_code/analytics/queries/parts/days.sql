@@ -1,8 +1,8 @@
--- One row per organisation and UTC day, from the first loaded day to the last one that is there or should be by now.
+-- One row per organisation and UTC day, from the first loaded day to the last one that is loaded or should be.
 --
 -- date: the UTC day.
 -- organization_id: the organisation.
--- is_loaded: whether `loads` has a load of the day into `usage`, and its rows are still there.
+-- is_loaded: whether `loads` has a load of the day into `usage`, and its rows still exist.
 -- is_complete: whether the newest such load read the day after it was complete.
 -- has_models: whether `loads` has a load of the day into `model_usage`. Without one no cost is known.
 -- days_of_history: days since the first loaded one, 0 on that day.

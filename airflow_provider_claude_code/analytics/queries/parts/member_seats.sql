@@ -1,11 +1,12 @@
--- The members' runs of snapshots, read in the place of `seats` where there is no roster: one row per person, address and
--- unbroken run of the snapshots that there are, so days without a snapshot break none. Who leaves and comes back has two
--- rows, and so has who gets another address.
+-- The memberships, read instead of `seats` if there is no roster: one row per person, address and unbroken run of
+-- snapshots. Days without a snapshot do not break a run. Somebody who leaves and comes back, or who gets another
+-- address, has two rows.
 --
 -- organization_id: the organisation.
 -- actor: the person's address as it is compared.
--- valid_from: the day of the run's first snapshot; for members of the very first snapshot the day on which they joined.
--- valid_to: the day before the first snapshot without them; the last there is for members of the newest snapshot.
+-- valid_from: the day of the run's first snapshot; for members of the very first snapshot, the day on which they
+--   joined.
+-- valid_to: the day before the first snapshot without the person; 9999-12-31 for members of the newest snapshot.
 SELECT
   organization_id,
   actor,

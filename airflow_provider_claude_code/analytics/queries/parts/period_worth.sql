@@ -1,6 +1,6 @@
--- What the report compares with what Claude Code costs: one row per period of `periods` and organisation, with people,
--- API keys that somebody may work with, those of machines, and charges that name nobody apart. All amounts are in US
--- dollars.
+-- What the report compares with the cost of Claude Code: one row per period of `periods` and organisation. People, API
+-- keys that somebody may work with, those of machines, and charges that name nobody have separate columns. All amounts
+-- are in US dollars.
 --
 -- period_start: first day of the period (UTC).
 -- organization_id: the organisation.
@@ -11,9 +11,9 @@
 -- person_days: sum over people of their active days.
 -- api_people: people who were active with customer_type api.
 -- api_person_days: sum over people of their days with such activity.
--- people_beside_api: people with a day of activity without any of customer_type api.
--- other_people: people who were active with another customer_type, too or only.
--- charged_people: people for whom something is charged for Claude Code.
+-- people_beside_api: people with an active day without activity of customer_type api.
+-- other_people: people who were active with another customer_type, also or only.
+-- charged_people: people with charges for Claude Code.
 -- keys: active API keys, without those of machines, as in the other columns about keys.
 -- commits: people's commits made by Claude Code.
 -- pull_requests: people's pull requests made by Claude Code.
@@ -25,22 +25,22 @@
 -- key_pull_requests: pull requests of API keys.
 -- key_actions: accepted tool actions of API keys.
 -- api_sessions: people's sessions of customer_type api.
--- api_sessions_with_detail: those of them of records that name models; the cost of the others is unknown.
+-- api_sessions_with_detail: api_sessions of records that name models; the cost of the others is unknown.
 -- subscription_sessions: people's sessions of customer_type subscription.
--- subscription_sessions_with_detail: those of them of records that name models.
+-- subscription_sessions_with_detail: the same for subscription_sessions.
 -- key_sessions: sessions of API keys of customer_type api.
--- key_sessions_with_detail: those of them of records that name models.
+-- key_sessions_with_detail: the same for key_sessions.
 -- machine_sessions: sessions of machines' API keys of customer_type api.
--- machine_sessions_with_detail: those of them of records that name models.
+-- machine_sessions_with_detail: the same for machine_sessions.
 -- other_cost_entries: model entries of people and API keys whose cost is in no amount here.
 -- other_charges: charges for Claude Code in another currency.
 -- api_cost_usd: estimated cost of people; null when no such record names a model.
 -- key_api_cost_usd: estimated cost of API keys; null likewise.
 -- machine_api_cost_usd: estimated cost of machines' API keys; null likewise.
--- charged_usd: what is charged for people; null without such charges.
--- key_charged_usd: what is charged for API keys; null likewise.
--- machine_charged_usd: what is charged for machines' API keys; null likewise.
--- unattributed_charged_usd: what is charged for nobody by name; null likewise.
+-- charged_usd: charges for people; null without such charges.
+-- key_charged_usd: charges for API keys; null likewise.
+-- machine_charged_usd: charges for machines' API keys; null likewise.
+-- unattributed_charged_usd: charges that name nobody; null likewise.
 SELECT
   periods.period_start,
   periods.organization_id,

@@ -1,16 +1,16 @@
--- What a period costs at API prices, and the cheapest way to give some people a seat at seat_price_cents for it: one row
--- per period of `periods` and organisation with people. A person costs what is charged for Claude Code where all days of
--- the period have charges, else the estimate, and beside it what a subscription includes at API prices. Seats go to
--- those who cost the most. Only mixes are compared in which nobody, or at least min_group_size people, have a seat, and
--- likewise work at API prices, so the result never is about fewer people.
+-- The cost of a period at API prices, and the cheapest mix in which some people have a seat at seat_price_cents: one
+-- row per period of `periods` and organisation with people. The cost of a person is the charges for Claude Code if all
+-- days of the period have charges, else the estimate, plus the value of subscription usage at API prices. Those who
+-- cost the most get seats. In the mixes that are compared, nobody or at least min_group_size people have a seat, and
+-- the same holds for people without one, so that the result is never about fewer people.
 --
 -- period_start: first day of the period (UTC).
 -- organization_id: the organisation.
 -- people: people who were active, or are charged.
--- at_api_prices_usd: what they all cost at API prices.
--- seats: people with a seat in the cheapest mix, the fewest where mixes cost the same.
--- mix_usd: what the cheapest mix costs, seats included.
--- is_charged: whether charges are in it, and not estimates, of what is paid by use.
+-- at_api_prices_usd: cost of all of them at API prices.
+-- seats: people with a seat in the cheapest mix; the fewest if several mixes cost the same.
+-- mix_usd: cost of the cheapest mix, including seats.
+-- is_charged: whether the cost of API usage is charges and not estimates.
 WITH people AS (
   SELECT
     who.period_start,

@@ -1,6 +1,6 @@
 -- The rows of `usage` that are read: one row per record.
 --
--- actor: the actor's id as it is compared. Actors without an id are taken for one.
+-- actor: the actor's id as it is compared. Actors without an id count as one.
 -- person: who counts as a person when groups are folded: the actor, with its type; null for the API key of a machine.
 -- largest_tokens: the largest number of tokens of a kind; 0 without any.
 -- largest_count: the largest number among sessions, commits, pull requests, lines, tool actions and tokens.

@@ -1,5 +1,5 @@
--- The report's period, and one as long before it: one row per organisation and period that has a day in
--- `days_of_periods`. A report reads them in the place of `periods`. The one before is whole weeks earlier, so both have
+-- The report's period, and one of the same length before it: one row per organisation and period that has a day in
+-- `days_of_periods`. A report reads them instead of `periods`. The period before is whole weeks earlier, so both have
 -- the same weekdays.
 --
 -- period_start: First day of the period (UTC).

@@ -1,8 +1,8 @@
--- The user's roster as it is matched: one row per row of it that names a person.
+-- The user's roster, prepared for joins: one row per row of the roster that names a person.
 --
 -- actor: the person's id as it is compared.
--- valid_from: first day; the first there is where the roster says always.
--- valid_to: last day; the last there is where the roster says for ever.
+-- valid_from: first day; 0001-01-01 if the roster has none.
+-- valid_to: last day; 9999-12-31 if the roster has none.
 SELECT actor, valid_from, valid_to
 FROM (
   SELECT

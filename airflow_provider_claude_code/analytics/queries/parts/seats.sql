@@ -1,5 +1,5 @@
--- Who may use Claude Code: the user's roster, which is good for each organisation that has a day in `days`. Without a
--- roster `member_seats` are read in its place.
+-- Who may use Claude Code: the user's roster, for each organisation that has a day in `days`. Without a roster,
+-- `member_seats` is read instead.
 --
 -- organization_id: the organisation.
 -- actor: the person's id as it is compared.

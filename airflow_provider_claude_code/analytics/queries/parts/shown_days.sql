@@ -1,12 +1,12 @@
--- Whether the days of each week or month are shown, or none of them: then neither what few people did on one of them,
--- nor a difference of days and breakdowns, can be told. It is read like a function of a table: `bucket_members` is a
--- step of the query that reads it, with rows of measure, organization_id, bucket_start, person and days: one for each
--- thing that the person did in terms of the breakdowns of the measure, such as each tool. There `days` has a bit for each
--- day of the week or month on which that was, the first day's is 1.
+-- Whether the days of each week or month are shown. They are hidden if a reader could see what few people did on one of
+-- them, or compute it from days and breakdowns. It is read like a table function: `bucket_members` is a step of the
+-- query that reads it, with the columns measure, organization_id, bucket_start, person and days, and a row for each
+-- value of a breakdown that the person contributes to, such as each tool. `days` has a bit for each day of the week or
+-- month on which the person did so; the bit of the first day is 1.
 --
--- A day counts a person who did the same on the day of the week or month that had the most people. Days are shown where
--- each has no people at all, or min_group_size that count. While the week or month goes on, those of the one before
--- have to be shown as well, since a day that is still to come may have few.
+-- A person counts on a day if the person did the same on the day of the week or month that has the most people. Days
+-- are shown if each has no people at all, or at least min_group_size that count. As long as the week or month is not
+-- over, those of the one before must be shown as well, since a later day may have few people.
 --
 -- measure: what is counted: sessions, tools, api or subscription.
 -- organization_id: the organisation.

@@ -1,6 +1,6 @@
 -- Which measures are shown by day, see `shown_days`: one row per organisation, measure and week or month.
 --
--- measure: sessions (and all that people do), tools, api (its cost) or subscription (its value).
+-- measure: sessions (and everything else that people do), tools, api (its cost) or subscription (its value).
 -- organization_id: the organisation.
 -- bucket_start: first day of the week or month.
 -- is_shown: whether its days are shown.

@@ -1,16 +1,16 @@
--- Which of the groups in `group_members` are folded together, so that nothing that is shown, nor any sum or difference
--- of it, is of fewer than min_group_size people. It is read like a function of a table: `group_members` is a step of the
--- model that reads it, with one row per dimension, period, organization_id, name (of the group), person and link.
--- `person` is null for somebody who adds nothing to what is shown.
+-- Which of the groups in `group_members` are folded together, so that no number that is shown, and no sum or difference
+-- of such numbers, is about fewer than min_group_size people. It is read like a table function: `group_members` is a
+-- step of the model that reads it, with one row per dimension, period, organization_id, name (of the group), person and
+-- link. `person` is null for somebody who does not contribute to what is shown.
 --
--- Where the same amounts are shown by something else as well, `link` says what that is for the row, such as the team;
--- otherwise it is null. Then a person counts for a group only if the largest group has the same person with the same
--- link: a group that nearly only one team has could be subtracted from the team.
+-- If the same amounts are also shown by something else, such as the team, `link` has its value for the row; otherwise
+-- it is null. A person then counts for a group only if the largest group has the same person with the same link.
+-- Otherwise a group whose people are nearly all in one team could be subtracted from the team.
 --
--- is_small: the group has fewer people that count; or it is the smallest of the others, and the smaller ones are
---   together still fewer people.
--- is_hidden: all groups of the dimension are together of fewer people, so that none is shown.
--- folded_name: the name of all small groups together, null for others.
+-- is_small: whether the group has fewer people that count; or whether it is the smallest of the others, and the smaller
+--   ones together still have fewer people.
+-- is_hidden: whether all groups of the dimension together have fewer people, so that none is shown.
+-- folded_name: the name of all small groups together; null for others.
 WITH people AS (
   SELECT
     dimension, period, organization_id, name, person, link,

@@ -1,9 +1,9 @@
--- The snapshots of members that there are: one row per organisation and UTC day.
+-- The existing snapshots of members: one row per organisation and UTC day.
 --
 -- organization_id: the organisation of the key that loaded it.
--- date: the UTC day that it is filed under.
+-- date: the UTC day of the snapshot.
 -- loaded_at: when its load began.
--- number: counts from 1, whatever days are between them.
+-- number: counts from 1, also if days are missing between snapshots.
 -- next_date: the day of the next snapshot, null for the newest.
 SELECT
   organization_id,

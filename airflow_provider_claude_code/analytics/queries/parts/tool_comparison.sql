@@ -1,17 +1,17 @@
--- People with Claude Code and with other AI tools in each period of `periods`: one row per period, organisation and tool.
--- The days of other tools name no organisation, so they are compared with each. It has no counts of what was suggested
--- or accepted, since those of two tools are not the same work.
+-- People with Claude Code and with other AI tools in each period of `periods`: one row per period, organisation and
+-- tool. The days of other tools name no organisation, so they are compared with each. There are no counts of
+-- suggestions, since those of two tools are not the same amount of work.
 --
 -- period_start: first day of the period (UTC).
 -- organization_id: the organisation.
 -- tool: claude_code, or the other tool's name.
 -- people: people who were active with the tool.
--- person_days: sum over people of the days on which they were.
+-- person_days: sum over these people of their active days.
 -- days_with_data: days on which the tool has any row.
--- unknown_people: people of them without an address, who are compared with nobody.
--- people_with_both: people of them who were active with Claude Code, too.
--- roster_people: people of them who are eligible on the last day of the period.
--- eligible_people: people who are eligible on that day; null when nobody is known to be.
+-- unknown_people: people among them without an address, who are compared with nobody.
+-- people_with_both: people among them who were also active with Claude Code.
+-- roster_people: people among them who are eligible on the last day of the period.
+-- eligible_people: people who are eligible on that day; null if there are none.
 WITH used AS (
   SELECT
     periods.period_start, periods.period_end, periods.organization_id, days.tool, days.person,

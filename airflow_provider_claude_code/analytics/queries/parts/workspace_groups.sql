@@ -1,6 +1,6 @@
--- The API keys' workspaces as groups, read in the place of `actor_groups` where there is no mapping: one row per name of a
--- key. Names that were of keys in several workspaces are in none, nor are keys of the organisation or of the default
--- workspace. People are in no group. Owners of keys count as people: a workspace whose keys were created by fewer than
+-- The workspaces of API keys as groups, read instead of `actor_groups` if there is no mapping: one row per name of a
+-- key. Names of keys in several workspaces have no group, nor have keys of the organisation or of the default
+-- workspace. People have no group. Owners of keys count as people: a workspace whose keys were created by fewer than
 -- min_group_size people is no group, unless service accounts created all of them.
 --
 -- actor_type: api_actor.
@@ -8,9 +8,9 @@
 -- team: the name of its workspace.
 -- cost_centre: null.
 -- group_name: the name of the workspace, written as in `actor_groups`.
--- valid_from: the first day that there is.
--- valid_to: the last day that there is.
--- is_conflict: never.
+-- valid_from: 0001-01-01.
+-- valid_to: 9999-12-31.
+-- is_conflict: false.
 WITH named_keys AS (
   SELECT
     *,
