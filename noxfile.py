@@ -47,7 +47,7 @@ def tests(session: nox.Session, airflow: str) -> None:
 @nox.session(python="3.11")
 def lowest(session: nox.Session) -> None:
     """Run the unit and integration tests with the lowest versions that pyproject.toml allows."""
-    # Newer releases of these do not work with Airflow 3.0.0 or pandas 2.1.0. As requirements they would be the lowest, too.
+    # Newer releases of these do not work with Airflow 3.0.0 or pandas 2.1.0. As requirements, they would be the lowest.
     pins = Path(session.create_tmp(), "constraints.txt")
     pins.write_text("cadwyn<6\nfastapi<0.118\nnumpy<2\npydantic<2.13\nuniversal-pathlib<0.3\n")
     pyproject = nox.project.load_toml("pyproject.toml")

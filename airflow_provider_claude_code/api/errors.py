@@ -98,7 +98,11 @@ _BY_STATUS: dict[int, Meaning] = {
     401: (ClaudeCodeAuthenticationError, _KEY_ADVICE),
     402: (ClaudeCodePermissionError, "Check the organisation's billing in the Claude Console."),
     403: (ClaudeCodePermissionError, _KEY_ADVICE),
-    404: (ClaudeCodeBadRequestError, "Check the API base URL: the report was not found under it."),
+    404: (
+        ClaudeCodeBadRequestError,
+        "Check the API base URL. If other streams load, the organisation has no access to this one, or this provider "
+        "is too old for it.",
+    ),
     407: _PROXY_CREDENTIALS,
     408: (ClaudeCodeServerError, "The API, or a proxy, did not get the request in time: try again later."),
     409: (ClaudeCodeServerError, "The API was busy with a conflicting request: try again later."),
