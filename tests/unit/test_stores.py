@@ -401,6 +401,9 @@ class TestStoragePath:
             "nothing-of-this-kind://bucket/x",
             "relative://../x",
             "a b://bucket/x",
+            "abfs://container@account.dfs.core.windows.net/x",
+            "abfss://azure@container@account.dfs.core.windows.net/x",
+            "az://container@account.blob.core.usgovcloudapi.net",
         ],
     )
     def test_a_url_that_could_lead_elsewhere_or_nowhere_is_refused(self, url: str) -> None:
