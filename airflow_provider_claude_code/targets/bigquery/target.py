@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import UTC, date, datetime
 from typing import Any
 
 import msgspec
@@ -24,6 +24,9 @@ from airflow_provider_claude_code.targets.base import StartedLoad
 from airflow_provider_claude_code.targets.bigquery.errors import typed_bigquery_errors
 from airflow_provider_claude_code.targets.bigquery.jobs import LoadJobs, load_number
 from airflow_provider_claude_code.targets.bigquery.schema import DatasetTables, bigquery_schema
+
+BEFORE_ALL_LOADS = datetime(1970, 1, 1, tzinfo=UTC)
+"""What stands for ``loaded_at`` of rows without one, which no load has written."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -232,7 +235,10 @@ class BigQueryTarget:
         field = bigquery.SchemaField(LOADED_AT.name, LOADED_AT.type)
         partition = bigquery.TableReference.from_string(self._schema.partition_id(table, day))
         rows = list(self._client.list_rows(partition, selected_fields=[field], max_results=1))
-        return rows[0]["loaded_at"] if rows else None
+        if not rows:
+            return None
+        # There is no value if the column is still to be added.
+        return next(iter(rows[0].values()), None) or BEFORE_ALL_LOADS
 
     def _newest_recorded(self, day: date) -> datetime | None:
         """Return ``loaded_at`` of the newest load of a day into one of the tables that ``loads`` has a row of."""

@@ -9,6 +9,7 @@ from google.api_core.exceptions import BadRequest
 from google.cloud import bigquery
 from google.cloud.bigquery import PolicyTagList, SchemaField, TimePartitioning
 
+from airflow_provider_claude_code.exceptions import ClaudeCodeEmptyDayError
 from airflow_provider_claude_code.hooks.claude_code import ClaudeCodeHook
 from airflow_provider_claude_code.operators.bigquery_models import ClaudeCodeBigQueryModelsOperator
 from airflow_provider_claude_code.operators.data_quality import ClaudeCodeDataQualityOperator
@@ -153,6 +154,22 @@ class TestTables:
         assert (added.name, added.mode) == (missing, "NULLABLE")
         assert added.description
         dataset.assert_holds(people(3))
+        load(dataset)
+        dataset.assert_holds(people(3))
+
+    @pytest.mark.parametrize("loaded_at", [None, SchemaField("loaded_at", "TIMESTAMP")])
+    def test_rows_that_no_load_has_written_are_not_erased_by_an_empty_day_and_are_replaced_by_others(
+        self, sandbox: Sandbox, dataset: Dataset, loaded_at: SchemaField | None
+    ) -> None:
+        fields = [SchemaField(field.name, field.field_type) for field in schema("usage", loaded_at=loaded_at)]
+        table = users_table(dataset, "usage", schema=fields)
+        dataset.client.load_table_from_json([{"date": str(DAY), "actor_id": "somebody"}], table).result()
+        serve(sandbox, 0)
+        with pytest.raises(ClaudeCodeEmptyDayError, match=rf"rows of that day \({dataset.table_id('usage')}: 1\)"):
+            load(dataset)
+        assert [row["actor_id"] for row in dataset.rows("usage")] == ["somebody"]
+        assert dataset.rows("loads") == []
+        serve(sandbox, 3)
         load(dataset)
         dataset.assert_holds(people(3))
 
