@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from typing import Any
@@ -15,6 +16,7 @@ from google.cloud import bigquery
 from airflow_provider_claude_code.exceptions import (
     ClaudeCodeConfigurationError,
     ClaudeCodeEmptyDayError,
+    ClaudeCodeError,
     ClaudeCodePublishError,
     SupersededError,
 )
@@ -121,9 +123,11 @@ class BigQueryTarget:
             replaced = load.to_write(keep_rows=keep_rows)
             job_ids = self._jobs.ids(load.day, number, [*replaced, LOADS.name])
             loads_job_id = job_ids.pop(LOADS.name)
-            for table, job_id in job_ids.items():
-                partition_id = self._schema.partition_id(table, load.day)
-                self._jobs.start_replacing(job_id, load.files[table], tables[table], partition_id, load.load_id)
+            with self._named_if_partly_started(load.day, job_ids) as started:
+                for table, job_id in job_ids.items():
+                    partition_id = self._schema.partition_id(table, load.day)
+                    self._jobs.start_replacing(job_id, load.files[table], tables[table], partition_id, load.load_id)
+                    started.append(table)
         rows = msgspec.to_builtins(load.rows())
         shared = {
             name: value
@@ -140,6 +144,22 @@ class BigQueryTarget:
             },
         )
         return StartedLoad(job_ids=job_ids, details=dataclasses.asdict(details))
+
+    @contextmanager
+    def _named_if_partly_started(self, day: date, tables: Iterable[str]) -> Iterator[list[str]]:
+        """Say in an error which tables are being replaced, since each has a job of its own."""
+        started: list[str] = []
+        try:
+            with typed_bigquery_errors(self._dataset):
+                yield started
+        except ClaudeCodeError as error:
+            if started:
+                kept = ", ".join(table for table in tables if table not in started)
+                error.args = (
+                    f"{error} {day} is inconsistent until it is loaded again. New load: {', '.join(started)}; "
+                    f"previous state: {kept}.",
+                )
+            raise
 
     def resume(self, started: StartedLoad) -> None:
         """
