@@ -25,7 +25,7 @@ from airflow_provider_claude_code.tables.loads import LOADS, Load
 from airflow_provider_claude_code.targets.base import StartedLoad
 from airflow_provider_claude_code.targets.bigquery.errors import typed_bigquery_errors
 from airflow_provider_claude_code.targets.bigquery.jobs import LoadJobs, load_number
-from airflow_provider_claude_code.targets.bigquery.schema import DatasetTables, bigquery_schema
+from airflow_provider_claude_code.targets.bigquery.schema import DatasetTables
 
 BEFORE_ALL_LOADS = datetime(1970, 1, 1, tzinfo=UTC)
 """What stands for ``loaded_at`` of rows without one, which no load has written."""
@@ -87,6 +87,8 @@ class BigQueryTarget:
         self._schema = schema
         self._jobs = jobs
         self._tables = schema.data_tables
+        # As far as they have been asked for.
+        self._known_fields_of_loads: list[bigquery.SchemaField] = []
 
     @property
     def project(self) -> str:
@@ -262,14 +264,31 @@ class BigQueryTarget:
 
     def _newest_recorded(self, day: date) -> datetime | None:
         """Return ``loaded_at`` of the newest load of a day into one of the tables that ``loads`` has a row of."""
-        fields = [field for field in bigquery_schema(LOADS) if field.name in ("date", "table_name", "loaded_at")]
+        fields = self._fields_of_loads()
         month = bigquery.TableReference.from_string(f"{self._schema.table_id(LOADS.name)}${day:%Y%m}")
         try:
-            rows = list(self._client.list_rows(month, selected_fields=fields))
+            rows = list(self._client.list_rows(month, selected_fields=fields)) if fields else []
         except (NotFound, BadRequest):
             return None
-        moments = [row["loaded_at"] for row in rows if row["date"] == day and row["table_name"] in self._tables]
-        return max(moments, default=None)
+        recorded = [dict(zip((field.name.lower() for field in fields), row.values(), strict=True)) for row in rows]
+        moments = [row["loaded_at"] for row in recorded if row["date"] == day and row["table_name"] in self._tables]
+        return max(filter(None, moments), default=None)
+
+    def _fields_of_loads(self) -> list[bigquery.SchemaField]:
+        """
+        Return the columns of ``loads`` that tell when which table was loaded; none without the table or one of them.
+
+        BigQuery returns the columns of a row in the order of the table, whatever the order in which they are asked for.
+        """
+        if not self._known_fields_of_loads:
+            names = ("date", "table_name", "loaded_at")
+            try:
+                schema = self._client.get_table(self._schema.table_id(LOADS.name)).schema
+            except NotFound:
+                return []
+            fields = [field for field in schema if field.name.lower() in names]
+            self._known_fields_of_loads = fields if len(fields) == len(names) else []
+        return self._known_fields_of_loads
 
     def _refuse_to_erase(self, load: Load) -> None:
         # Do not ignore errors: a partition that could not be read is not an empty one.

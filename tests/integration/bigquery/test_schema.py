@@ -157,6 +157,20 @@ class TestTables:
         load(dataset)
         dataset.assert_holds(people(3))
 
+    def test_the_order_and_the_case_of_a_users_columns_do_not_matter(self, sandbox: Sandbox, dataset: Dataset) -> None:
+        for name in (*TABLES, "loads"):
+            fields = sorted(schema(name), key=lambda field: field.name)
+            # The column that a table is partitioned by has to be called as it is.
+            fields = [field if field.name == "date" else renamed(field, field.name.upper()) for field in fields]
+            users_table(dataset, name, schema=fields)
+        for count in (3, 5):
+            serve(sandbox, count)
+            load(dataset)
+            assert sorted(row["ACTOR_ID"] for row in dataset.rows("usage")) == [
+                f"person-{number}@example.com" for number in range(count)
+            ]
+        assert [row["ROW_COUNT"] for row in dataset.rows("loads") if row["TABLE_NAME"] == "usage"] == [3, 5]
+
     @pytest.mark.parametrize("loaded_at", [None, SchemaField("loaded_at", "TIMESTAMP")])
     def test_rows_that_no_load_has_written_are_not_erased_by_an_empty_day_and_are_replaced_by_others(
         self, sandbox: Sandbox, dataset: Dataset, loaded_at: SchemaField | None
