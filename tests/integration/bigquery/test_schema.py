@@ -19,7 +19,18 @@ from airflow_provider_claude_code.tables.loads import LOADS
 from airflow_provider_claude_code.targets.bigquery.schema import described_organization
 from airflow_provider_claude_code.transfers.claude_code_to_bigquery import ClaudeCodeToBigQueryOperator
 from airflow_provider_claude_code.version_compat import AirflowFailException
-from tests.fixtures.bigquery import CONTRACTS, PROJECT, Connect, Dataset, Row, context, load, schema, users_table
+from tests.fixtures.bigquery import (
+    BEFORE,
+    CONTRACTS,
+    PROJECT,
+    Connect,
+    Dataset,
+    Row,
+    context,
+    load,
+    schema,
+    users_table,
+)
 from tests.fixtures.records import DAY, TABLES, people
 from tests.fixtures.servers.bigquery import BigQueryServer
 from tests.fixtures.serving import serve
@@ -156,6 +167,23 @@ class TestTables:
         dataset.assert_holds(people(3))
         load(dataset)
         dataset.assert_holds(people(3))
+
+    def test_a_table_that_another_load_completes_meanwhile_is_completed(
+        self, sandbox: Sandbox, dataset: Dataset, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        users_table(dataset, "usage", schema=schema("usage", currency=None))
+        update, met = bigquery.Client.update_table, list[bool]()
+
+        def update_meanwhile(*arguments: Any) -> Any:
+            if not met:
+                met.append(True)
+                load(dataset, BEFORE)
+            return update(*arguments)
+
+        monkeypatch.setattr(bigquery.Client, "update_table", update_meanwhile)
+        load(dataset)
+        for day in (BEFORE, DAY):
+            dataset.assert_holds(people(3, day), day)
 
     def test_the_order_and_the_case_of_a_users_columns_do_not_matter(self, sandbox: Sandbox, dataset: Dataset) -> None:
         for name in (*TABLES, "loads"):
