@@ -327,9 +327,9 @@ def storage_path(argument: str, path: str, conn_id: str | None) -> ObjectStorage
     if is_local:
         # Text after two slashes is read as a host.
         place = "/" + place.lstrip("/")
-    elif re.search(r"[?#]|(^|/)\.{1,2}(/|$)", place):
+    elif re.search(r"[?#]|//|(^|/)\.{1,2}(/|$)", place):
         raise ClaudeCodeConfigurationError(
-            f"{argument} is {path!r}, but object stores treat ?, #, . and .. in a URL differently. Choose a path "
+            f"{argument} is {path!r}, but object stores treat ?, #, //, . and .. in a URL differently. Choose a path "
             "without them."
         )
     elif _CONTAINER_OF_ACCOUNT.match(place):
