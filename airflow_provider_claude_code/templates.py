@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Set
 from typing import Any
 
 from airflow_provider_claude_code.exceptions import ClaudeCodeConfigurationError
@@ -38,10 +38,11 @@ def listed(argument: str, names: object) -> list[str]:
     Return the names of a list, each once.
 
     :param argument: the argument's name, for the message.
-    :param names: the list.
+    :param names: the list. A set has another order in each process, and each order would be another version of the Dag.
     :raises ClaudeCodeConfigurationError: it is no list, or empty. A single string is an iterable of letters.
     """
-    if isinstance(names, str) or not isinstance(names, Iterable) or not (listed := list(names)):
+    ordered = sorted(names, key=str) if isinstance(names, Set) else names
+    if isinstance(ordered, str) or not isinstance(ordered, Iterable) or not (listed := list(ordered)):
         raise ClaudeCodeConfigurationError(
             f"{argument} is {names!r}; a list of table names was expected.{native_hint(names)}"
         )

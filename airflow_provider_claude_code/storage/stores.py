@@ -35,6 +35,8 @@ LOCK_POLL_INTERVAL = 0.1
 """Seconds between two tries to lock a directory."""
 
 _URL = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://(.*)", re.DOTALL)
+# The beginning of a place as Azure and Spark write it: CONTAINER@ACCOUNT.dfs.core.windows.net.
+_CONTAINER_OF_ACCOUNT = re.compile(r"[^/]*@[^/]+\.(dfs|blob)\.core\.")
 # Prefix of files that are being written. Readers of data lakes ignore names that begin with a dot.
 _TEMPORARY = ".claude-code-tmp-"
 
@@ -325,10 +327,16 @@ def storage_path(argument: str, path: str, conn_id: str | None) -> ObjectStorage
     if is_local:
         # Text after two slashes is read as a host.
         place = "/" + place.lstrip("/")
-    elif re.search(r"[?#]|(^|/)\.{1,2}(/|$)", place):
+    elif re.search(r"[?#]|//|(^|/)\.{1,2}(/|$)", place):
         raise ClaudeCodeConfigurationError(
-            f"{argument} is {path!r}, but object stores treat ?, #, . and .. in a URL differently. Choose a path "
+            f"{argument} is {path!r}, but object stores treat ?, #, //, . and .. in a URL differently. Choose a path "
             "without them."
+        )
+    elif _CONTAINER_OF_ACCOUNT.match(place):
+        raise ClaudeCodeConfigurationError(
+            f"{argument} is {path!r}, but Airflow reads what is before @ as the id of a Connection, and the first "
+            f"folder as the container. Write {scheme}://CONTAINER/FOLDER, and name the account in the Connection of "
+            "the store."
         )
     try:
         root = ObjectStoragePath(f"{scheme}://{place}", conn_id=conn_id)

@@ -395,12 +395,18 @@ class TestStoragePath:
             "s3://bucket/a/../b",
             "s3://bucket/./b",
             "s3://bucket/..",
+            "s3://bucket//x",
+            "s3://bucket/x//y",
+            "gs://bucket//",
             "s3:///bucket/x",
             "s3://bucket/a\nb",
             "memory://..",
             "nothing-of-this-kind://bucket/x",
             "relative://../x",
             "a b://bucket/x",
+            "abfs://container@account.dfs.core.windows.net/x",
+            "abfss://azure@container@account.dfs.core.windows.net/x",
+            "az://container@account.blob.core.usgovcloudapi.net",
         ],
     )
     def test_a_url_that_could_lead_elsewhere_or_nowhere_is_refused(self, url: str) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import re
+from collections.abc import Iterator
 from datetime import timedelta
 from types import SimpleNamespace
 from typing import Any
@@ -98,6 +99,16 @@ def test_what_a_run_renders_wrongly_fails_it_without_a_retry(name: str, value: s
 def test_what_is_written_wrongly_is_refused_when_the_dag_is_parsed(argument: str) -> None:
     with pytest.raises(ClaudeCodeConfigurationError, match=argument):
         ClaudeCodeToObjectStorageOperator(task_id="load", path="/nowhere", **{argument: "params.days"})
+
+
+def test_tables_in_a_set_have_the_same_order_in_each_process() -> None:
+    class Backwards(set[str]):
+        def __iter__(self) -> Iterator[str]:
+            return iter(sorted(super().__iter__(), reverse=True))
+
+    tables = Backwards({"usage", "tool_usage"})
+    operator = ClaudeCodeToObjectStorageOperator(task_id="load", path="/x", tables=tables)
+    assert operator.tables == ("tool_usage", "usage")
 
 
 @pytest.mark.parametrize("tables", [None, "", "['usage']", 5, [], [["usage"]]])

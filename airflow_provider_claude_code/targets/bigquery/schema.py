@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 
-from google.api_core.exceptions import GoogleAPICallError, NotFound
+from google.api_core.exceptions import GoogleAPICallError, NotFound, PreconditionFailed
 from google.cloud import bigquery
 from google.cloud.bigquery import SchemaField, TimePartitioning
 
@@ -237,7 +237,13 @@ class DatasetTables:
         if ORGANIZATION_LABEL not in table.labels:
             table.labels = {**table.labels, ORGANIZATION_LABEL: organization}
             changed.append("labels")
-        return self._client.update_table(table, changed) if changed else table
+        if not changed:
+            return table
+        try:
+            return self._client.update_table(table, changed)
+        except PreconditionFailed:
+            # Another load has changed the table since it was read, for example in the same way.
+            return self._add_and_relax_columns(self._client.get_table(table.reference), contract, organization)
 
     def _refuse_expired(
         self, existing: Mapping[str, bigquery.Table | None], dataset: bigquery.Dataset, day: date

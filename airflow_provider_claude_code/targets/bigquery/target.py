@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import UTC, date, datetime
 from typing import Any
 
 import msgspec
@@ -15,6 +16,7 @@ from google.cloud import bigquery
 from airflow_provider_claude_code.exceptions import (
     ClaudeCodeConfigurationError,
     ClaudeCodeEmptyDayError,
+    ClaudeCodeError,
     ClaudeCodePublishError,
     SupersededError,
 )
@@ -23,7 +25,10 @@ from airflow_provider_claude_code.tables.loads import LOADS, Load
 from airflow_provider_claude_code.targets.base import StartedLoad
 from airflow_provider_claude_code.targets.bigquery.errors import typed_bigquery_errors
 from airflow_provider_claude_code.targets.bigquery.jobs import LoadJobs, load_number
-from airflow_provider_claude_code.targets.bigquery.schema import DatasetTables, bigquery_schema
+from airflow_provider_claude_code.targets.bigquery.schema import DatasetTables
+
+BEFORE_ALL_LOADS = datetime(1970, 1, 1, tzinfo=UTC)
+"""What stands for ``loaded_at`` of rows without one, which no load has written."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,6 +87,8 @@ class BigQueryTarget:
         self._schema = schema
         self._jobs = jobs
         self._tables = schema.data_tables
+        # As far as they have been asked for.
+        self._known_fields_of_loads: list[bigquery.SchemaField] = []
 
     @property
     def project(self) -> str:
@@ -118,9 +125,11 @@ class BigQueryTarget:
             replaced = load.to_write(keep_rows=keep_rows)
             job_ids = self._jobs.ids(load.day, number, [*replaced, LOADS.name])
             loads_job_id = job_ids.pop(LOADS.name)
-            for table, job_id in job_ids.items():
-                partition_id = self._schema.partition_id(table, load.day)
-                self._jobs.start_replacing(job_id, load.files[table], tables[table], partition_id, load.load_id)
+            with self._named_if_partly_started(load.day, job_ids) as started:
+                for table, job_id in job_ids.items():
+                    partition_id = self._schema.partition_id(table, load.day)
+                    self._jobs.start_replacing(job_id, load.files[table], tables[table], partition_id, load.load_id)
+                    started.append(table)
         rows = msgspec.to_builtins(load.rows())
         shared = {
             name: value
@@ -137,6 +146,22 @@ class BigQueryTarget:
             },
         )
         return StartedLoad(job_ids=job_ids, details=dataclasses.asdict(details))
+
+    @contextmanager
+    def _named_if_partly_started(self, day: date, tables: Iterable[str]) -> Iterator[list[str]]:
+        """Say in an error which tables are being replaced, since each has a job of its own."""
+        started: list[str] = []
+        try:
+            with typed_bigquery_errors(self._dataset):
+                yield started
+        except ClaudeCodeError as error:
+            if started:
+                kept = ", ".join(table for table in tables if table not in started)
+                error.args = (
+                    f"{error} {day} is inconsistent until it is loaded again. New load: {', '.join(started)}; "
+                    f"previous state: {kept}.",
+                )
+            raise
 
     def resume(self, started: StartedLoad) -> None:
         """
@@ -232,18 +257,38 @@ class BigQueryTarget:
         field = bigquery.SchemaField(LOADED_AT.name, LOADED_AT.type)
         partition = bigquery.TableReference.from_string(self._schema.partition_id(table, day))
         rows = list(self._client.list_rows(partition, selected_fields=[field], max_results=1))
-        return rows[0]["loaded_at"] if rows else None
+        if not rows:
+            return None
+        # There is no value if the column is still to be added.
+        return next(iter(rows[0].values()), None) or BEFORE_ALL_LOADS
 
     def _newest_recorded(self, day: date) -> datetime | None:
         """Return ``loaded_at`` of the newest load of a day into one of the tables that ``loads`` has a row of."""
-        fields = [field for field in bigquery_schema(LOADS) if field.name in ("date", "table_name", "loaded_at")]
+        fields = self._fields_of_loads()
         month = bigquery.TableReference.from_string(f"{self._schema.table_id(LOADS.name)}${day:%Y%m}")
         try:
-            rows = list(self._client.list_rows(month, selected_fields=fields))
+            rows = list(self._client.list_rows(month, selected_fields=fields)) if fields else []
         except (NotFound, BadRequest):
             return None
-        moments = [row["loaded_at"] for row in rows if row["date"] == day and row["table_name"] in self._tables]
-        return max(moments, default=None)
+        recorded = [dict(zip((field.name.lower() for field in fields), row.values(), strict=True)) for row in rows]
+        moments = [row["loaded_at"] for row in recorded if row["date"] == day and row["table_name"] in self._tables]
+        return max(filter(None, moments), default=None)
+
+    def _fields_of_loads(self) -> list[bigquery.SchemaField]:
+        """
+        Return the columns of ``loads`` that tell when which table was loaded; none without the table or one of them.
+
+        BigQuery returns the columns of a row in the order of the table, whatever the order in which they are asked for.
+        """
+        if not self._known_fields_of_loads:
+            names = ("date", "table_name", "loaded_at")
+            try:
+                schema = self._client.get_table(self._schema.table_id(LOADS.name)).schema
+            except NotFound:
+                return []
+            fields = [field for field in schema if field.name.lower() in names]
+            self._known_fields_of_loads = fields if len(fields) == len(names) else []
+        return self._known_fields_of_loads
 
     def _refuse_to_erase(self, load: Load) -> None:
         # Do not ignore errors: a partition that could not be read is not an empty one.

@@ -103,14 +103,21 @@ class TestFailures:
         load(dataset, run_id=dataset.run, try_number=2)
         dataset.assert_holds(people(5))
 
-    def test_a_job_that_is_refused_after_another_was_started_is_fixed_by_the_retry(
-        self, sandbox: Sandbox, dataset: Dataset
+    @pytest.mark.parametrize(
+        ("reason", "error"), [("quotaExceeded", ClaudeCodePublishError), ("accessDenied", AirflowFailException)]
+    )
+    def test_a_job_that_is_refused_after_another_was_started_is_told_and_fixed_by_the_retry(
+        self, sandbox: Sandbox, dataset: Dataset, reason: str, error: type[Exception]
     ) -> None:
         load(dataset)
         serve(sandbox, 5)
-        dataset.server.faults = [HttpError(method="jobs.insert", nth=2, status=403, reason="quotaExceeded")]
-        with pytest.raises(ClaudeCodePublishError, match="quotaExceeded"):
+        dataset.server.faults = [HttpError(method="jobs.insert", nth=2, status=403, reason=reason)]
+        told = "2025-09-01 is inconsistent .* New load: usage; previous state: model_usage, tool_usage."
+        with pytest.raises(error, match=f"{reason}.* {told}"):
             load(dataset, run_id=dataset.run)
+        # And so it is.
+        for table, count in (("usage", 5), ("model_usage", 3), ("tool_usage", 3)):
+            assert dataset.content(table) == canonical(flat(people(count), DAY)[table])
         dataset.server.faults = []
         load(dataset, run_id=dataset.run, try_number=2)
         dataset.assert_holds(people(5))

@@ -9,6 +9,7 @@ from google.api_core.exceptions import BadRequest
 from google.cloud import bigquery
 from google.cloud.bigquery import PolicyTagList, SchemaField, TimePartitioning
 
+from airflow_provider_claude_code.exceptions import ClaudeCodeEmptyDayError
 from airflow_provider_claude_code.hooks.claude_code import ClaudeCodeHook
 from airflow_provider_claude_code.operators.bigquery_models import ClaudeCodeBigQueryModelsOperator
 from airflow_provider_claude_code.operators.data_quality import ClaudeCodeDataQualityOperator
@@ -18,7 +19,18 @@ from airflow_provider_claude_code.tables.loads import LOADS
 from airflow_provider_claude_code.targets.bigquery.schema import described_organization
 from airflow_provider_claude_code.transfers.claude_code_to_bigquery import ClaudeCodeToBigQueryOperator
 from airflow_provider_claude_code.version_compat import AirflowFailException
-from tests.fixtures.bigquery import CONTRACTS, PROJECT, Connect, Dataset, Row, context, load, schema, users_table
+from tests.fixtures.bigquery import (
+    BEFORE,
+    CONTRACTS,
+    PROJECT,
+    Connect,
+    Dataset,
+    Row,
+    context,
+    load,
+    schema,
+    users_table,
+)
 from tests.fixtures.records import DAY, TABLES, people
 from tests.fixtures.servers.bigquery import BigQueryServer
 from tests.fixtures.serving import serve
@@ -153,6 +165,53 @@ class TestTables:
         assert (added.name, added.mode) == (missing, "NULLABLE")
         assert added.description
         dataset.assert_holds(people(3))
+        load(dataset)
+        dataset.assert_holds(people(3))
+
+    def test_a_table_that_another_load_completes_meanwhile_is_completed(
+        self, sandbox: Sandbox, dataset: Dataset, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        users_table(dataset, "usage", schema=schema("usage", currency=None))
+        update, met = bigquery.Client.update_table, list[bool]()
+
+        def update_meanwhile(*arguments: Any) -> Any:
+            if not met:
+                met.append(True)
+                load(dataset, BEFORE)
+            return update(*arguments)
+
+        monkeypatch.setattr(bigquery.Client, "update_table", update_meanwhile)
+        load(dataset)
+        for day in (BEFORE, DAY):
+            dataset.assert_holds(people(3, day), day)
+
+    def test_the_order_and_the_case_of_a_users_columns_do_not_matter(self, sandbox: Sandbox, dataset: Dataset) -> None:
+        for name in (*TABLES, "loads"):
+            fields = sorted(schema(name), key=lambda field: field.name)
+            # The column that a table is partitioned by has to be called as it is.
+            fields = [field if field.name == "date" else renamed(field, field.name.upper()) for field in fields]
+            users_table(dataset, name, schema=fields)
+        for count in (3, 5):
+            serve(sandbox, count)
+            load(dataset)
+            assert sorted(row["ACTOR_ID"] for row in dataset.rows("usage")) == [
+                f"person-{number}@example.com" for number in range(count)
+            ]
+        assert [row["ROW_COUNT"] for row in dataset.rows("loads") if row["TABLE_NAME"] == "usage"] == [3, 5]
+
+    @pytest.mark.parametrize("loaded_at", [None, SchemaField("loaded_at", "TIMESTAMP")])
+    def test_rows_that_no_load_has_written_are_not_erased_by_an_empty_day_and_are_replaced_by_others(
+        self, sandbox: Sandbox, dataset: Dataset, loaded_at: SchemaField | None
+    ) -> None:
+        fields = [SchemaField(field.name, field.field_type) for field in schema("usage", loaded_at=loaded_at)]
+        table = users_table(dataset, "usage", schema=fields)
+        dataset.client.load_table_from_json([{"date": str(DAY), "actor_id": "somebody"}], table).result()
+        serve(sandbox, 0)
+        with pytest.raises(ClaudeCodeEmptyDayError, match=rf"rows of that day \({dataset.table_id('usage')}: 1\)"):
+            load(dataset)
+        assert [row["actor_id"] for row in dataset.rows("usage")] == ["somebody"]
+        assert dataset.rows("loads") == []
+        serve(sandbox, 3)
         load(dataset)
         dataset.assert_holds(people(3))
 
