@@ -9,7 +9,7 @@ from airflow_provider_claude_code.analytics.queries import Settings
 from airflow_provider_claude_code.analytics.report import charts
 from airflow_provider_claude_code.analytics.report.data import Organization, total
 from airflow_provider_claude_code.analytics.report.elements import Element, Figure, Note, Section, SideBySide, Table
-from airflow_provider_claude_code.analytics.report.known_cost import is_of_few, whole_cost
+from airflow_provider_claude_code.analytics.report.known_cost import has_api_usage, is_of_few, whole_cost
 from airflow_provider_claude_code.analytics.report.month import Month
 from airflow_provider_claude_code.analytics.report.sections.common import share
 from airflow_provider_claude_code.analytics.report.wording import (
@@ -57,7 +57,7 @@ def forecast_text(month: Month) -> str:
 def money(key: str, organization: Organization, settings: Settings) -> Section:
     """Show the cost of API usage over time."""
     month = organization.month
-    if not organization.comparison.period["api_actors"] and not month.to_date:
+    if not has_api_usage(organization.comparison.period) and not month.to_date:
         return Section(_HEADING, [Note("There is no API usage, so there is no cost over time.")])
     if month.until and month.to_date is None:
         unknown = "Unknown: no API session has a known cost."

@@ -1,0 +1,78 @@
+"""What a report says in words is what its numbers say. Numbers are by hand."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from datetime import UTC, date, datetime, timedelta
+from typing import Any
+
+import pyarrow as pa
+import pytest
+
+pytest.importorskip("duckdb", reason="the extra `report` is not installed")
+pytest.importorskip("matplotlib", reason="the extra `report` is not installed")
+pytest.importorskip("sqlglot", reason="the extra `report` is not installed")
+
+from airflow_provider_claude_code.analytics.queries import Settings
+from airflow_provider_claude_code.analytics.report import make_report
+from airflow_provider_claude_code.analytics.report.wording import NOTHING
+from tests.fixtures.analytics_data import MAPPING, History, key, mapped, over_memory, record
+from tests.fixtures.charges_data import used
+from tests.fixtures.records import Json, model
+
+pytestmark = pytest.mark.newest_only
+
+MONDAY = date(2026, 2, 2)
+PEOPLE = [f"p{number}@example.com" for number in range(6)]
+
+
+def days(first: date, count: int) -> list[date]:
+    return [first + timedelta(days=number) for number in range(count)]
+
+
+def settings(first: date = MONDAY, length: int = 7, **others: Any) -> Settings:
+    return Settings(first_day=first, last_day=first + timedelta(days=length - 1), **others)
+
+
+def everybody(*amounts: Any, **changes: Any) -> list[Json]:
+    return [used(person, *amounts, **changes) for person in PEOPLE]
+
+
+class Said:
+    """What a report shows: its texts and cells."""
+
+    def __init__(self, history: History, asked: Settings, mapping: Iterable[Mapping[str, Any]] = ()) -> None:
+        tables = history.tables() | {"mapping": pa.Table.from_pylist(list(mapping), MAPPING)}
+        made = make_report(over_memory(tables, asked), asked, generated_at=datetime(2026, 3, 1, tzinfo=UTC))
+        shown = json.loads(made.json)
+        self.texts = [text["text"].replace("\u00a0", " ") for text in shown["texts"]]
+        self.cells = shown["cells"]
+        self.headline = made.headlines[0]
+
+    def text(self) -> str:
+        return "\n".join(self.texts)
+
+    def rows(self, table: str) -> dict[str, list[str]]:
+        """Return the cells of the rows of the tables whose captions begin so."""
+        rows: dict[str, list[str]] = {}
+        for cell in self.cells:
+            if cell["table"].startswith(table):
+                rows.setdefault(cell["row"].replace("\u00a0", " "), []).append(cell["value"].replace("\u00a0", " "))
+        return rows
+
+
+def test_what_only_machines_use_of_the_api_is_its_cost() -> None:
+    history = History()
+    for day in days(MONDAY, 7):
+        people = [record(person, sessions=1, customer_type="subscription", models=[model(5)]) for person in PEOPLE]
+        history.load("acme", day, [*people, used(None, 1000, actor=key("ci"))])
+
+    said = Said(history, settings(), [{**mapped("ci", "ops", None), "actor_type": "machine"}])
+
+    assert said.headline["api_cost_usd"] == "70"
+    tiles = said.rows("tiles")
+    assert tiles["API cost"][0] == tiles["Feb 2026 to date"][0] == "$70.00"
+    assert tiles["API cost per person and day of API usage"] == [NOTHING, "no API usage of people"]
+    assert "API usage cost $70.00" in said.text()
+    assert "no API usage, so" not in said.text()
