@@ -76,3 +76,23 @@ def test_what_only_machines_use_of_the_api_is_its_cost() -> None:
     assert tiles["API cost per person and day of API usage"] == [NOTHING, "no API usage of people"]
     assert "API usage cost $70.00" in said.text()
     assert "no API usage, so" not in said.text()
+
+
+@pytest.mark.parametrize(
+    ("cents", "weeks", "advice"),
+    [
+        # $42 in a week: nothing is known of the weekdays yet that a forecast needs.
+        (100, 1, "To do: the month has cost more than its budget"),
+        # $21 in half of February, with a budget of $40.
+        (25, 2, "To do: the month is likely to cost more than its budget"),
+        (1, 2, "Nothing needs attention"),
+    ],
+)
+def test_a_month_that_costs_more_than_its_budget_needs_attention(cents: int, weeks: int, advice: str) -> None:
+    history = History()
+    for day in days(MONDAY, 7 * weeks):
+        history.load("acme", day, everybody(cents))
+
+    said = Said(history, settings(length=7 * weeks, monthly_budget_cents=4000))
+
+    assert advice in said.text()

@@ -70,8 +70,10 @@ def _advice(organization: Organization, settings: Settings) -> str:
     """Return the most urgent task."""
     if lacking := sorted({*organization.missing_days, *organization.incomplete_days}):
         return f"To do: load what is missing of {day_ranges(lacking)}."
-    expected, budget = organization.month.forecast, settings.monthly_budget_cents / 100
-    if expected and budget and expected.amount > budget:
+    month, budget = organization.month, settings.monthly_budget_cents / 100
+    if budget and (month.to_date or 0) > budget:
+        return "To do: the month has cost more than its budget, so raise it or use cheaper models."
+    if budget and month.forecast and month.forecast.amount > budget:
         return "To do: the month is likely to cost more than its budget, so raise it or use cheaper models."
     known = cost_share("", organization.comparison.period)
     if known is not None and known < _MOSTLY and organization.charged_usd is None:
