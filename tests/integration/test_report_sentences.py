@@ -18,7 +18,7 @@ from airflow_provider_claude_code.analytics.queries import Settings
 from airflow_provider_claude_code.analytics.report import make_report
 from airflow_provider_claude_code.analytics.report.wording import NOTHING
 from tests.fixtures.analytics_data import MAPPING, History, key, mapped, over_memory, record
-from tests.fixtures.charges_data import used
+from tests.fixtures.charges_data import Books, charge, used, user
 from tests.fixtures.records import Json, model
 
 pytestmark = pytest.mark.newest_only
@@ -57,7 +57,7 @@ class Said:
         """Return the cells of the rows of the tables whose captions begin so."""
         rows: dict[str, list[str]] = {}
         for cell in self.cells:
-            if cell["table"].startswith(table):
+            if cell["table"].replace("\u00a0", " ").startswith(table):
                 rows.setdefault(cell["row"].replace("\u00a0", " "), []).append(cell["value"].replace("\u00a0", " "))
         return rows
 
@@ -96,3 +96,17 @@ def test_a_month_that_costs_more_than_its_budget_needs_attention(cents: int, wee
     said = Said(history, settings(length=7 * weeks, monthly_budget_cents=4000))
 
     assert advice in said.text()
+
+
+def test_a_short_period_does_not_look_as_if_charges_and_members_were_not_loaded() -> None:
+    books = Books()
+    for day in days(MONDAY, 7):
+        books.load("acme", day, everybody(100))
+        books.charge("acme", day, [charge(user(number, person), 100) for number, person in enumerate(PEOPLE)])
+        books.snapshot(day, {f"user_{number}": person for number, person in enumerate(PEOPLE)})
+
+    # Breakdowns are of whole weeks, and members of the last snapshot of a week.
+    said = Said(books, settings(length=3))
+
+    assert "Data: 3 of 3 days loaded completely; " in said.text()
+    assert "of this period are loaded" not in said.text()
