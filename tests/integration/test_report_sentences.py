@@ -110,3 +110,14 @@ def test_a_short_period_does_not_look_as_if_charges_and_members_were_not_loaded(
 
     assert "Data: 3 of 3 days loaded completely; " in said.text()
     assert "of this period are loaded" not in said.text()
+
+
+def test_a_block_of_7_days_is_named_by_its_own_end() -> None:
+    history = History()
+    for day in days(MONDAY, 7):
+        history.load("acme", day, everybody(100))
+
+    said = Said(history, settings(length=14))
+
+    assert "6 people in the 7 days to 8 Feb 2026." in said.text()
+    assert said.rows("Blocks of 7 days")["9 Feb to 15 Feb 2026"] == ["0 of 7", "not loaded", "not loaded"]
