@@ -121,3 +121,23 @@ def test_a_block_of_7_days_is_named_by_its_own_end() -> None:
 
     assert "6 people in the 7 days to 8 Feb 2026." in said.text()
     assert said.rows("Blocks of 7 days")["9 Feb to 15 Feb 2026"] == ["0 of 7", "not loaded", "not loaded"]
+
+
+def test_all_kinds_of_actors_are_in_the_known_cost() -> None:
+    history = History()
+    kinds = {"service_actor": 200, "federated_actor": 300}
+    others = [
+        used(None, cents, actor={"type": kind, "id": str(number)})
+        for kind, cents in kinds.items()
+        for number in range(6)
+    ]
+    history.load("acme", MONDAY, [*everybody(100), *others])
+
+    said = Said(history, settings(length=1))
+
+    rows = said.rows("Estimates by who used what")
+    assert {name: cells[2] for name, cells in rows.items()} == {
+        "API cost: People": "$6.00",
+        "API cost: others": "$30.00",
+    }
+    assert said.headline["api_cost_usd"] == "36"

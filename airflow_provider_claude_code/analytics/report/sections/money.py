@@ -7,7 +7,7 @@ from decimal import Decimal
 
 from airflow_provider_claude_code.analytics.queries import Settings
 from airflow_provider_claude_code.analytics.report import charts
-from airflow_provider_claude_code.analytics.report.data import Organization, total
+from airflow_provider_claude_code.analytics.report.data import Organization, Row, total
 from airflow_provider_claude_code.analytics.report.elements import Element, Figure, Note, Section, SideBySide, Table
 from airflow_provider_claude_code.analytics.report.known_cost import has_api_usage, is_of_few, whole_cost
 from airflow_provider_claude_code.analytics.report.month import Month
@@ -216,7 +216,9 @@ def known_estimates(organization: Organization, settings: Settings) -> list[Sect
     rows = []
     for customer_type, heading in _TYPES.items():
         cells = [row for row in organization.costs if row["customer_type"] == customer_type]
-        kinds = {f"{heading}: {_KINDS.get(row['actor_type'], 'others')}": [row] for row in cells}
+        kinds: dict[str, list[Row]] = {}
+        for row in cells:
+            kinds.setdefault(f"{heading}: {_KINDS.get(row['actor_type'], 'others')}", []).append(row)
         if any(is_of_few(row["actors"], settings) for row in cells):
             # Subtracting one of them from the total would give the other.
             together = {name: total(cells, name) for name in ("sessions", "sessions_with_cost", "actors", "amount_usd")}
