@@ -141,3 +141,26 @@ def test_all_kinds_of_actors_are_in_the_known_cost() -> None:
         "API cost: others": "$30.00",
     }
     assert said.headline["api_cost_usd"] == "36"
+
+
+def test_groups_are_not_compared_with_a_week_of_which_more_is_charged() -> None:
+    books = Books()
+    week, loaded = days(MONDAY + timedelta(days=7), 7), days(MONDAY, 14)
+    for day in loaded:
+        books.load("acme", day, everybody(100))
+        # Charges of a Sunday are not complete on Monday.
+        if day != loaded[-1]:
+            books.charge("acme", day, [charge(user(number, person), 100) for number, person in enumerate(PEOPLE)])
+    mapping = [mapped(person, "red", None) for person in PEOPLE]
+
+    said = Said(books, settings(week[0]), mapping)
+
+    assert said.rows("API cost by group, against the week before") == {"red": [NOTHING, "6", "6", "$42.00", "$42.00"]}
+    assert said.rows("Charged by group, 9 Feb") == {"red": [NOTHING, "6", "0", "$36.00"]}
+    assert said.rows("Charged by group, against the week before") == {}
+    assert "Charges by group are not compared with before: not all days of both have charges." in said.text()
+
+    books.charge("acme", loaded[-1], [charge(user(number, person), 100) for number, person in enumerate(PEOPLE)])
+    assert Said(books, settings(week[0]), mapping).rows("Charged by group, against the week before") == {
+        "red": [NOTHING, "6", "6", "$42.00", "$42.00"]
+    }
