@@ -23,6 +23,7 @@ from tests.fixtures.records import Json, model
 
 pytestmark = pytest.mark.newest_only
 
+MINUS = "\u2212"
 MONDAY = date(2026, 2, 2)
 PEOPLE = [f"p{number}@example.com" for number in range(6)]
 
@@ -164,3 +165,29 @@ def test_groups_are_not_compared_with_a_week_of_which_more_is_charged() -> None:
     assert Said(books, settings(week[0]), mapping).rows("Charged by group, against the week before") == {
         "red": [NOTHING, "6", "6", "$42.00", "$42.00"]
     }
+
+
+def test_a_cost_is_0_and_not_unknown_where_nothing_was_used() -> None:
+    history = History()
+    for day in days(MONDAY - timedelta(days=7), 14):
+        subscribed = [record(person, sessions=1, customer_type="subscription", models=[model(50)]) for person in PEOPLE]
+        history.load("acme", day, everybody(100) if day >= MONDAY else subscribed)
+
+    said = Said(history, settings())
+
+    assert said.rows("tiles")["API cost"] == ["$42.00", "new: 0 before"]
+    assert said.rows("Sums of the period")["Subscription value (not billed)"] == [
+        "$0.00",
+        f"{MINUS}100.0 % from $21.00; too little history to say whether that is usual",
+    ]
+
+
+def test_a_cost_is_0_and_not_unknown_before_anybody_used_anything() -> None:
+    history = History()
+    for day in days(MONDAY - timedelta(days=7), 14):
+        history.load("acme", day, everybody(100) if day >= MONDAY else [])
+
+    said = Said(history, settings())
+
+    assert said.rows("tiles")["API cost"] == ["$42.00", "new: 0 before"]
+    assert said.rows("Sums of the period")["Subscription value (not billed)"] == ["$0.00", "also 0 before"]
