@@ -15,6 +15,7 @@ UNKNOWN = "unknown"
 NOTHING = "\u2013"
 _SPACE = "\u00a0"
 _MINUS = "\u2212"
+_MOST_DECIMALS = 9
 
 
 def shortened(name: str, columns: int) -> str:
@@ -45,7 +46,8 @@ def or_nothing(written: Callable[[Any], str], value: Any) -> str:
 
 def number(value: float | None, decimals: int = 0) -> str:
     """Return a count with thousands separators, or that it is unknown."""
-    return UNKNOWN if value is None else f"{value:,.{decimals}f}".replace("-", _MINUS)
+    # What is rounded to 0 has no sign.
+    return UNKNOWN if value is None else f"{value:z,.{decimals}f}".replace("-", _MINUS)
 
 
 def count(value: int | None, singular: str, plural: str | None = None) -> str:
@@ -64,10 +66,12 @@ def percent(share: float | None, decimals: int = 1) -> str:
     if share is None:
         return UNKNOWN
     # A share below 1 must not read as 100 %, nor a share above 0 as 0 %.
-    rounded = round(share * 100, decimals)
-    if (rounded >= 100 and share < 1) or (rounded <= 0 and share > 0):
+    while decimals < _MOST_DECIMALS:
+        rounded = round(share * 100, decimals)
+        if not (rounded >= 100 and share < 1) and not (rounded <= 0 and share > 0):
+            break
         decimals += 2
-    return f"{share * 100:,.{decimals}f}{_SPACE}%"
+    return f"{number(share * 100, decimals)}{_SPACE}%"
 
 
 def dollars(amount: Decimal | float | None) -> str:
@@ -89,7 +93,8 @@ def three_digits(amount: float) -> float:
 def about_dollars(amount: float) -> str:
     """Return an amount that is not known exactly."""
     rounded = three_digits(amount)
-    return dollars(rounded) if abs(rounded) < 100 else f"${rounded:,.0f}"
+    text = dollars(abs(rounded)) if abs(rounded) < 100 else f"${abs(rounded):,.0f}"
+    return _MINUS + text if rounded < 0 else text
 
 
 def amount(value: Decimal | float | None) -> str:
