@@ -191,3 +191,17 @@ def test_a_cost_is_0_and_not_unknown_before_anybody_used_anything() -> None:
 
     assert said.rows("tiles")["API cost"] == ["$42.00", "new: 0 before"]
     assert said.rows("Sums of the period")["Subscription value (not billed)"] == ["$0.00", "also 0 before"]
+
+
+def test_what_the_checks_found_needs_attention() -> None:
+    history = History()
+    for day in days(MONDAY, 7):
+        history.load("acme", day, everybody(100))
+    assert "Nothing needs attention." in Said(history, settings()).text()
+
+    history.load("acme", MONDAY, everybody(100)[1:], hours=3)
+
+    text = Said(history, settings()).text()
+    assert "The newest load has fewer records than an earlier one on 2 Feb 2026" in text
+    assert "To do: see in Data health what the checks found." in text
+    assert "Nothing needs attention." not in text
