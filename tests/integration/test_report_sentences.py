@@ -205,3 +205,14 @@ def test_what_the_checks_found_needs_attention() -> None:
     assert "The newest load has fewer records than an earlier one on 2 Feb 2026" in text
     assert "To do: see in Data health what the checks found." in text
     assert "Nothing needs attention." not in text
+
+
+def test_a_table_says_that_it_has_not_all_terminals() -> None:
+    history = History()
+    for day in days(MONDAY, 7):
+        history.load("acme", day, [record(sessions=1, terminal_type=f"terminal {number:02}") for number in range(14)])
+
+    said = Said(history, settings(min_group_size=1))
+
+    rows = said.rows("People by terminal type (the first 12 of 14)")
+    assert list(rows) == [f"terminal {number:02}" for number in range(12)]
