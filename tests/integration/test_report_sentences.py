@@ -216,3 +216,14 @@ def test_a_table_says_that_it_has_not_all_terminals() -> None:
 
     rows = said.rows("People by terminal type (the first 12 of 14)")
     assert list(rows) == [f"terminal {number:02}" for number in range(12)]
+
+
+def test_a_cost_per_result_is_not_unknown_where_there_is_no_result() -> None:
+    history = History()
+    for day in days(MONDAY, 7):
+        history.load("acme", day, everybody(100, commits=1))
+
+    rows = Said(history, settings()).rows("What people's work cost per result")
+
+    assert rows["per commit"] == ["$1.00"]
+    assert rows["per pull request"] == rows["per 1,000 lines added"] == [NOTHING]
