@@ -227,3 +227,14 @@ def test_a_cost_per_result_is_not_unknown_where_there_is_no_result() -> None:
 
     assert rows["per commit"] == ["$1.00"]
     assert rows["per pull request"] == rows["per 1,000 lines added"] == [NOTHING]
+
+
+def test_days_that_are_withheld_in_a_week_that_is_not_over_are_not_said_to_be_of_few_people() -> None:
+    history = History()
+    for day in days(MONDAY, 3):
+        history.load("acme", day, everybody(100))
+
+    text = Said(history, settings(length=3)).text()
+
+    assert "Not shown by day: on one of the days too few people worked, or the week or month is not over." in text
+    assert "Per week, since on some days fewer than 5 people had a cost, or the week or month is not over." in text

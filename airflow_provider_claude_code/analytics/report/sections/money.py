@@ -99,7 +99,8 @@ def _over_period(key: str, organization: Organization, settings: Settings) -> li
     if any(lacking):
         message += " Shaded: not all is known."
     if grain == "week":
-        message += f" Per week, since on some days fewer than {settings.min_group_size} people had a cost."
+        few = f"on some days fewer than {settings.min_group_size} people had a cost"
+        message += f" Per week, since {few}, or the week or month is not over."
     heading = f"Cost per {grain}"
     chart = charts.column_chart(
         f"{key}-cost-over-time",
