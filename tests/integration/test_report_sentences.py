@@ -238,3 +238,16 @@ def test_days_that_are_withheld_in_a_week_that_is_not_over_are_not_said_to_be_of
 
     assert "Not shown by day: on one of the days too few people worked, or the week or month is not over." in text
     assert "Per week, since on some days fewer than 5 people had a cost, or the week or month is not over." in text
+
+
+def test_forecasts_are_tested_on_the_days_before_a_gap() -> None:
+    history = History()
+    gap = days(date(2026, 2, 8), 14)
+    for day in days(date(2026, 1, 1), 160):
+        if day not in gap:
+            history.load("acme", day, everybody(100))
+
+    # Every day costs the same, and the first three months before June begin with March.
+    text = Said(history, settings(date(2026, 6, 1))).text()
+
+    assert "On day 7 of the last 3 months, the same forecast was wrong by ±0.0 %, ±0.0 % and ±0.0 %." in text
