@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable, Mapping
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
@@ -50,6 +51,7 @@ class Said:
         self.texts = [text["text"].replace("\u00a0", " ") for text in shown["texts"]]
         self.cells = shown["cells"]
         self.headline = made.headlines[0]
+        self.html = made.html
 
     def text(self) -> str:
         return "\n".join(self.texts)
@@ -251,3 +253,14 @@ def test_forecasts_are_tested_on_the_days_before_a_gap() -> None:
     text = Said(history, settings(date(2026, 6, 1))).text()
 
     assert "On day 7 of the last 3 months, the same forecast was wrong by ±0.0 %, ±0.0 % and ±0.0 %." in text
+
+
+def test_the_chart_of_a_month_writes_its_cost_in_dollars() -> None:
+    history = History()
+    for day in days(MONDAY, 7):
+        history.load("acme", day, everybody(1))
+
+    said = Said(history, settings(monthly_budget_cents=123_456))
+
+    chart = said.html.partition('aria-label="Cost of Feb')[2].partition("</svg>")[0]
+    assert {"so far $0.42", "budget $1,235"} <= set(re.findall(r">([a-z ]+\$[\d.,]+)<", chart))

@@ -90,11 +90,15 @@ def three_digits(amount: float) -> float:
     return float(f"{amount:.3g}")
 
 
+def short_dollars(amount: float) -> str:
+    """Return an amount in whole US dollars, or a small one with cents."""
+    text = dollars(abs(amount)) if abs(amount) < 100 else f"${abs(amount):,.0f}"
+    return _MINUS + text if amount < 0 else text
+
+
 def about_dollars(amount: float) -> str:
     """Return an amount that is not known exactly."""
-    rounded = three_digits(amount)
-    text = dollars(abs(rounded)) if abs(rounded) < 100 else f"${abs(rounded):,.0f}"
-    return _MINUS + text if rounded < 0 else text
+    return short_dollars(three_digits(amount))
 
 
 def amount(value: Decimal | float | None) -> str:

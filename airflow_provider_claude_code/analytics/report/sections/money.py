@@ -23,6 +23,7 @@ from airflow_provider_claude_code.analytics.report.wording import (
     or_nothing,
     percent,
     period,
+    short_dollars,
     signed,
     three_digits,
 )
@@ -142,6 +143,7 @@ def _of_month(key: str, month: Month, settings: Settings) -> list[Element]:
         list(month.days),
         [""] * len(month.days),
         lines,
+        written=short_dollars,
         is_half=True,
     )
     return [Figure(f"{name} so far" if not month.is_over else name, message, chart)]
