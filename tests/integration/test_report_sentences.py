@@ -264,3 +264,19 @@ def test_the_chart_of_a_month_writes_its_cost_in_dollars() -> None:
 
     chart = said.html.partition('aria-label="Cost of Feb')[2].partition("</svg>")[0]
     assert {"so far $0.42", "budget $1,235"} <= set(re.findall(r">([a-z ]+\$[\d.,]+)<", chart))
+
+
+def test_what_is_not_known_exactly_is_not_less_than_what_is_known() -> None:
+    history = History()
+    # 6 people on 20 working days of February; its last day is a Saturday, which costs nothing.
+    for day in days(date(2026, 1, 5), 54):
+        weekend = day.weekday() >= 5
+        history.load("acme", day, [] if weekend or day < MONDAY - timedelta(days=14) else everybody(1195.2))
+
+    said = Said(history, settings(date(2026, 2, 16), 12))
+
+    assert said.headline["month_to_date_usd"] == "1434.24"
+    assert said.headline["month_forecast_usd"] == pytest.approx(1434.24)
+    assert "cost $1,434.24 by 27 Feb, forecast $1,434." in said.text().replace("\u00a0", " ")
+    # All of it is known.
+    assert said.rows("Estimates by who used what")["API cost: People"][2:] == ["$717.12", "$717.12"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import unicodedata
 from collections.abc import Callable, Iterable, Sequence
 from datetime import date, timedelta
@@ -85,9 +86,10 @@ def dollars(amount: Decimal | float | None) -> str:
     return _MINUS + text if amount < 0 else text
 
 
-def three_digits(amount: float) -> float:
-    """Round a number that is not known exactly."""
-    return float(f"{amount:.3g}")
+def three_digits(amount: float, least: float = -math.inf) -> float:
+    """Round a number that is not known exactly, unless that is less than the part of it that is known."""
+    rounded = float(f"{amount:.3g}")
+    return amount if rounded < least else rounded
 
 
 def short_dollars(amount: float) -> str:
@@ -96,9 +98,9 @@ def short_dollars(amount: float) -> str:
     return _MINUS + text if amount < 0 else text
 
 
-def about_dollars(amount: float) -> str:
-    """Return an amount that is not known exactly."""
-    return short_dollars(three_digits(amount))
+def about_dollars(amount: float, least: float = -math.inf) -> str:
+    """Return an amount that is not known exactly, of which a part may be known."""
+    return short_dollars(three_digits(amount, least))
 
 
 def amount(value: Decimal | float | None) -> str:

@@ -13,6 +13,7 @@ from airflow_provider_claude_code.analytics.report.known_cost import has_api_usa
 from airflow_provider_claude_code.analytics.report.month import Month
 from airflow_provider_claude_code.analytics.report.sections.common import share
 from airflow_provider_claude_code.analytics.report.wording import (
+    NOTHING,
     about_dollars,
     count,
     day,
@@ -52,7 +53,7 @@ def shown_days(month: Month) -> str:
 def forecast_text(month: Month) -> str:
     """Return the forecast for the month in a few words."""
     expected = month.forecast
-    return f"forecast {about_dollars(expected.amount)}" if expected else "too early for a forecast"
+    return f"forecast {about_dollars(expected.amount, month.least)}" if expected else "too early for a forecast"
 
 
 def money(key: str, organization: Organization, settings: Settings) -> Section:
@@ -132,7 +133,7 @@ def _of_month(key: str, month: Month, settings: Settings) -> list[Element]:
     if budget:
         lines.append(charts.Line("budget", [budget] * len(month.days), whole, charts.THIRD_COLOUR, 1.2))
     if (expected := month.forecast) and not month.is_over:
-        ahead = _between(month.until, ends[month.until], month.days[-1], three_digits(expected.amount))
+        ahead = _between(month.until, ends[month.until], month.days[-1], three_digits(expected.amount, month.least))
         dotted = [False] * len(month.days)
         lines.append(
             charts.Line("forecast", [ahead.get(each) for each in month.days], dotted, charts.SECOND_COLOUR, 1.8)
@@ -171,9 +172,10 @@ def _sentences(month: Month, settings: Settings) -> list[str]:
     expected = month.forecast
     if expected is None:
         return [*sentences, "It is too early for a forecast: it needs two of each weekday in the last 28 known days."]
+    about, low, high = (about_dollars(value, month.least) for value in (expected.amount, expected.low, expected.high))
     text = (
-        f"Forecast for {name}: {about_dollars(expected.amount)}, between {about_dollars(expected.low)} and "
-        f"{about_dollars(expected.high)} if the rest is like the cheapest or the most expensive of the last four weeks"
+        f"Forecast for {name}: {about}, between {low} and {high} if the rest is like the cheapest or the most "
+        "expensive of the last four weeks"
     )
     if budget:
         text += f"; {percent(expected.amount / budget, 0)} of the budget"
@@ -232,13 +234,17 @@ def known_estimates(organization: Organization, settings: Settings) -> list[Sect
             sessions = sum(row["sessions"] for row in members)
             known = share(sum(row["sessions_with_cost"] for row in members), sessions)
             amount, whole = total(members, "amount_usd"), whole_cost(members)
+            if amount is None or whole is None:
+                estimate = NOTHING
+            else:
+                estimate = dollars(amount) if known in (None, 1) else about_dollars(whole, float(amount))
             rows.append(
                 (
                     label,
                     number(sessions),
                     or_nothing(percent, known),
                     or_nothing(dollars, amount),
-                    or_nothing(about_dollars, whole if amount is not None else None),
+                    estimate,
                 )
             )
     if not rows:
