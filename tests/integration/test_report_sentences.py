@@ -179,7 +179,7 @@ def test_a_cost_is_0_and_not_unknown_where_nothing_was_used() -> None:
 
     assert said.rows("tiles")["API cost"] == ["$42.00", "new: 0 before"]
     assert said.rows("Sums of the period")["Subscription value (not billed)"] == [
-        "$0.00",
+        "none",
         f"{MINUS}100.0 % from $21.00; too little history to say whether that is usual",
     ]
 
@@ -192,7 +192,7 @@ def test_a_cost_is_0_and_not_unknown_before_anybody_used_anything() -> None:
     said = Said(history, settings())
 
     assert said.rows("tiles")["API cost"] == ["$42.00", "new: 0 before"]
-    assert said.rows("Sums of the period")["Subscription value (not billed)"] == ["$0.00", "also 0 before"]
+    assert said.rows("Sums of the period")["Subscription value (not billed)"] == ["none", "also 0 before"]
 
 
 def test_what_the_checks_found_needs_attention() -> None:

@@ -21,6 +21,7 @@ from airflow_provider_claude_code.analytics.report.sections.worth import break_e
 from airflow_provider_claude_code.analytics.report.wording import (
     NOTHING,
     UNKNOWN,
+    amount,
     count,
     day,
     day_ranges,
@@ -215,7 +216,7 @@ _NUMBERS: tuple[tuple[str, str, Callable[[Any], str]], ...] = (
     ("Pull requests", "pull_requests", number),
     ("Lines added", "lines_added", number),
     ("Lines removed", "lines_removed", number),
-    ("Subscription value (not billed)", "subscription_value_usd", dollars),
+    ("Subscription value (not billed)", "subscription_value_usd", amount),
 )
 
 
@@ -225,7 +226,6 @@ def all_numbers(organization: Organization) -> Section:
     rows: list[tuple[str, str, str]] = []
     for label, name, written in _NUMBERS:
         change = described_change(organization, itemgetter(name), written)
-        # Without a subscription, the value is 0 and not unknown.
         value = or_nothing(written, totals[name])
         rows.append((label, value, change.in_one))
     change = described_change(organization, acceptance_rate, percent, in_points=True)
