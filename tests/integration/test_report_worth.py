@@ -281,18 +281,20 @@ class TestReturn:
         ]
 
     @pytest.mark.parametrize(
-        ("basis", "extra", "caption"),
+        ("basis", "extra", "counted"),
         [
-            ("minutes_per_commit", {"commits": 7}, "Return on 7 commits"),
-            ("minutes_per_accepted_action", {"tools": {"edit_tool": (11, 4)}}, "Return on 11 accepted actions"),
+            ("minutes_per_commit", {"commits": 1}, "1 commit"),
+            ("minutes_per_commit", {"commits": 7}, "7 commits"),
+            ("minutes_per_accepted_action", {"tools": {"edit_tool": (11, 4)}}, "11 accepted actions"),
         ],
     )
-    def test_it_counts_what_was_declared(self, basis: str, extra: dict[str, Any], caption: str) -> None:
+    def test_it_counts_what_was_declared(self, basis: str, extra: dict[str, Any], counted: str) -> None:
         history = month(extra=[record("seat0@example.com", customer_type="subscription", **extra)])
         declared = {basis: {"minutes": 1, "source": "x"}}
-        assert caption in tables_of(worth_of(history, HOUR, SEATS, declared))
+        assert f"Return on {counted}" in tables_of(worth_of(history, HOUR, SEATS, declared))
         # The same people as in the cost.
-        assert f"{caption[:10]}0{caption[11:].lstrip('1')}" in tables_of(worth_of(history, HOUR, declared))
+        kind = counted.lstrip("0123456789").removesuffix("s")
+        assert f"Return on 0{kind}s" in tables_of(worth_of(history, HOUR, declared))
 
     def test_a_reference_is_shown_with_its_source_and_day(self) -> None:
         reference = {"reference": {"text": "Others save <b>much</b>.", "source": "a study", "date": "2025-11-03"}}

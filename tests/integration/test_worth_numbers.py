@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from datetime import UTC, date, datetime, time, timedelta
+from decimal import Decimal
 from typing import Any
 
 import pyarrow as pa
@@ -21,15 +22,18 @@ from airflow_provider_claude_code.streams.registry import DATA_TABLES
 from tests.fixtures.analytics_data import (
     LAST,
     MAPPING,
+    History,
     assert_same,
     corners,
     empty_tables,
     over_memory,
     people_and_keys,
+    record,
     sandbox_tables,
 )
 from tests.fixtures.charges_data import sandbox_with_charges
 from tests.fixtures.datasets import PROJECT, ask_dataset, fill_dataset
+from tests.fixtures.records import model
 from tests.fixtures.servers.bigquery import BigQueryServer
 from tests.truth import worth as truth
 from tests.truth.analytics import World
@@ -218,3 +222,13 @@ def test_who_uses_which_tool(asked: Callable[[str], Asked], case: str, engine: s
     assert_same(
         it.sources[engine].read("tool_comparison").to_pylist(), expected, list(parts()["tool_comparison"].columns)
     )
+
+
+def test_plans_are_exact_where_no_charges_are_loaded() -> None:
+    history, day = History(), date(2026, 2, 2)
+    history.load("acme", day, [record(f"p{number}", sessions=1, models=[model("0.0004")]) for number in range(1000)])
+    settings = Settings(first_day=day, last_day=day, seat_price_cents=3000)
+
+    (plan,) = over_memory(history.tables(), settings).read("plan_mixes").to_pylist()
+
+    assert plan["at_api_prices_usd"] == plan["mix_usd"] == Decimal("0.004")

@@ -56,6 +56,7 @@ def sums(world: World, org: str, days: Iterable[date]) -> Row:
     by_use = [row for row in dollars if row["customer_type"] == "api"]
     included = [row for row in dollars if row["customer_type"] == "subscription"]
     of_people = [row for row in api if is_user(row)]
+    of_subscriptions = [row for row in usage if row["customer_type"] == "subscription"]
     accepted = total(usage, "tool_actions_accepted")
     return {
         "active_people": len(people_of(active)),
@@ -73,9 +74,9 @@ def sums(world: World, org: str, days: Iterable[date]) -> Row:
         "people_pull_requests": total(filter(is_user, usage), "pull_requests_by_claude_code"),
         "tool_actions_offered": accepted + total(usage, "tool_actions_rejected"),
         "tool_actions_accepted": accepted,
-        "api_cost_usd": amount(by_use),
-        "people_api_cost_usd": amount([row for row in by_use if is_user(row)]),
-        "subscription_value_usd": amount(included),
+        "api_cost_usd": amount(by_use) if api else Decimal(0),
+        "people_api_cost_usd": amount([row for row in by_use if is_user(row)]) if of_people else Decimal(0),
+        "subscription_value_usd": amount(included) if of_subscriptions else Decimal(0),
         "api_sessions": total(api, "num_sessions"),
         "api_sessions_with_cost": known(api, entries),
         "people_api_sessions": total(of_people, "num_sessions"),

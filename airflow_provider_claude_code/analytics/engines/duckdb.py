@@ -168,7 +168,9 @@ def _relations(names: Iterable[str]) -> dict[str, str]:
 def _translated(query: str) -> str:
     import sqlglot
 
-    return sqlglot.transpile(query, read="bigquery", write="duckdb")[0]
+    written = sqlglot.transpile(query, read="bigquery", write="duckdb")[0]
+    # A DECIMAL without a size has three places, to which DuckDB would round amounts in the same expression.
+    return written.replace("AS DECIMAL)", f"AS DECIMAL(38, {MONEY_PLACES}))")
 
 
 @contextmanager

@@ -155,7 +155,7 @@ class Settings:
                 self.buckets_from,
                 first - timedelta(days=days),
                 last - timedelta(weeks=13),
-                third_month - timedelta(weeks=4),
+                third_month - timedelta(weeks=8),
             ),
         )
 

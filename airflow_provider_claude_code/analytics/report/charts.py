@@ -20,7 +20,7 @@ from xml.etree import ElementTree
 from markupsafe import Markup
 
 from airflow_provider_claude_code.analytics.report.wording import day as in_words
-from airflow_provider_claude_code.analytics.report.wording import short_number, shortened
+from airflow_provider_claude_code.analytics.report.wording import number, short_number, shortened
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -112,7 +112,14 @@ class Bar:
 
 
 def line_chart(
-    key: str, label: str, days: Sequence[date], shaded: Sequence[str], lines: Sequence[Line], *, is_half: bool = False
+    key: str,
+    label: str,
+    days: Sequence[date],
+    shaded: Sequence[str],
+    lines: Sequence[Line],
+    *,
+    written: Callable[[float], str] = number,
+    is_half: bool = False,
 ) -> Markup:
     """
     Draw lines over days.
@@ -122,6 +129,7 @@ def line_chart(
     :param days: the days, in a row.
     :param shaded: per day what its data lacks, in a word or two; empty when it lacks nothing.
     :param lines: the lines.
+    :param written: writes the value at the end of a line.
     :param is_half: whether two charts stand side by side where there is room.
     :return: two svg elements.
     """
@@ -131,7 +139,7 @@ def line_chart(
     for line in lines:
         known = [value for value in line.values if value is not None]
         if known:
-            ends.append((known[-1], f"{line.name} {known[-1]:,.0f}", line.colour))
+            ends.append((known[-1], f"{line.name} {written(known[-1])}", line.colour))
     longest = max((len(name) for _value, name, _colour in ends), default=0)
 
     def draw(width: float) -> Figure:

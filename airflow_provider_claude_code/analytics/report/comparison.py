@@ -98,8 +98,12 @@ class Comparison:
         now, before = measure(self.now), measure(self.before)
         if not self.is_possible or now is None or before is None:
             return None
-        if share and abs((share(self.now) or 0) - (share(self.before) or 0)) > _LARGEST_DIFFERENCE_OF_SHARES:
-            return None
+        if share:
+            shares = share(self.now), share(self.before)
+            # Where there was nothing, nothing of it is unknown.
+            is_new = any(not number and known is None for number, known in zip((now, before), shares, strict=True))
+            if not is_new and abs((shares[0] or 0) - (shares[1] or 0)) > _LARGEST_DIFFERENCE_OF_SHARES:
+                return None
         weekly = [measure(week) for week in self.weeks]
         spread = weekly_spread([None if value is None else float(value) for value in weekly])
         return Change(float(now), float(before), judged(float(now), float(before), spread, self.days / 7))
@@ -171,6 +175,9 @@ def _sums_with_keys(row: Row) -> dict[str, Any]:
 
 def _of_span(row: Row | None) -> dict[str, Any]:
     given = row or {"days": 0, **dict.fromkeys(_AMOUNTS)}
+    if row and row["active_people"] is None:
+        # Without usage there is no cost.
+        given = {**row, **dict.fromkeys(_AMOUNTS, Decimal(0))}
     return {**given, **{name: given.get(name) or 0 for name in (*_COUNTS, *_SUMS)}}
 
 

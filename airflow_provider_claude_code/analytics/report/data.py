@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from airflow_provider_claude_code.analytics.report.comparison import Comparison
 from airflow_provider_claude_code.analytics.report.known_cost import cost_share
 from airflow_provider_claude_code.analytics.report.month import Month
+from airflow_provider_claude_code.analytics.report.wording import three_digits
 from airflow_provider_claude_code.tables.loads import plain_decimal
 
 if TYPE_CHECKING:
@@ -168,7 +169,7 @@ class Organization:
             "month_to_date_usd": _digits(month.to_date),
             "month_known_until": month.until.isoformat() if month.until else None,
             "month_is_charged": month.is_charged,
-            "month_forecast_usd": float(f"{expected.amount:.3g}") if expected else None,
+            "month_forecast_usd": three_digits(expected.amount, month.least) if expected else None,
         }
 
 

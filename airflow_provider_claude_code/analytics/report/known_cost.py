@@ -19,6 +19,15 @@ def is_of_few(actors: int | None, settings: Settings) -> bool:
     return 0 < (actors or 0) < settings.min_group_size
 
 
+def has_api_usage(row: Row) -> bool:
+    """
+    Return whether there was API usage of people or of API keys, also of those of machines.
+
+    :param row: of ``comparison_totals``.
+    """
+    return any(row[name] for name in ("api_actors", "api_sessions", "api_cost_usd"))
+
+
 def cost_share(prefix: Literal["", "people_"], row: Row) -> float | None:
     """
     Return the share of API sessions whose cost is known; None without such sessions.

@@ -66,6 +66,11 @@ class Month:
         )
 
     @property
+    def least(self) -> float:
+        """What the month costs at least."""
+        return float(self.to_date or 0)
+
+    @property
     def past_errors(self) -> Sequence[float]:
         """The relative errors of the forecasts on the same day of the last three months."""
         return past_errors(self.costs, self.until) if self.until else []

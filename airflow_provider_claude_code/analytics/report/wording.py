@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import unicodedata
 from collections.abc import Callable, Iterable, Sequence
 from datetime import date, timedelta
@@ -15,6 +16,7 @@ UNKNOWN = "unknown"
 NOTHING = "\u2013"
 _SPACE = "\u00a0"
 _MINUS = "\u2212"
+_MOST_DECIMALS = 9
 
 
 def shortened(name: str, columns: int) -> str:
@@ -45,7 +47,8 @@ def or_nothing(written: Callable[[Any], str], value: Any) -> str:
 
 def number(value: float | None, decimals: int = 0) -> str:
     """Return a count with thousands separators, or that it is unknown."""
-    return UNKNOWN if value is None else f"{value:,.{decimals}f}".replace("-", _MINUS)
+    # What is rounded to 0 has no sign.
+    return UNKNOWN if value is None else f"{value:z,.{decimals}f}".replace("-", _MINUS)
 
 
 def count(value: int | None, singular: str, plural: str | None = None) -> str:
@@ -64,10 +67,12 @@ def percent(share: float | None, decimals: int = 1) -> str:
     if share is None:
         return UNKNOWN
     # A share below 1 must not read as 100 %, nor a share above 0 as 0 %.
-    rounded = round(share * 100, decimals)
-    if (rounded >= 100 and share < 1) or (rounded <= 0 and share > 0):
+    while decimals < _MOST_DECIMALS:
+        rounded = round(share * 100, decimals)
+        if not (rounded >= 100 and share < 1) and not (rounded <= 0 and share > 0):
+            break
         decimals += 2
-    return f"{share * 100:,.{decimals}f}{_SPACE}%"
+    return f"{number(share * 100, decimals)}{_SPACE}%"
 
 
 def dollars(amount: Decimal | float | None) -> str:
@@ -81,15 +86,21 @@ def dollars(amount: Decimal | float | None) -> str:
     return _MINUS + text if amount < 0 else text
 
 
-def three_digits(amount: float) -> float:
-    """Round a number that is not known exactly."""
-    return float(f"{amount:.3g}")
+def three_digits(amount: float, least: float = -math.inf) -> float:
+    """Round a number that is not known exactly, unless that is less than the part of it that is known."""
+    rounded = float(f"{amount:.3g}")
+    return amount if rounded < least else rounded
 
 
-def about_dollars(amount: float) -> str:
-    """Return an amount that is not known exactly."""
-    rounded = three_digits(amount)
-    return dollars(rounded) if abs(rounded) < 100 else f"${rounded:,.0f}"
+def short_dollars(amount: float) -> str:
+    """Return an amount in whole US dollars, or a small one with cents."""
+    text = dollars(abs(amount)) if abs(amount) < 100 else f"${abs(amount):,.0f}"
+    return _MINUS + text if amount < 0 else text
+
+
+def about_dollars(amount: float, least: float = -math.inf) -> str:
+    """Return an amount that is not known exactly, of which a part may be known."""
+    return short_dollars(three_digits(amount, least))
 
 
 def amount(value: Decimal | float | None) -> str:

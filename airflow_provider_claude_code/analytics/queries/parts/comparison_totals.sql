@@ -24,10 +24,10 @@
 -- people_pull_requests: those of people.
 -- tool_actions_offered: tool actions that were accepted or rejected.
 -- tool_actions_accepted: those that were accepted.
--- api_cost_usd: estimated cost of customer_type api in US dollars; null when no such record names a model.
+-- api_cost_usd: estimated cost of customer_type api in US dollars; 0 when there is no record of this type, null when there
+--   are some but none names a model.
 -- people_api_cost_usd: that of people.
--- subscription_value_usd: estimated value of customer_type subscription in US dollars; null when no such record names a
---   model.
+-- subscription_value_usd: estimated value of customer_type subscription in US dollars; 0 or null in the same cases.
 -- api_sessions: sessions of customer_type api.
 -- api_sessions_with_cost: those of them whose cost is known in US dollars.
 -- people_api_sessions: people's sessions of customer_type api.
@@ -119,6 +119,8 @@ actors_of_days AS (
     COUNT(IF(days.is_active AND days.customer_type = 'api', 1, NULL)) AS api_days,
     LOGICAL_OR(days.customer_type = 'api' AND (days.is_active OR days.has_cost)) AS has_api,
     LOGICAL_OR(days.customer_type = 'subscription' AND days.has_cost) AS has_subscription,
+    LOGICAL_OR(days.customer_type = 'api') AS has_api_records,
+    LOGICAL_OR(days.customer_type = 'subscription') AS has_subscription_records,
     SUM(days.sessions) AS sessions,
     SUM(days.lines_added) AS lines_added,
     SUM(days.lines_removed) AS lines_removed,
@@ -148,6 +150,8 @@ actors AS (
     SUM(api_days) AS api_days,
     LOGICAL_OR(has_api) AS has_api,
     LOGICAL_OR(has_subscription) AS has_subscription,
+    LOGICAL_OR(has_api_records) AS has_api_records,
+    LOGICAL_OR(has_subscription_records) AS has_subscription_records,
     SUM(sessions) AS sessions,
     SUM(lines_added) AS lines_added,
     SUM(lines_removed) AS lines_removed,
@@ -183,9 +187,11 @@ totals AS (
     SUM(IF(is_person, pull_requests, 0)) AS people_pull_requests,
     SUM(tool_actions_offered) AS tool_actions_offered,
     SUM(tool_actions_accepted) AS tool_actions_accepted,
-    SUM(api_cost_cents) * 0.01 /* dollars_per_cent */ AS api_cost_usd,
-    SUM(IF(is_person, api_cost_cents, NULL)) * 0.01 /* dollars_per_cent */ AS people_api_cost_usd,
-    SUM(subscription_value_cents) * 0.01 /* dollars_per_cent */ AS subscription_value_usd,
+    IF(LOGICAL_OR(has_api_records), SUM(api_cost_cents), 0) * 0.01 /* dollars_per_cent */ AS api_cost_usd,
+    IF(LOGICAL_OR(is_person AND has_api_records), SUM(IF(is_person, api_cost_cents, NULL)), 0)
+      * 0.01 /* dollars_per_cent */ AS people_api_cost_usd,
+    IF(LOGICAL_OR(has_subscription_records), SUM(subscription_value_cents), 0) * 0.01 /* dollars_per_cent */
+      AS subscription_value_usd,
     SUM(api_sessions) AS api_sessions,
     SUM(api_sessions_with_cost) AS api_sessions_with_cost,
     SUM(IF(is_person, api_sessions, 0)) AS people_api_sessions,

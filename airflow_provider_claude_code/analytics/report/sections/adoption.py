@@ -189,7 +189,8 @@ def where_people_work(organization: Organization, settings: Settings) -> Section
         ]
         if cells:
             headings = (name, *(["Sessions"] if counted == "sessions" else []), "People", f"Share of {counted}", "")
-            tables.append(Table(f"{counted.capitalize()} by {dimension.replace('_', ' ')}", headings, cells))
+            cut = f" (the first {len(cells)} of {len(rows)})" if len(cells) < len(rows) else ""
+            tables.append(Table(f"{counted.capitalize()} by {dimension.replace('_', ' ')}{cut}", headings, cells))
     if not tables:
         few = f"Not shown: fewer than {settings.min_group_size} people were active."
         return Section(heading, [Note(few)])

@@ -75,4 +75,4 @@ def span_note(organization: Organization) -> str:
 
 def withheld_note() -> Note:
     """Say why there is no series."""
-    return Note("Not shown by day, since on one of the days too few people worked.")
+    return Note("Not shown by day: on one of the days too few people worked, or the week or month is not over.")

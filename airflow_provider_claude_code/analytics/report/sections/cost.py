@@ -178,12 +178,13 @@ def _cache_read_ratio(rows: Sequence[Row]) -> float | None:
 
 
 _RATIOS = (
-    ("active person", "_per_active_person"),
-    ("session", "_per_session"),
-    ("commit", "_per_commit"),
-    ("pull request", "_per_pull_request"),
-    ("1,000 lines added", "_per_1000_lines_added"),
+    ("active person", "_per_active_person", "active_people"),
+    ("session", "_per_session", "sessions"),
+    ("commit", "_per_commit", "commits"),
+    ("pull request", "_per_pull_request", "pull_requests"),
+    ("1,000 lines added", "_per_1000_lines_added", "lines_added"),
 )
+"""What the cost is divided by, the end of the ratio's column, and the column of the number."""
 
 
 def cost_per_result(organization: Organization, settings: Settings) -> Section:
@@ -207,8 +208,8 @@ def cost_per_result(organization: Organization, settings: Settings) -> Section:
         )
         return Section("Cost per result", [Note(unknown)])
     rows = [
-        (f"per {label}", *(dollars(row[amount + suffix]) for _heading, row, amount in columns))
-        for label, suffix in _RATIOS
+        (f"per {label}", *(dollars(row[amount + suffix]) if row[results] else NOTHING for _, row, amount in columns))
+        for label, suffix, results in _RATIOS
     ]
     detail = (
         NOTHING if amount == "charged_usd" else percent(row["share_of_sessions_with_model_detail"])

@@ -29,7 +29,13 @@ def groups_before(organization: Organization, amounts: Mapping[str, str]) -> lis
     if any(row["days_loaded"] < row["days_in_period"] for pair in pairs for row in pair):
         return [Note("Groups are not compared with before: not all days of both are loaded completely.", "note")]
     of_kind = {kind: [pair for pair in pairs if pair[0]["amount"] == kind][:MOST_ROWS] for kind in amounts}
-    return [_table(amounts[kind], rows) for kind, rows in of_kind.items() if rows]
+    return [
+        _table(amounts[kind], rows)
+        if all(row["charged_days"] in (None, row["days_in_period"]) for pair in rows for row in pair)
+        else Note("Charges by group are not compared with before: not all days of both have charges.", "note")
+        for kind, rows in of_kind.items()
+        if rows
+    ]
 
 
 def _group(row: Row) -> tuple[str, str, str | None]:

@@ -52,13 +52,15 @@ def health_line(organization: Organization) -> Note:
     wrong = len({row["check_name"] for row in organization.findings})
     found = f"{count(wrong, 'check')} found something; see Data health" if wrong else "the checks found nothing wrong"
     loaded = f"{organization.totals['days_loaded']} of {count(len(organization.days), 'day')} loaded completely"
+    # Breakdowns are of one week or month, or not shown; a load of any day counts. Those of a parent are not known.
+    loaded_streams = {row["stream"] for row in organization.health if row["state"] != "missing"}
     lacking = [
         f'No {what} of this period are loaded (stream="{stream}").'
         for what, stream, rows in (
             ("charges", "cost", organization.charges),
             ("members", "members", organization.members),
         )
-        if not rows
+        if not rows and loaded_streams and stream not in loaded_streams
     ]
     return Note(" ".join([f"Data: {loaded}; {found}.", *lacking]), "note")
 

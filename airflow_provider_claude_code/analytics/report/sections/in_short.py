@@ -6,7 +6,7 @@ from operator import itemgetter
 
 from airflow_provider_claude_code.analytics.queries import Settings
 from airflow_provider_claude_code.analytics.report.data import Organization
-from airflow_provider_claude_code.analytics.report.known_cost import cost_share, is_of_few
+from airflow_provider_claude_code.analytics.report.known_cost import cost_share, has_api_usage, is_of_few
 from airflow_provider_claude_code.analytics.report.sections.changes import described_change
 from airflow_provider_claude_code.analytics.report.sections.money import at_least, forecast_text, shown_days
 from airflow_provider_claude_code.analytics.report.wording import (
@@ -19,6 +19,8 @@ from airflow_provider_claude_code.analytics.report.wording import (
 )
 
 _MOSTLY = 0.5
+_OF_NO_DAY = ("budget", "freshness")
+"""Checks that find nothing wrong with the days of a report."""
 
 
 def in_short(organization: Organization, settings: Settings) -> list[str]:
@@ -39,7 +41,7 @@ def in_short(organization: Organization, settings: Settings) -> list[str]:
 
 def _cost(organization: Organization, settings: Settings) -> list[str]:
     now = organization.comparison.period
-    if not now["api_actors"]:
+    if not has_api_usage(now):
         return ["There was no API usage."]
     if is_of_few(now["api_actors"], settings) or now["api_cost_usd"] is None:
         return []
@@ -70,12 +72,16 @@ def _advice(organization: Organization, settings: Settings) -> str:
     """Return the most urgent task."""
     if lacking := sorted({*organization.missing_days, *organization.incomplete_days}):
         return f"To do: load what is missing of {day_ranges(lacking)}."
-    expected, budget = organization.month.forecast, settings.monthly_budget_cents / 100
-    if expected and budget and expected.amount > budget:
+    month, budget = organization.month, settings.monthly_budget_cents / 100
+    if budget and (month.to_date or 0) > budget:
+        return "To do: the month has cost more than its budget, so raise it or use cheaper models."
+    if budget and month.forecast and month.forecast.amount > budget:
         return "To do: the month is likely to cost more than its budget, so raise it or use cheaper models."
     known = cost_share("", organization.comparison.period)
     if known is not None and known < _MOSTLY and organization.charged_usd is None:
         return 'To do: most of the cost is unknown, so load what is charged (stream="cost").'
+    if any(row["check_name"] not in _OF_NO_DAY for row in organization.findings):
+        return "To do: see in Data health what the checks found."
     if (roster := organization.roster) and roster[0] < roster[1]:
         idle = f"{number(roster[1] - roster[0])} of the {number(roster[1])} people who may use Claude Code"
         return f"To do: {idle} have not used it in 28 days. Ask them what they need."

@@ -7,12 +7,13 @@ from decimal import Decimal
 
 from airflow_provider_claude_code.analytics.queries import Settings
 from airflow_provider_claude_code.analytics.report import charts
-from airflow_provider_claude_code.analytics.report.data import Organization, total
+from airflow_provider_claude_code.analytics.report.data import Organization, Row, total
 from airflow_provider_claude_code.analytics.report.elements import Element, Figure, Note, Section, SideBySide, Table
-from airflow_provider_claude_code.analytics.report.known_cost import is_of_few, whole_cost
+from airflow_provider_claude_code.analytics.report.known_cost import has_api_usage, is_of_few, whole_cost
 from airflow_provider_claude_code.analytics.report.month import Month
 from airflow_provider_claude_code.analytics.report.sections.common import share
 from airflow_provider_claude_code.analytics.report.wording import (
+    NOTHING,
     about_dollars,
     count,
     day,
@@ -23,6 +24,7 @@ from airflow_provider_claude_code.analytics.report.wording import (
     or_nothing,
     percent,
     period,
+    short_dollars,
     signed,
     three_digits,
 )
@@ -51,13 +53,13 @@ def shown_days(month: Month) -> str:
 def forecast_text(month: Month) -> str:
     """Return the forecast for the month in a few words."""
     expected = month.forecast
-    return f"forecast {about_dollars(expected.amount)}" if expected else "too early for a forecast"
+    return f"forecast {about_dollars(expected.amount, month.least)}" if expected else "too early for a forecast"
 
 
 def money(key: str, organization: Organization, settings: Settings) -> Section:
     """Show the cost of API usage over time."""
     month = organization.month
-    if not organization.comparison.period["api_actors"] and not month.to_date:
+    if not has_api_usage(organization.comparison.period) and not month.to_date:
         return Section(_HEADING, [Note("There is no API usage, so there is no cost over time.")])
     if month.until and month.to_date is None:
         unknown = "Unknown: no API session has a known cost."
@@ -99,7 +101,8 @@ def _over_period(key: str, organization: Organization, settings: Settings) -> li
     if any(lacking):
         message += " Shaded: not all is known."
     if grain == "week":
-        message += f" Per week, since on some days fewer than {settings.min_group_size} people had a cost."
+        few = f"on some days fewer than {settings.min_group_size} people had a cost"
+        message += f" Per week, since {few}, or the week or month is not over."
     heading = f"Cost per {grain}"
     chart = charts.column_chart(
         f"{key}-cost-over-time",
@@ -130,7 +133,7 @@ def _of_month(key: str, month: Month, settings: Settings) -> list[Element]:
     if budget:
         lines.append(charts.Line("budget", [budget] * len(month.days), whole, charts.THIRD_COLOUR, 1.2))
     if (expected := month.forecast) and not month.is_over:
-        ahead = _between(month.until, ends[month.until], month.days[-1], three_digits(expected.amount))
+        ahead = _between(month.until, ends[month.until], month.days[-1], three_digits(expected.amount, month.least))
         dotted = [False] * len(month.days)
         lines.append(
             charts.Line("forecast", [ahead.get(each) for each in month.days], dotted, charts.SECOND_COLOUR, 1.8)
@@ -141,6 +144,7 @@ def _of_month(key: str, month: Month, settings: Settings) -> list[Element]:
         list(month.days),
         [""] * len(month.days),
         lines,
+        written=short_dollars,
         is_half=True,
     )
     return [Figure(f"{name} so far" if not month.is_over else name, message, chart)]
@@ -168,9 +172,10 @@ def _sentences(month: Month, settings: Settings) -> list[str]:
     expected = month.forecast
     if expected is None:
         return [*sentences, "It is too early for a forecast: it needs two of each weekday in the last 28 known days."]
+    about, low, high = (about_dollars(value, month.least) for value in (expected.amount, expected.low, expected.high))
     text = (
-        f"Forecast for {name}: {about_dollars(expected.amount)}, between {about_dollars(expected.low)} and "
-        f"{about_dollars(expected.high)} if the rest is like the cheapest or the most expensive of the last four weeks"
+        f"Forecast for {name}: {about}, between {low} and {high} if the rest is like the cheapest or the most "
+        "expensive of the last four weeks"
     )
     if budget:
         text += f"; {percent(expected.amount / budget, 0)} of the budget"
@@ -216,7 +221,9 @@ def known_estimates(organization: Organization, settings: Settings) -> list[Sect
     rows = []
     for customer_type, heading in _TYPES.items():
         cells = [row for row in organization.costs if row["customer_type"] == customer_type]
-        kinds = {f"{heading}: {_KINDS.get(row['actor_type'], 'others')}": [row] for row in cells}
+        kinds: dict[str, list[Row]] = {}
+        for row in cells:
+            kinds.setdefault(f"{heading}: {_KINDS.get(row['actor_type'], 'others')}", []).append(row)
         if any(is_of_few(row["actors"], settings) for row in cells):
             # Subtracting one of them from the total would give the other.
             together = {name: total(cells, name) for name in ("sessions", "sessions_with_cost", "actors", "amount_usd")}
@@ -227,13 +234,17 @@ def known_estimates(organization: Organization, settings: Settings) -> list[Sect
             sessions = sum(row["sessions"] for row in members)
             known = share(sum(row["sessions_with_cost"] for row in members), sessions)
             amount, whole = total(members, "amount_usd"), whole_cost(members)
+            if amount is None or whole is None:
+                estimate = NOTHING
+            else:
+                estimate = dollars(amount) if known in (None, 1) else about_dollars(whole, float(amount))
             rows.append(
                 (
                     label,
                     number(sessions),
                     or_nothing(percent, known),
                     or_nothing(dollars, amount),
-                    or_nothing(about_dollars, whole if amount is not None else None),
+                    estimate,
                 )
             )
     if not rows:

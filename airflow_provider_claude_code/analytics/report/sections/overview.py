@@ -13,7 +13,7 @@ from airflow_provider_claude_code.analytics.assumptions import Assumptions
 from airflow_provider_claude_code.analytics.queries import Settings
 from airflow_provider_claude_code.analytics.report.data import Organization, Row, acceptance_rate
 from airflow_provider_claude_code.analytics.report.elements import Note, Section, Table, Tile, Tiles
-from airflow_provider_claude_code.analytics.report.known_cost import cost_share, is_of_few
+from airflow_provider_claude_code.analytics.report.known_cost import cost_share, has_api_usage, is_of_few
 from airflow_provider_claude_code.analytics.report.people_cost import people_cost
 from airflow_provider_claude_code.analytics.report.sections.changes import described_change
 from airflow_provider_claude_code.analytics.report.sections.money import at_least, forecast_text, shown_days
@@ -21,6 +21,7 @@ from airflow_provider_claude_code.analytics.report.sections.worth import break_e
 from airflow_provider_claude_code.analytics.report.wording import (
     NOTHING,
     UNKNOWN,
+    amount,
     count,
     day,
     day_ranges,
@@ -122,7 +123,7 @@ def _active_people(organization: Organization) -> Tile:
 def _cost(organization: Organization, settings: Settings) -> list[Tile]:
     labels = ("API cost", "API cost per person and day of API usage")
     now = organization.comparison.period
-    if not now["api_actors"]:
+    if not has_api_usage(now):
         return [Tile(label, "none", "", "no API usage") for label in labels]
     few = f"not shown: fewer than {settings.min_group_size} people and API keys have API usage"
     if is_of_few(now["api_actors"], settings):
@@ -130,8 +131,10 @@ def _cost(organization: Organization, settings: Settings) -> list[Tile]:
     return [
         _amount(organization, labels[0], itemgetter("api_cost_usd"), "", organization.charged_usd),
         Tile(labels[1], NOTHING, "", few)
-        if not now["api_people"] or is_of_few(now["api_people"], settings)
-        else _amount(organization, labels[1], _cost_per_person_and_day, "people_"),
+        if is_of_few(now["api_people"], settings)
+        else _amount(organization, labels[1], _cost_per_person_and_day, "people_")
+        if now["api_people"]
+        else Tile(labels[1], NOTHING, "", "no API usage of people"),
     ]
 
 
@@ -213,7 +216,7 @@ _NUMBERS: tuple[tuple[str, str, Callable[[Any], str]], ...] = (
     ("Pull requests", "pull_requests", number),
     ("Lines added", "lines_added", number),
     ("Lines removed", "lines_removed", number),
-    ("Subscription value (not billed)", "subscription_value_usd", dollars),
+    ("Subscription value (not billed)", "subscription_value_usd", amount),
 )
 
 
@@ -223,7 +226,6 @@ def all_numbers(organization: Organization) -> Section:
     rows: list[tuple[str, str, str]] = []
     for label, name, written in _NUMBERS:
         change = described_change(organization, itemgetter(name), written)
-        # Without a subscription, the value is 0 and not unknown.
         value = or_nothing(written, totals[name])
         rows.append((label, value, change.in_one))
     change = described_change(organization, acceptance_rate, percent, in_points=True)

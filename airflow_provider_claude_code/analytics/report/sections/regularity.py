@@ -21,7 +21,7 @@ from airflow_provider_claude_code.analytics.report.elements import (
     Table,
 )
 from airflow_provider_claude_code.analytics.report.sections.common import is_few
-from airflow_provider_claude_code.analytics.report.wording import UNKNOWN, count, dollars, number, percent, period
+from airflow_provider_claude_code.analytics.report.wording import UNKNOWN, count, day, dollars, number, percent, period
 
 _LATEST = 4
 """Number of latest blocks of 7 days in a mean."""
@@ -136,7 +136,7 @@ def _blocks(key: str, blocks: Sequence[Row], settings: Settings) -> list[Element
         few = f"in some of them fewer than {settings.min_group_size} people were active"
         return [Note(f"Blocks of 7 days are not shown, since {few}.")]
     newest = known[-1]
-    message = f"{count(newest['people'], 'person', 'people')} in the 7 days to the end of the period."
+    message = f"{count(newest['people'], 'person', 'people')} in the 7 days to {day(newest['last_day'])}."
     hollow = " Hollow: not all of the 7 days are loaded." if any(row["days_loaded"] < 7 for row in known) else ""
     chart = charts.column_chart(
         f"{key}-blocks",

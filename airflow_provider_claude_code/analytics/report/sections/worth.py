@@ -18,7 +18,7 @@ from airflow_provider_claude_code.analytics.report.elements import (
     Table,
 )
 from airflow_provider_claude_code.analytics.report.people_cost import PeopleCost, keys_cost, people_cost
-from airflow_provider_claude_code.analytics.report.wording import NOTHING, day, dollars, number
+from airflow_provider_claude_code.analytics.report.wording import NOTHING, count, day, dollars, number
 from airflow_provider_claude_code.quoting import visible
 
 _UNITS: dict[Unit, tuple[str, str]] = {
@@ -171,9 +171,7 @@ def _return(row: Row, cost: PeopleCost, assumptions: Assumptions, hourly: Assump
         ),
     ]
     return [
-        Table(
-            f"Return on {number(results)} {unit}s", ("", "If half is saved", "As declared", "If double is saved"), rows
-        ),
+        Table(f"Return on {count(results, unit)}", ("", "If half is saved", "As declared", "If double is saved"), rows),
         Note(
             "Nobody has measured whether these minutes are saved, so the table also shows half and double of them.",
             "note",

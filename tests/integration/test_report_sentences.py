@@ -1,0 +1,282 @@
+"""What a report says in words is what its numbers say. Numbers are by hand."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Mapping
+from datetime import UTC, date, datetime, timedelta
+from typing import Any
+
+import pyarrow as pa
+import pytest
+
+pytest.importorskip("duckdb", reason="the extra `report` is not installed")
+pytest.importorskip("matplotlib", reason="the extra `report` is not installed")
+pytest.importorskip("sqlglot", reason="the extra `report` is not installed")
+
+from airflow_provider_claude_code.analytics.queries import Settings
+from airflow_provider_claude_code.analytics.report import make_report
+from airflow_provider_claude_code.analytics.report.wording import NOTHING
+from tests.fixtures.analytics_data import MAPPING, History, key, mapped, over_memory, record
+from tests.fixtures.charges_data import Books, charge, used, user
+from tests.fixtures.records import Json, model
+
+pytestmark = pytest.mark.newest_only
+
+MINUS = "\u2212"
+MONDAY = date(2026, 2, 2)
+PEOPLE = [f"p{number}@example.com" for number in range(6)]
+
+
+def days(first: date, count: int) -> list[date]:
+    return [first + timedelta(days=number) for number in range(count)]
+
+
+def settings(first: date = MONDAY, length: int = 7, **others: Any) -> Settings:
+    return Settings(first_day=first, last_day=first + timedelta(days=length - 1), **others)
+
+
+def everybody(*amounts: Any, **changes: Any) -> list[Json]:
+    return [used(person, *amounts, **changes) for person in PEOPLE]
+
+
+class Said:
+    """What a report shows: its texts and cells."""
+
+    def __init__(self, history: History, asked: Settings, mapping: Iterable[Mapping[str, Any]] = ()) -> None:
+        tables = history.tables() | {"mapping": pa.Table.from_pylist(list(mapping), MAPPING)}
+        made = make_report(over_memory(tables, asked), asked, generated_at=datetime(2026, 3, 1, tzinfo=UTC))
+        shown = json.loads(made.json)
+        self.texts = [text["text"].replace("\u00a0", " ") for text in shown["texts"]]
+        self.cells = shown["cells"]
+        self.headline = made.headlines[0]
+        self.html = made.html
+
+    def text(self) -> str:
+        return "\n".join(self.texts)
+
+    def rows(self, table: str) -> dict[str, list[str]]:
+        """Return the cells of the rows of the tables whose captions begin so."""
+        rows: dict[str, list[str]] = {}
+        for cell in self.cells:
+            if cell["table"].replace("\u00a0", " ").startswith(table):
+                rows.setdefault(cell["row"].replace("\u00a0", " "), []).append(cell["value"].replace("\u00a0", " "))
+        return rows
+
+
+def test_what_only_machines_use_of_the_api_is_its_cost() -> None:
+    history = History()
+    for day in days(MONDAY, 7):
+        people = [record(person, sessions=1, customer_type="subscription", models=[model(5)]) for person in PEOPLE]
+        history.load("acme", day, [*people, used(None, 1000, actor=key("ci"))])
+
+    said = Said(history, settings(), [{**mapped("ci", "ops", None), "actor_type": "machine"}])
+
+    assert said.headline["api_cost_usd"] == "70"
+    tiles = said.rows("tiles")
+    assert tiles["API cost"][0] == tiles["Feb 2026 to date"][0] == "$70.00"
+    assert tiles["API cost per person and day of API usage"] == [NOTHING, "no API usage of people"]
+    assert "API usage cost $70.00" in said.text()
+    assert "no API usage, so" not in said.text()
+
+
+@pytest.mark.parametrize(
+    ("cents", "weeks", "advice"),
+    [
+        # $42 in a week: nothing is known of the weekdays yet that a forecast needs.
+        (100, 1, "To do: the month has cost more than its budget"),
+        # $21 in half of February, with a budget of $40.
+        (25, 2, "To do: the month is likely to cost more than its budget"),
+        (1, 2, "Nothing needs attention"),
+    ],
+)
+def test_a_month_that_costs_more_than_its_budget_needs_attention(cents: int, weeks: int, advice: str) -> None:
+    history = History()
+    for day in days(MONDAY, 7 * weeks):
+        history.load("acme", day, everybody(cents))
+
+    said = Said(history, settings(length=7 * weeks, monthly_budget_cents=4000))
+
+    assert advice in said.text()
+
+
+def test_a_short_period_does_not_look_as_if_charges_and_members_were_not_loaded() -> None:
+    books = Books()
+    for day in days(MONDAY, 7):
+        books.load("acme", day, everybody(100))
+        books.charge("acme", day, [charge(user(number, person), 100) for number, person in enumerate(PEOPLE)])
+        books.snapshot(day, {f"user_{number}": person for number, person in enumerate(PEOPLE)})
+
+    # Breakdowns are of whole weeks, and members of the last snapshot of a week.
+    said = Said(books, settings(length=3))
+
+    assert "Data: 3 of 3 days loaded completely; " in said.text()
+    assert "of this period are loaded" not in said.text()
+
+
+def test_a_block_of_7_days_is_named_by_its_own_end() -> None:
+    history = History()
+    for day in days(MONDAY, 7):
+        history.load("acme", day, everybody(100))
+
+    said = Said(history, settings(length=14))
+
+    assert "6 people in the 7 days to 8 Feb 2026." in said.text()
+    assert said.rows("Blocks of 7 days")["9 Feb to 15 Feb 2026"] == ["0 of 7", "not loaded", "not loaded"]
+
+
+def test_all_kinds_of_actors_are_in_the_known_cost() -> None:
+    history = History()
+    kinds = {"service_actor": 200, "federated_actor": 300}
+    others = [
+        used(None, cents, actor={"type": kind, "id": str(number)})
+        for kind, cents in kinds.items()
+        for number in range(6)
+    ]
+    history.load("acme", MONDAY, [*everybody(100), *others])
+
+    said = Said(history, settings(length=1))
+
+    rows = said.rows("Estimates by who used what")
+    assert {name: cells[2] for name, cells in rows.items()} == {
+        "API cost: People": "$6.00",
+        "API cost: others": "$30.00",
+    }
+    assert said.headline["api_cost_usd"] == "36"
+
+
+def test_groups_are_not_compared_with_a_week_of_which_more_is_charged() -> None:
+    books = Books()
+    week, loaded = days(MONDAY + timedelta(days=7), 7), days(MONDAY, 14)
+    for day in loaded:
+        books.load("acme", day, everybody(100))
+        # Charges of a Sunday are not complete on Monday.
+        if day != loaded[-1]:
+            books.charge("acme", day, [charge(user(number, person), 100) for number, person in enumerate(PEOPLE)])
+    mapping = [mapped(person, "red", None) for person in PEOPLE]
+
+    said = Said(books, settings(week[0]), mapping)
+
+    assert said.rows("API cost by group, against the week before") == {"red": [NOTHING, "6", "6", "$42.00", "$42.00"]}
+    assert said.rows("Charged by group, 9 Feb") == {"red": [NOTHING, "6", "0", "$36.00"]}
+    assert said.rows("Charged by group, against the week before") == {}
+    assert "Charges by group are not compared with before: not all days of both have charges." in said.text()
+
+    books.charge("acme", loaded[-1], [charge(user(number, person), 100) for number, person in enumerate(PEOPLE)])
+    assert Said(books, settings(week[0]), mapping).rows("Charged by group, against the week before") == {
+        "red": [NOTHING, "6", "6", "$42.00", "$42.00"]
+    }
+
+
+def test_a_cost_is_0_and_not_unknown_where_nothing_was_used() -> None:
+    history = History()
+    for day in days(MONDAY - timedelta(days=7), 14):
+        subscribed = [record(person, sessions=1, customer_type="subscription", models=[model(50)]) for person in PEOPLE]
+        history.load("acme", day, everybody(100) if day >= MONDAY else subscribed)
+
+    said = Said(history, settings())
+
+    assert said.rows("tiles")["API cost"] == ["$42.00", "new: 0 before"]
+    assert said.rows("Sums of the period")["Subscription value (not billed)"] == [
+        "none",
+        f"{MINUS}100.0 % from $21.00; too little history to say whether that is usual",
+    ]
+
+
+def test_a_cost_is_0_and_not_unknown_before_anybody_used_anything() -> None:
+    history = History()
+    for day in days(MONDAY - timedelta(days=7), 14):
+        history.load("acme", day, everybody(100) if day >= MONDAY else [])
+
+    said = Said(history, settings())
+
+    assert said.rows("tiles")["API cost"] == ["$42.00", "new: 0 before"]
+    assert said.rows("Sums of the period")["Subscription value (not billed)"] == ["none", "also 0 before"]
+
+
+def test_what_the_checks_found_needs_attention() -> None:
+    history = History()
+    for day in days(MONDAY, 7):
+        history.load("acme", day, everybody(100))
+    assert "Nothing needs attention." in Said(history, settings()).text()
+
+    history.load("acme", MONDAY, everybody(100)[1:], hours=3)
+
+    text = Said(history, settings()).text()
+    assert "The newest load has fewer records than an earlier one on 2 Feb 2026" in text
+    assert "To do: see in Data health what the checks found." in text
+    assert "Nothing needs attention." not in text
+
+
+def test_a_table_says_that_it_has_not_all_terminals() -> None:
+    history = History()
+    for day in days(MONDAY, 7):
+        history.load("acme", day, [record(sessions=1, terminal_type=f"terminal {number:02}") for number in range(14)])
+
+    said = Said(history, settings(min_group_size=1))
+
+    rows = said.rows("People by terminal type (the first 12 of 14)")
+    assert list(rows) == [f"terminal {number:02}" for number in range(12)]
+
+
+def test_a_cost_per_result_is_not_unknown_where_there_is_no_result() -> None:
+    history = History()
+    for day in days(MONDAY, 7):
+        history.load("acme", day, everybody(100, commits=1))
+
+    rows = Said(history, settings()).rows("What people's work cost per result")
+
+    assert rows["per commit"] == ["$1.00"]
+    assert rows["per pull request"] == rows["per 1,000 lines added"] == [NOTHING]
+
+
+def test_days_that_are_withheld_in_a_week_that_is_not_over_are_not_said_to_be_of_few_people() -> None:
+    history = History()
+    for day in days(MONDAY, 3):
+        history.load("acme", day, everybody(100))
+
+    text = Said(history, settings(length=3)).text()
+
+    assert "Not shown by day: on one of the days too few people worked, or the week or month is not over." in text
+    assert "Per week, since on some days fewer than 5 people had a cost, or the week or month is not over." in text
+
+
+def test_forecasts_are_tested_on_the_days_before_a_gap() -> None:
+    history = History()
+    gap = days(date(2026, 2, 8), 14)
+    for day in days(date(2026, 1, 1), 160):
+        if day not in gap:
+            history.load("acme", day, everybody(100))
+
+    # Every day costs the same, and the first three months before June begin with March.
+    text = Said(history, settings(date(2026, 6, 1))).text()
+
+    assert "On day 7 of the last 3 months, the same forecast was wrong by ±0.0 %, ±0.0 % and ±0.0 %." in text
+
+
+def test_the_chart_of_a_month_writes_its_cost_in_dollars() -> None:
+    history = History()
+    for day in days(MONDAY, 7):
+        history.load("acme", day, everybody(1))
+
+    said = Said(history, settings(monthly_budget_cents=123_456))
+
+    chart = said.html.partition('aria-label="Cost of Feb')[2].partition("</svg>")[0]
+    assert {"so far $0.42", "budget $1,235"} <= set(re.findall(r">([a-z ]+\$[\d.,]+)<", chart))
+
+
+def test_what_is_not_known_exactly_is_not_less_than_what_is_known() -> None:
+    history = History()
+    # 6 people on 20 working days of February; its last day is a Saturday, which costs nothing.
+    for day in days(date(2026, 1, 5), 54):
+        weekend = day.weekday() >= 5
+        history.load("acme", day, [] if weekend or day < MONDAY - timedelta(days=14) else everybody(1195.2))
+
+    said = Said(history, settings(date(2026, 2, 16), 12))
+
+    assert said.headline["month_to_date_usd"] == "1434.24"
+    assert said.headline["month_forecast_usd"] == pytest.approx(1434.24)
+    assert "cost $1,434.24 by 27 Feb, forecast $1,434." in said.text().replace("\u00a0", " ")
+    # All of it is known.
+    assert said.rows("Estimates by who used what")["API cost: People"][2:] == ["$717.12", "$717.12"]
