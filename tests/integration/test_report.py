@@ -210,7 +210,7 @@ class TestNumbers:
         recent = report(tmp_path, Settings(first_day=days[6], last_day=newest, max_age_hours=72))
         assert recent.text.endswith(" Nothing needs attention.")
         # Of days that are long over the check of the newest day finds that they are old.
-        assert made.text.endswith(" To do: 1 check found something, so look at Data health.")
+        assert made.text.endswith(" To do: see in Data health what the checks found.")
 
     def test_the_tiles_show_them_with_their_change(self, made: Report, two_weeks: dict[date, list[Json]]) -> None:
         page = Page(made)

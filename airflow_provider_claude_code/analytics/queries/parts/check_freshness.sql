@@ -33,6 +33,5 @@ SELECT
 FROM newest_complete
 JOIN `claude_code.streams` AS streams ON streams.stream = newest_complete.stream
 WHERE date IS NULL
-  OR TIMESTAMP_DIFF(CURRENT_TIMESTAMP(), TIMESTAMP(DATE_ADD(date, INTERVAL 1 DAY), 'UTC'), SECOND)
-    > 3600 * 48 /* max_age_hours */
-      + 60 * (streams.minutes_until_complete - 1500 /* minutes_until_complete */)
+  OR TIMESTAMP_DIFF(CURRENT_TIMESTAMP(), TIMESTAMP(DATE_ADD(date, INTERVAL 1 DAY), 'UTC'), SECOND) / 3600
+    > 48 /* max_age_hours */ + (streams.minutes_until_complete - 1500 /* minutes_until_complete */) / 60

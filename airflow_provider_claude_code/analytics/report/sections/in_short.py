@@ -19,8 +19,6 @@ from airflow_provider_claude_code.analytics.report.wording import (
 )
 
 _MOSTLY = 0.5
-_OF_NO_DAY = ("budget", "freshness")
-"""Checks that find nothing wrong with the days of a report."""
 
 
 def in_short(organization: Organization, settings: Settings) -> list[str]:
@@ -80,11 +78,9 @@ def _advice(organization: Organization, settings: Settings) -> str:
     known = cost_share("", organization.comparison.period)
     if known is not None and known < _MOSTLY and organization.charged_usd is None:
         return 'To do: most of the cost is unknown, so load what is charged (stream="cost").'
-    if any(row["check_name"] not in _OF_NO_DAY for row in organization.findings):
+    if any(row["check_name"] != "budget" for row in organization.findings):
         return "To do: see in Data health what the checks found."
     if (roster := organization.roster) and roster[0] < roster[1]:
         idle = f"{number(roster[1] - roster[0])} of the {number(roster[1])} people who may use Claude Code"
         return f"To do: {idle} have not used it in 28 days. Ask them what they need."
-    if checks := {row["check_name"] for row in organization.findings}:
-        return f"To do: {count(len(checks), 'check')} found something, so look at Data health."
     return "Nothing needs attention."
