@@ -239,6 +239,17 @@ def test_no_other_engine_takes_a_literal_for_a_decimal_without_places(name: str,
         assert set(factors) == {"0.01"}
 
 
+@pytest.mark.parametrize("dialect", ["duckdb", "spark"])
+@pytest.mark.parametrize("name", models())
+def test_amounts_of_a_table_that_is_not_loaded_have_all_places(name: str, dialect: str) -> None:
+    loaded = {table: RELATIONS[table] for table in ("usage", LOADS.name)}
+
+    translated = sqlglot.parse_one(translate(render(name, loaded, Settings()), dialect), read=dialect)
+
+    decimals = {type_.sql() for type_ in translated.find_all(exp.DataType) if type_.is_type("decimal")}
+    assert decimals <= {"DECIMAL(38, 9)", "DECIMAL(38, 0)", "DECIMAL(27, 9)"}
+
+
 @pytest.mark.parametrize("dialect", DIALECTS)
 @pytest.mark.parametrize("name", models())
 def test_sql_that_is_printed_holds_no_control_characters_but_line_feeds(name: str, dialect: str) -> None:

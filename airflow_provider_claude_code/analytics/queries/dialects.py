@@ -97,6 +97,14 @@ def translate(query: str, dialect: str) -> str:
             node.replace(exp.replace_placeholders(sqlglot.parse_one(template, read=dialect), **_arguments(node)))
         elif dialect != "duckdb" and isinstance(node, exp.DataType) and node.is_type("bigdecimal"):
             node.replace(exp.DataType.build("DECIMAL" if dialect == "postgres" else "DECIMAL(38, 0)"))
+        elif (
+            dialect != "postgres"
+            and isinstance(node, exp.DataType)
+            and node.is_type("decimal")
+            and not node.expressions
+        ):
+            # Without a size, it has three places in DuckDB, and none in Spark.
+            node.replace(exp.DataType.build(f"DECIMAL(38, {MONEY_PLACES})"))
         elif dialect == "spark" and _multiplies_a_number(node):
             # A product loses decimal places if a factor has 38 digits.
             node.set("this", exp.cast(node.this.copy(), f"DECIMAL(27, {MONEY_PLACES})"))
