@@ -330,7 +330,8 @@ class TestDeferrable:
         lander = threading.Thread(target=land)
         if not heeded:
             lander.start()
-        limit = timedelta(seconds=2)
+        # Enough to start the jobs on a busy machine.
+        limit = timedelta(seconds=6)
         if deferrable:
             deferral = self.begin(dataset, execution_timeout=limit)
             # The scheduler would end the deferral without a look at the jobs.
