@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
 import os
-import uuid
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
@@ -20,13 +18,15 @@ pytest.importorskip("gcsfs", reason="the extra `google` is not installed")
 pytest.importorskip("duckdb", reason="the extra `report` is not installed")
 pytest.importorskip("sqlglot", reason="the extra `report` is not installed")
 
+import gcsfs
 from airflow.sdk import ObjectStoragePath
+from airflow.sdk.io import attach
 from google.auth.credentials import AnonymousCredentials
 from google.cloud.storage import Client
 
 from airflow_provider_claude_code.analytics.engines.duckdb import open_files
 from airflow_provider_claude_code.analytics.queries import Settings
-from tests.fixtures.buckets import BUCKET, GCP_CONNECTION, lead_clients_to
+from tests.fixtures.buckets import BUCKET, lead_clients_to
 from tests.fixtures.loaded import put_days
 from tests.fixtures.records import DAY, TABLES, people
 from tests.fixtures.servers.gcs import Fault, GCSServer
@@ -58,15 +58,12 @@ def activity(root: ObjectStoragePath) -> list[dict[str, Any]]:
         return sorted(source.read("daily_activity").to_pylist(), key=lambda row: row["date"])
 
 
-def test_reports_that_read_at_the_same_time_find_each_object_whole(
-    bucket: GCSServer, days: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_reports_that_read_at_the_same_time_find_each_object_whole(bucket: GCSServer, days: Path) -> None:
     local = activity(ObjectStoragePath(f"file://{days}"))
     assert [row["sessions"] for row in local if row["is_loaded"]] == [5 * (5 + n) for n in reversed(range(len(DAYS)))]
-    # Airflow keeps the file system that it has opened for a Connection.
-    conn_id = f"gcs_{uuid.uuid4().hex}"
-    monkeypatch.setenv(f"AIRFLOW_CONN_{conn_id.upper()}", json.dumps(GCP_CONNECTION))
-    root = ObjectStoragePath(f"gs://{BUCKET}/all days", conn_id=conn_id)
+    # The provider for Google of Airflow 3.0 makes no file system for a Connection without credentials.
+    attach("gs", conn_id="nobody", fs=gcsfs.GCSFileSystem(token="anon", skip_instance_cache=True))
+    root = ObjectStoragePath(f"gs://{BUCKET}/all days", conn_id="nobody")
     bucket.requests.clear()
     bucket.faults = [Fault("objects.download", name=f"*/{table}/*", nth=7, status=503) for table in TABLES]
 
