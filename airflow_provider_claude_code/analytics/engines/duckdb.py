@@ -231,10 +231,7 @@ def _create_user_table(
     import duckdb
 
     columns = (TABLES_OF_USERS | TABLES_OF_TOOLS)[name].columns
-    if name in TABLES_OF_TOOLS:
-        rows = read_tool_table(name, file)
-    else:
-        rows = read_user_table(name, file, [column.name for column in columns])
+    rows = read_tool_table(name, file) if name in TABLES_OF_TOOLS else read_user_table(name, file)
     typed = ", ".join(f"CAST({column.name} AS {DUCKDB_TYPES[column.type]}) AS {column.name}" for column in columns)
     with _typed_errors(database):
         try:
