@@ -115,6 +115,10 @@ class ClaudeCodeAnalyticsOperator(BigQueryDatasetMixin, BaseOperator):
         self.period_days = period_days
         self.first_day = first_day
         self.since = since
+        if dataset_id is not None:
+            self.refuse_unusable_names(is_rendered=False)
+        if not is_template(since):
+            parse_day(since, "since")
         self.memory_mb = whole_number("memory_mb", memory_mb, 128)
         self.threads = None if threads is None else whole_number("threads", threads, 1)
 

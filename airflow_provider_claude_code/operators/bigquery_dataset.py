@@ -64,10 +64,11 @@ class BigQueryDatasetMixin:
 
         return DatasetReference(self.dataset_project, str(self.dataset_id))
 
-    def refuse_unusable_names(self) -> None:
+    def refuse_unusable_names(self, *, is_rendered: bool = True) -> None:
         """
         Check the arguments that become parts of names in BigQuery.
 
+        :param is_rendered: whether templates are rendered; otherwise they are not checked.
         :raises ClaudeCodeConfigurationError: one of them cannot; it would lead to other tables, or to none.
         """
         for argument, value, pattern, expected in (
@@ -75,6 +76,8 @@ class BigQueryDatasetMixin:
             ("dataset_id", self.dataset_id, r"[A-Za-z0-9_]+", "a dataset's name of letters, digits and underscores"),
             ("table_prefix", self.table_prefix, r"[\w -]*", "letters, digits, underscores, hyphens and blanks"),
         ):
+            if not is_rendered and is_template(value):
+                continue
             # The project has a default. Only the prefix may be empty; None would become part of a name.
             is_default = argument == "project_id" and value in (None, "")
             if not is_default and (value is None or not re.fullmatch(pattern, str(value))):

@@ -170,9 +170,7 @@ class ClaudeCodeTransferOperator(BaseOperator):
             return is_rendered or not is_template(value)
 
         if is_known(self.tables):
-            self.tables = tuple(
-                one_of("tables", name, self._stream.table_names) for name in listed("tables", self.tables)
-            )
+            self.tables = tuple(listed("tables", self.tables, self._stream.table_names))
         if is_known(self.lookback_days):
             self.lookback_days = whole_number("lookback_days", self.lookback_days, 0)
         for argument in ("first_day", "lookback_days"):
