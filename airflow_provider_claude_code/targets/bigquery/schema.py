@@ -14,9 +14,10 @@ from google.cloud import bigquery
 from google.cloud.bigquery import SchemaField, TimePartitioning
 
 from airflow_provider_claude_code.exceptions import ClaudeCodeConfigurationError
-from airflow_provider_claude_code.quoting import quoted, visible
+from airflow_provider_claude_code.quoting import visible
 from airflow_provider_claude_code.tables.contract import Table
 from airflow_provider_claude_code.tables.loads import LOADS
+from airflow_provider_claude_code.targets.base import of_another_organization
 
 log = logging.getLogger(__name__)
 
@@ -293,11 +294,8 @@ def _refuse_another_owner(table: bigquery.Table, organization_id: str) -> None:
     """
     owner = table.labels.get(ORGANIZATION_LABEL)
     if owner not in (None, _label_value(organization_id)):
-        raise ClaudeCodeConfigurationError(
-            f"{table.project}.{table.dataset_id}.{table.table_id} contains the usage of organisation {owner}, but the "
-            f"key belongs to {quoted(organization_id)}. Loading a day would delete rows of that organisation. "
-            "Use a separate dataset or table_prefix for each organisation."
-        )
+        place = f"{table.project}.{table.dataset_id}.{table.table_id}"
+        raise of_another_organization(place, owner, organization_id, "dataset or table_prefix")
 
 
 def _differences(table: bigquery.Table, contract: Table) -> list[str]:
