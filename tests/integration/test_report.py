@@ -375,7 +375,7 @@ class TestUnknown:
         made = report(tmp_path)
         assert made.headlines[0]["acceptance_rate"] is None
         assert ["Acceptance rate", "\u2013", "no comparison: not known now"] in table_rows(made, "Sums of the period")
-        assert "No tool offered anything" in made.html
+        assert "people were offered anything by a tool" in made.html
 
     def test_entries_that_the_api_rounded_to_0_are_told(self, tmp_path: Path) -> None:
         put_days(tmp_path, {day: people(6, day, model_breakdown=[model(0), model(7)]) for day in WEEK})

@@ -73,6 +73,15 @@ def month(api: int = 6, seats: int = 5, extra: Iterable[Json] = (), history: His
     return history
 
 
+def charged_for_nobody() -> Books:
+    """A month in which every charge names nobody."""
+    books = Books()
+    month(history=books)
+    for day in FEBRUARY:
+        books.charge("acme", day, [charge(None, 50, cost_type="code_execution", model=None)])
+    return books
+
+
 def organization(
     tables: Mapping[str, pa.Table], settings: Settings = MONTH, *parts: str, **of_users: pa.Table
 ) -> Organization:
@@ -221,6 +230,12 @@ class TestBreakEven:
         books.charge("acme", FEBRUARY[3], [], hours=5, complete=False)
         assert tables_of(worth_of(books, HOUR, SEATS))["Break-even"][0][1] == "$300.00"
 
+    def test_charges_that_all_name_nobody_leave_the_estimate(self) -> None:
+        section = worth_of(charged_for_nobody(), HOUR, SEATS)
+        # As without charges: 60 by use and 240 for seats, over 80 days.
+        assert tables_of(section)["Break-even"] == [["All people", "$300.00", "11", "80", "2.5"]]
+        assert "(an estimate)" in notes_of(section)
+
     def test_a_seat_is_paid_for_the_loaded_days_of_the_period(self) -> None:
         history = month()
         section = worth_of(history, HOUR, SEATS, settings=Settings(first_day=FEBRUARY[0], last_day=FEBRUARY[6]))
@@ -363,6 +378,7 @@ class TestPlan:
             (month(), Settings(first_day=date(2026, 3, 1), last_day=date(2026, 3, 31)), "not all days"),
             (month(api=4, seats=0), MONTH, "fewer than 5 people worked"),
             (month(extra=[record(actor=key("ci"), sessions=1)]), MONTH, "mark the keys of machines"),
+            (charged_for_nobody(), MONTH, "do not say whom they are for"),
             (month(extra=by_use(4, sessions=1, models=[])), MONTH, "known for 95 %"),
             (month(extra=by_use(1, models=[model(1, currency="EUR")])), MONTH, "in US dollars"),
         ],

@@ -69,7 +69,13 @@ def people_cost(organization: Organization, settings: Settings, assumptions: Ass
     seats = seats_cost(settings, row, assumptions)
     if seats is None and not row["api_people"]:
         return "Unknown: people work with subscriptions. Declare seat_price and seats to see what they cost."
-    is_charged = row["charged_days"] == row["days_loaded"] == row["days_in_period"] and not is_few("charged_people")
+    # Charges that all name nobody do not say what people cost.
+    names_people = row["charged_people"] > 0 or not row["unattributed_charged_usd"]
+    is_charged = (
+        row["charged_days"] == row["days_loaded"] == row["days_in_period"]
+        and names_people
+        and not is_few("charged_people")
+    )
     by_use = _by_use(row, "", is_charged=is_charged)
     detail = row["api_sessions"] - row["api_sessions_with_detail"]
     if with_keys:

@@ -18,6 +18,7 @@ from airflow_provider_claude_code.analytics.report.sections.by_day import (
 from airflow_provider_claude_code.analytics.report.sections.common import (
     MOST_BARS,
     breakdown_of,
+    few_people,
     no_breakdown,
     small_groups_note,
     table_of,
@@ -35,11 +36,7 @@ def acceptance(key: str, organization: Organization, settings: Settings) -> Sect
     if not tools:
         return Section(
             heading,
-            [
-                Note(
-                    f"No tool offered anything to {settings.min_group_size} people or more{breakdown_of(organization)}."
-                )
-            ],
+            [Note(f"Not shown{breakdown_of(organization)}: {few_people(settings)} were offered anything by a tool.")],
         )
     shown = folded(tools, "tool_name", MOST_BARS, ("offered", "accepted"))
     offered, accepted = total(tools, "offered"), total(tools, "accepted")

@@ -23,6 +23,7 @@ from airflow_provider_claude_code.analytics.report.sections.by_day import day_ta
 from airflow_provider_claude_code.analytics.report.sections.common import (
     MOST_BARS,
     breakdown_of,
+    few_people,
     found,
     no_breakdown,
     small_groups_note,
@@ -192,8 +193,7 @@ def where_people_work(organization: Organization, settings: Settings) -> Section
             cut = f" (the first {len(cells)} of {len(rows)})" if len(cells) < len(rows) else ""
             tables.append(Table(f"{counted.capitalize()} by {dimension.replace('_', ' ')}{cut}", headings, cells))
     if not tables:
-        few = f"Not shown: fewer than {settings.min_group_size} people were active."
-        return Section(heading, [Note(few)])
+        return Section(heading, [Note(f"Not shown: {few_people(settings)} were active.")])
     folding = small_groups_note(
         settings,
         [row for rows in organization.shares.values() for row in rows],

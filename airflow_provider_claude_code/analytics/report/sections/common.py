@@ -37,6 +37,12 @@ def is_few(count: int, settings: Settings) -> bool:
     return 0 < count < settings.min_group_size
 
 
+def few_people(settings: Settings) -> str:
+    """Return how many people are too few to be shown, in words."""
+    least = settings.min_group_size
+    return f"fewer than {least} people" if least > 1 else "no people"
+
+
 def found(organization: Organization, check: str) -> str:
     """Return a finding of a check as text."""
     return " ".join(visible(row["finding"]) for row in organization.findings if row["check_name"] == check)

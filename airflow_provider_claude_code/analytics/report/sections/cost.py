@@ -24,6 +24,7 @@ from airflow_provider_claude_code.analytics.report.sections.charges import charg
 from airflow_provider_claude_code.analytics.report.sections.common import (
     MOST_BARS,
     breakdown_of,
+    few_people,
     no_breakdown,
     share,
     small_groups_note,
@@ -121,7 +122,7 @@ def _amounts_by_model(
     heading = f"{heading}{breakdown_of(organization)}"
     priced = [row for row in organization.models if row[name] is not None]
     if not priced:
-        few = f"fewer than {settings.min_group_size} people have records of this kind that name a model"
+        few = f"{few_people(settings)} have records of this kind that name a model"
         return [Subheading(heading), Note(f"Not shown: {few}. {meaning}", "note")]
     amount = total(priced, name)
     shown = folded(_by_family(priced, name), "family", MOST_BARS, (name,))
@@ -203,8 +204,7 @@ def cost_per_result(organization: Organization, settings: Settings) -> Section:
     ]
     if not columns:
         unknown = (
-            f"Not shown{breakdown_of(organization)}: fewer than {settings.min_group_size} people used either an API "
-            "key or a subscription."
+            f"Not shown{breakdown_of(organization)}: {few_people(settings)} used either an API key or a subscription."
         )
         return Section("Cost per result", [Note(unknown)])
     rows = [

@@ -74,6 +74,8 @@ def _not_compared(organization: Organization, settings: Settings) -> str:
             "Not compared: some charges are for people who did not work with Claude Code, or who are named differently."
         )
     is_charged = row["charged_days"] == row["days_in_period"]
+    if is_charged and row["unattributed_charged_usd"] and not row["charged_people"]:
+        return "Not compared: the charges do not say whom they are for."
     known = min(_known(row, "subscription"), Decimal(1) if is_charged else _known(row, "api"))
     if known < _LEAST_KNOWN or row["other_cost_entries"] or row["other_charges"]:
         return (
