@@ -170,6 +170,10 @@ class Settings:
         """The last day that breakdowns read."""
         return self.last_day or date.max
 
+    def is_few(self, count: int | None) -> bool:
+        """Return whether so many people (and API keys) are too few to be shown; 0 and None are not."""
+        return 0 < (count or 0) < self.min_group_size
+
     def literal(self, name: str) -> str:
         """Write a setting in SQL."""
         value = getattr(self, name)
