@@ -10,8 +10,8 @@ from datetime import timedelta
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from airflow_provider_claude_code.assets import asset_uri
 from airflow_provider_claude_code.exceptions import ClaudeCodeConfigurationError
+from airflow_provider_claude_code.lineage import asset_uri
 from airflow_provider_claude_code.storage.errors import typed_store_errors
 from airflow_provider_claude_code.templates import accounts, is_template, mapping_of
 

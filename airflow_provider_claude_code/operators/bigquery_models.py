@@ -10,11 +10,10 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from airflow.sdk import BaseOperator
 
 from airflow_provider_claude_code.analytics.queries import Settings, models, render
-from airflow_provider_claude_code.assets import asset_uri
 from airflow_provider_claude_code.days import parse_day
 from airflow_provider_claude_code.exceptions import ClaudeCodeConfigurationError, ClaudeCodePublishError
-from airflow_provider_claude_code.hook_lineage import add_hook_lineage
 from airflow_provider_claude_code.hooks.claude_code import fail_without_retry
+from airflow_provider_claude_code.lineage import add_hook_lineage, asset_uri
 from airflow_provider_claude_code.links import BigQueryDatasetLink
 from airflow_provider_claude_code.operators.bigquery_dataset import BigQueryJobsMixin, airflow_labels
 from airflow_provider_claude_code.streams.registry import DATA_TABLES, STREAMS

@@ -15,8 +15,8 @@ from airflow_provider_claude_code.analytics.queries.settings import Settings, wh
 from airflow_provider_claude_code.analytics.tool_tables import check_tool_tables
 from airflow_provider_claude_code.days import parse_day
 from airflow_provider_claude_code.exceptions import ClaudeCodeConfigurationError
-from airflow_provider_claude_code.hook_lineage import add_hook_lineage
 from airflow_provider_claude_code.hooks.claude_code import fail_without_retry
+from airflow_provider_claude_code.lineage import add_hook_lineage
 from airflow_provider_claude_code.links import ClaudeCodeReportLink, report_link
 from airflow_provider_claude_code.operators.analytics import ClaudeCodeAnalyticsOperator, cents_of
 from airflow_provider_claude_code.storage.errors import typed_store_errors

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, cast
 
-from airflow_provider_claude_code.assets import asset_uri
 from airflow_provider_claude_code.exceptions import ClaudeCodeConfigurationError
+from airflow_provider_claude_code.lineage import asset_uri
 from airflow_provider_claude_code.links import GCSFolderLink
 from airflow_provider_claude_code.storage.errors import typed_store_errors
 from airflow_provider_claude_code.templates import accounts, is_template
