@@ -142,7 +142,7 @@ class ClaudeCodeDataQualityOperator(ClaudeCodeAnalyticsOperator):
             )
             failures = [row for row in findings if row["check_name"] not in self.warn_only]
             checked = _checked_rows(health, first_day, last_day)
-            possible = self._possible_checks(health, first_day, last_day)
+            possible = self._possible_checks(health, settings)
             nothing_to_check = [check for check in self.checks if check not in possible]
             self.log.log(
                 logging.INFO if checked["days"] else logging.WARNING,
@@ -177,8 +177,9 @@ class ClaudeCodeDataQualityOperator(ClaudeCodeAnalyticsOperator):
                 "nothing_to_check": nothing_to_check,
             }
 
-    def _possible_checks(self, health: Iterable[dict[str, Any]], first_day: date, last_day: date) -> set[str]:
+    def _possible_checks(self, health: Iterable[dict[str, Any]], settings: Settings) -> set[str]:
         """Return the checks that have something to look at in the period; freshness has if anything was ever loaded."""
+        first_day, last_day = settings.period
         possible = {"freshness"}
         oldest: dict[str, date] = {}
         for row in health:
@@ -200,7 +201,7 @@ class ClaudeCodeDataQualityOperator(ClaudeCodeAnalyticsOperator):
                     possible.add("lost_records")
             if row["table_name"] == "cost_totals":
                 possible.add("cost_total")
-            if row["stream"] in ("usage", "cost") and self.monthly_budget_usd is not None:
+            if row["stream"] in ("usage", "cost") and settings.monthly_budget_cents:
                 possible.add("budget")
             if oldest[row["stream"]] < row["date"]:
                 possible.add("request_changed")

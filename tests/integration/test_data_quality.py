@@ -295,6 +295,12 @@ def test_a_budget_is_warned_of_once_by_a_daily_dag(spending: Path, capsys: pytes
     assert budget(spending, 5, monthly_budget_usd=None) == 0
 
 
+@pytest.mark.parametrize("nothing", [None, ""])
+def test_a_budget_that_a_template_renders_to_nothing_has_nothing_to_check(spending: Path, nothing: str | None) -> None:
+    result = check(spending, checks=["budget"], last_day="2026-03-05", monthly_budget_usd=nothing)
+    assert (result["findings"], result["nothing_to_check"]) == ({"budget": 0}, ["budget"])
+
+
 def test_memory_and_threads_may_be_digits(spending: Path) -> None:
     assert budget(spending, 1, memory_mb="512", threads="1") == 0
 
