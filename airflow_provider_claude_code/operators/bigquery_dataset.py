@@ -90,16 +90,10 @@ class BigQueryDatasetMixin:
 
     def existing(self, tables: Iterable[str], client: Client) -> list[str]:
         """Return the tables that exist in the dataset."""
-        from google.api_core.exceptions import NotFound
+        from airflow_provider_claude_code.targets.bigquery.schema import find_table
 
-        found = []
-        for table in tables:
-            try:
-                client.get_table(self.dataset.table(f"{self.table_prefix}{table}"))
-            except NotFound:
-                continue
-            found.append(table)
-        return found
+        place = f"{self.dataset_project}.{self.dataset_id}.{self.table_prefix}"
+        return [table for table in tables if find_table(client, f"{place}{table}")]
 
     def get_client(self) -> Client:
         """Return the client, whose jobs run in the dataset's project and location."""

@@ -116,7 +116,7 @@ class DatasetTables:
             older than BigQuery would keep it; then nothing was changed. There is no dataset.
         """
         dataset = self._get_or_create_dataset()
-        existing = {contract.name: self._find_table(contract.name) for contract in self._contracts}
+        existing = {name: find_table(self._client, table_id) for name, table_id in self.table_ids().items()}
         self._refuse_unfit(existing, organization_id)
         self._refuse_expired(existing, dataset, day)
         label = _label_value(organization_id)
@@ -188,12 +188,6 @@ class DatasetTables:
         dataset = bigquery.Dataset(self._dataset)
         dataset.location = self._client.location
         return self._client.create_dataset(dataset, exists_ok=True)
-
-    def _find_table(self, table: str) -> bigquery.Table | None:
-        try:
-            return self._client.get_table(self.table_id(table))
-        except NotFound:
-            return None
 
     def _create_table(self, contract: Table, organization: str) -> bigquery.Table:
         options = self._options
@@ -278,6 +272,19 @@ class DatasetTables:
                 + ", so BigQuery would delete its rows at once, and nothing was loaded. Load later days only, or raise "
                 "the expiration: of the table, or for new tables partition_expiration or the dataset's default."
             )
+
+
+def find_table(client: bigquery.Client, table_id: str) -> bigquery.Table | None:
+    """
+    Return a table or view; ``None`` if there is none.
+
+    :param client: the client of the Google Cloud Connection.
+    :param table_id: its name with project and dataset, perhaps with a partition.
+    """
+    try:
+        return client.get_table(table_id)
+    except NotFound:
+        return None
 
 
 def described_organization(description: str | None) -> dict[str, str]:

@@ -22,7 +22,7 @@ from airflow_provider_claude_code.tables.loads import LOADS, Load
 from airflow_provider_claude_code.targets.base import StartedLoad, named_if_partly_replaced, would_erase
 from airflow_provider_claude_code.targets.bigquery.errors import typed_bigquery_errors
 from airflow_provider_claude_code.targets.bigquery.jobs import LoadJobs, load_number
-from airflow_provider_claude_code.targets.bigquery.schema import DatasetTables
+from airflow_provider_claude_code.targets.bigquery.schema import DatasetTables, find_table
 
 BEFORE_ALL_LOADS = datetime(1970, 1, 1, tzinfo=UTC)
 """What stands for ``loaded_at`` of rows without one, which no load has written."""
@@ -266,11 +266,8 @@ class BigQueryTarget:
         """
         if not self._known_fields_of_loads:
             names = ("date", "table_name", "loaded_at")
-            try:
-                schema = self._client.get_table(self._schema.table_id(LOADS.name)).schema
-            except NotFound:
-                return []
-            fields = [field for field in schema if field.name.lower() in names]
+            table = find_table(self._client, self._schema.table_id(LOADS.name))
+            fields = [field for field in table.schema if field.name.lower() in names] if table else []
             self._known_fields_of_loads = fields if len(fields) == len(names) else []
         return self._known_fields_of_loads
 
@@ -287,10 +284,8 @@ class BigQueryTarget:
             )
 
     def _row_count(self, table: str, day: date) -> int | str:
-        try:
-            return self._client.get_table(self._schema.partition_id(table, day)).num_rows or "an unknown number"
-        except NotFound:
-            return "an unknown number"
+        partition = find_table(self._client, self._schema.partition_id(table, day))
+        return (partition and partition.num_rows) or "an unknown number"
 
     def _refuse_rows_of_other_writers(self, details: _Details, tables: Iterable[str]) -> None:
         """Check that tables contain the rows of a load, or none."""
