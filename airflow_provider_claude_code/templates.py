@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Set
-from typing import Any
+from collections.abc import Collection, Iterable, Mapping, Set
 
 from airflow_provider_claude_code.exceptions import ClaudeCodeConfigurationError
 
@@ -33,20 +32,25 @@ def whole_number(argument: str, value: object, least: int) -> int:
     return number
 
 
-def listed(argument: str, names: object) -> list[str]:
+def listed(argument: str, names: object, allowed: Iterable[str], *, may_be_empty: bool = False) -> list[str]:
     """
     Return the names of a list, each once.
 
     :param argument: the argument's name, for the message.
     :param names: the list. A set has another order in each process, and each order would be another version of the Dag.
-    :raises ClaudeCodeConfigurationError: it is no list, or empty. A single string is an iterable of letters.
+    :param allowed: the names that there are.
+    :param may_be_empty: whether the list may have no names.
+    :raises ClaudeCodeConfigurationError: it is no list, is empty, or has another name. A single string is an iterable
+        of letters.
     """
     ordered = sorted(names, key=str) if isinstance(names, Set) else names
-    if isinstance(ordered, str) or not isinstance(ordered, Iterable) or not (listed := list(ordered)):
+    found = list(ordered) if isinstance(ordered, Iterable) and not isinstance(ordered, str) else None
+    known = list(allowed)
+    if found is None or not (found or may_be_empty) or any(name not in known for name in found):
         raise ClaudeCodeConfigurationError(
-            f"{argument} is {names!r}; a list of table names was expected.{native_hint(names)}"
+            f"{argument} is {names!r}; a list of {', '.join(known)} was expected.{native_hint(names)}"
         )
-    return [name for position, name in enumerate(listed) if name not in listed[:position]]
+    return list(dict.fromkeys(found))
 
 
 def native_hint(rendered: object) -> str:
@@ -117,13 +121,12 @@ def seconds(argument: str, value: object) -> float:
     return value
 
 
-def one_of(argument: str, value: Any, allowed: Iterable[str]) -> Any:
+def one_of(argument: str, value: object, allowed: Collection[str]) -> None:
     """
-    Return a value that is one of the allowed values.
+    Check that a value is one of the allowed values.
 
     :param argument: the argument's name, for the message.
     :raises ClaudeCodeConfigurationError: it is not.
     """
     if value not in allowed:
         raise ClaudeCodeConfigurationError(f"{argument} is {value!r}; expected {', '.join(map(repr, allowed))}.")
-    return value

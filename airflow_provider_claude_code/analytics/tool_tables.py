@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import json
-import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_claude_code.analytics.queries.tools import TABLES_OF_TOOLS
-from airflow_provider_claude_code.analytics.user_tables import columns_at, is_person, parquet_rows, read_content
+from airflow_provider_claude_code.analytics.user_tables import is_person, named_in_errors, read_content, read_parquet
 from airflow_provider_claude_code.exceptions import ClaudeCodeConfigurationError
-from airflow_provider_claude_code.storage.csv_files import csv_rows
+from airflow_provider_claude_code.storage.csv_files import column_positions, csv_rows, plain_name
 
 if TYPE_CHECKING:
     import pyarrow as pa
     from airflow.sdk import ObjectStoragePath
 
-    from airflow_provider_claude_code.tables.contract import Table
+    from airflow_provider_claude_code.tables.contract import Column
 
 _KINDS = (".csv", ".json", ".jsonl", ".ndjson", ".parquet")
 
@@ -50,28 +49,23 @@ def read_tool_table(name: str, file: ObjectStoragePath) -> pa.Table:
     :raises ClaudeCodeConfigurationError: there is no such file, or it cannot be used.
     :raises ClaudeCodeSourceError: the file cannot be read at the moment.
     """
-    table = TABLES_OF_TOOLS[name]
+    columns = TABLES_OF_TOOLS[name].columns
     kind, content = read_content(name, file, _KINDS)
-    try:
+    with named_in_errors(name, file, columns):
         if kind == ".parquet":
-            return _typed(table, parquet_rows(content))
-        return _as_text(table, _csv_records(content) if kind == ".csv" else _json_records(content))
-    except ClaudeCodeConfigurationError as error:
-        needed = ", ".join(column.name for column in table.columns if not column.nullable)
-        raise ClaudeCodeConfigurationError(
-            f"{name} cannot be read from {file}: {error} It needs {needed} in each row."
-        ) from None
+            return read_parquet(content, columns)
+        return _as_text(columns, _csv_records(content, columns) if kind == ".csv" else _json_records(content, columns))
 
 
-def _as_text(table: Table, records: Iterator[tuple[int, Mapping[str, Any]]]) -> pa.Table:
+def _as_text(columns: Sequence[Column], records: Iterable[tuple[int, Mapping[str, Any]]]) -> pa.Table:
     import pyarrow as pa
 
     from airflow_provider_claude_code.tables.arrays import arrow_array
 
-    cells: dict[str, list[str | None]] = {column.name: [] for column in table.columns}
+    cells: dict[str, list[str | None]] = {column.name: [] for column in columns}
     for line, record in records:
-        for column in table.columns:
-            value = record.get(_plain(column.name))
+        for column in columns:
+            value = record.get(column.name)
             text = json.dumps(value) if isinstance(value, (bool, int, float)) else value
             if text is not None and not isinstance(text, str):
                 raise ClaudeCodeConfigurationError(f"Row {line}: {column.name} is not a single value.")
@@ -85,28 +79,15 @@ def _as_text(table: Table, records: Iterator[tuple[int, Mapping[str, Any]]]) -> 
     return pa.table({name: arrow_array("STRING", values) for name, values in cells.items()})
 
 
-def _typed(table: Table, rows: pa.Table) -> pa.Table:
-    """Return the columns of a Parquet file, which has types."""
-    names = list(map(_plain, rows.column_names))
-    positions = {}
-    for column in table.columns:
-        count = names.count(_plain(column.name))
-        if count > 1 or (count == 0 and not column.nullable):
-            raise ClaudeCodeConfigurationError(f"It has {count} columns named {column.name}.")
-        if count:
-            positions[column.name] = names.index(_plain(column.name))
-    return columns_at(rows, [column.name for column in table.columns], positions)
-
-
-def _csv_records(content: bytes) -> Iterator[tuple[int, Mapping[str, Any]]]:
+def _csv_records(content: bytes, columns: Sequence[Column]) -> Iterator[tuple[int, Mapping[str, Any]]]:
     rows = csv_rows(content)
     _, header = next(rows, (1, []))
-    names = [_plain(name) for name in header]
+    positions = column_positions(header, columns)
     for line, row in rows:
-        yield line, dict(zip(names, row, strict=True))
+        yield line, {name: row[position] for name, position in positions.items()}
 
 
-def _json_records(content: bytes) -> Iterator[tuple[int, Mapping[str, Any]]]:
+def _json_records(content: bytes, columns: Sequence[Column]) -> Iterator[tuple[int, Mapping[str, Any]]]:
     try:
         text = content.decode("utf-8-sig")
     except UnicodeDecodeError:
@@ -122,7 +103,8 @@ def _json_records(content: bytes) -> Iterator[tuple[int, Mapping[str, Any]]]:
     for number, record in objects:
         if not isinstance(record, dict):
             raise ClaudeCodeConfigurationError(f"Row {number} is not a JSON object.")
-        yield number, {_plain(name): value for name, value in record.items()}
+        values = {plain_name(name): value for name, value in record.items()}
+        yield number, {column.name: values.get(plain_name(column.name)) for column in columns}
 
 
 def _json_object(number: int, line: str) -> object:
@@ -131,8 +113,3 @@ def _json_object(number: int, line: str) -> object:
     except ValueError:
         # The error contains the line.
         raise ClaudeCodeConfigurationError(f"Line {number} is not JSON.") from None
-
-
-def _plain(name: str) -> str:
-    """Return a column's name for comparison: isActive and Is Active are the same."""
-    return re.sub(r"[\s_]", "", name).lower()

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from datetime import date
 from typing import TYPE_CHECKING
 
+from airflow_provider_claude_code.analytics.queries import TABLES_OF_USERS
 from airflow_provider_claude_code.exceptions import ClaudeCodeConfigurationError, ClaudeCodeSourceError
-from airflow_provider_claude_code.storage.csv_files import column_position, csv_rows
+from airflow_provider_claude_code.storage.csv_files import column_positions, csv_rows
 from airflow_provider_claude_code.storage.errors import typed_store_errors
 from airflow_provider_claude_code.storage.stores import file_system, url_of
 from airflow_provider_claude_code.streams.usage.models import ACTOR_KINDS
@@ -18,33 +20,40 @@ if TYPE_CHECKING:
     import pyarrow as pa
     from airflow.sdk import ObjectStoragePath
 
+    from airflow_provider_claude_code.tables.contract import Column
+
 _DAY_COLUMNS = ("valid_from", "valid_to")
 
 _DAY = re.compile(r"\d{4}-\d\d-\d\d")
 _KINDS = ", ".join((*ACTOR_KINDS, "machine"))
 _KIND_OF_ACTOR = re.compile(r"[a-z_]+_actor|machine")
-# A file may omit these. They are null then.
-_OPTIONAL = frozenset({"cost_centre", *_DAY_COLUMNS})
 
 
-def read_user_table(name: str, file: ObjectStoragePath, columns: Iterable[str]) -> pa.Table:
+def read_user_table(name: str, file: ObjectStoragePath) -> pa.Table:
     """
-    Read a roster or a mapping.
+    Read a table of :data:`~airflow_provider_claude_code.analytics.queries.TABLES_OF_USERS`.
 
-    :param name: name of the table, for errors.
-    :param file: a CSV or Parquet file.
-    :param columns: the columns to read. Those that may be empty in all rows need not be in the file.
-    :return: those columns. From a CSV file all are text; from a Parquet file they have the file's types.
+    :param name: its name.
+    :param file: a CSV or Parquet file. In its names of columns, case, blanks and underscores make no difference.
+    :return: its columns. From a CSV file all are text; from a Parquet file they have the file's types.
     :raises ClaudeCodeConfigurationError: there is no such file, or it cannot be used.
     :raises ClaudeCodeSourceError: the file cannot be read at the moment.
     """
+    columns = TABLES_OF_USERS[name].columns
     kind, content = read_content(name, file, (".csv", ".parquet"))
+    with named_in_errors(name, file, columns):
+        return _read_csv(content, columns) if kind == ".csv" else read_parquet(content, columns)
+
+
+@contextmanager
+def named_in_errors(name: str, file: ObjectStoragePath, columns: Iterable[Column]) -> Iterator[None]:
+    """Say in an error which table and file it is about, and which columns are required."""
     try:
-        return _read_csv(content, columns) if kind == ".csv" else _read_parquet(content, columns)
+        yield
     except ClaudeCodeConfigurationError as error:
         raise ClaudeCodeConfigurationError(
             f"{name} cannot be read from {file}: {error} The required columns are "
-            f"{', '.join(column for column in columns if column not in _OPTIONAL)}."
+            f"{', '.join(column.name for column in columns if not column.nullable)}."
         ) from None
 
 
@@ -70,7 +79,7 @@ def read_content(name: str, file: ObjectStoragePath, kinds: Sequence[str]) -> tu
             raise ClaudeCodeConfigurationError(f"{name}: no such file: {file}") from None
 
 
-def _read_csv(content: bytes, columns: Iterable[str]) -> pa.Table:
+def _read_csv(content: bytes, columns: Sequence[Column]) -> pa.Table:
     """Read a file of actors, or refuse it with the line and column that is invalid."""
     import pyarrow as pa
 
@@ -78,10 +87,10 @@ def _read_csv(content: bytes, columns: Iterable[str]) -> pa.Table:
 
     rows = csv_rows(content)
     _, header = next(rows, (1, []))
-    positions = _positions(header, columns)
-    cells: dict[str, list[str | None]] = {column: [] for column in columns}
+    positions = column_positions(header, columns)
+    cells: dict[str, list[str | None]] = {column.name: [] for column in columns}
     for line, row in rows:
-        actor = dict.fromkeys(columns, "")
+        actor = dict.fromkeys(cells, "")
         actor |= {column: row[position] for column, position in positions.items()}
         actor |= {column: actor[column].strip() for column in (*_DAY_COLUMNS, "actor_type") if column in actor}
         # Only people are on a roster.
@@ -109,12 +118,6 @@ def is_person(text: str) -> bool:
     return is_address(text) or is_pseudonym(text)
 
 
-def _positions(names: Sequence[str], columns: Iterable[str]) -> Mapping[str, int]:
-    """Return the positions of the columns in a file, without optional columns that it omits."""
-    given = {name.strip().lower() for name in names}
-    return {column: column_position(names, column) for column in columns if column in given or column not in _OPTIONAL}
-
-
 def _is_day(text: str) -> bool:
     try:
         return bool(_DAY.fullmatch(text) and date.fromisoformat(text))
@@ -122,30 +125,20 @@ def _is_day(text: str) -> bool:
         return False
 
 
-def _read_parquet(content: bytes, columns: Iterable[str]) -> pa.Table:
-    """Return columns of a Parquet file, ignoring the case of their names."""
-    rows = parquet_rows(content)
-    return columns_at(rows, columns, _positions(rows.column_names, columns))
-
-
-def parquet_rows(content: bytes) -> pa.Table:
+def read_parquet(content: bytes, columns: Sequence[Column]) -> pa.Table:
     """
-    Return the rows of a Parquet file.
+    Return columns of a Parquet file. Nullable ones that it omits are null.
 
-    :raises ClaudeCodeConfigurationError: it is no such file.
+    :raises ClaudeCodeConfigurationError: it is no such file, or lacks a column.
     """
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     try:
-        return pq.read_table(pa.BufferReader(content))
+        rows = pq.read_table(pa.BufferReader(content))
     except (pa.ArrowException, OSError) as error:
         raise ClaudeCodeConfigurationError(f"It is not a Parquet file ({type(error).__name__}).") from None
-
-
-def columns_at(rows: pa.Table, columns: Iterable[str], positions: Mapping[str, int]) -> pa.Table:
-    """Return columns by their positions. Those without a position are null."""
-    import pyarrow as pa
-
+    positions = column_positions(rows.column_names, columns)
     missing = pa.nulls(rows.num_rows, pa.string())
-    return pa.table({column: rows.column(positions[column]) if column in positions else missing for column in columns})
+    names = [column.name for column in columns]
+    return pa.table({name: rows.column(positions[name]) if name in positions else missing for name in names})

@@ -68,7 +68,7 @@ def decode_continuation(body: bytes) -> Continuation:
     """
     # Each value but the first in its place has a comma before it. Commas within names do not matter at this size.
     if len(body) > MAX_PAGE_VALUES and sum(map(body.count, (b",", b"[", b"{"))) > MAX_PAGE_VALUES:
-        raise ValueError(f"it has more than {MAX_PAGE_VALUES} values; if a page can have them, lower page_limit")
+        raise ValueError(f"the page has more than {MAX_PAGE_VALUES} values; if a page can have them, lower page_limit")
     with _explained():
         return _continuation_decoder.decode(body)
 
@@ -138,13 +138,16 @@ class PageDecoder(Generic[PageType]):
 def _explained() -> Iterator[None]:
     try:
         yield
-    except msgspec.DecodeError as error:
-        raise ValueError(str(error)) from None
     except json.JSONDecodeError as error:
-        raise ValueError(f"{error.msg} (character {error.pos})") from None
+        problem = f"{error.msg} (character {error.pos})"
     except UnicodeDecodeError:
-        raise ValueError("invalid UTF-8") from None
+        problem = "invalid UTF-8"
     except RecursionError:
-        raise ValueError("JSON nested too deeply") from None
+        problem = "JSON nested too deeply"
     except InvalidOperation:
-        raise ValueError("a number outside any sensible range") from None
+        problem = "a number outside any sensible range"
+    except (msgspec.DecodeError, ValueError) as error:
+        problem = str(error)
+    else:
+        return
+    raise ValueError(f"the page is not of the documented shape: {problem}") from None

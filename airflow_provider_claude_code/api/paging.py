@@ -133,7 +133,7 @@ class Page:
         try:
             return decode_continuation(self.response.content)
         except ValueError as error:
-            raise self.refusal(f"the page is not of the documented shape: {error}") from None
+            raise self.refusal(str(error)) from None
 
     @property
     def is_empty(self) -> bool:

@@ -6,8 +6,8 @@ import argparse
 from pathlib import Path
 
 from airflow_provider_claude_code.analytics.dbt import write_package
-from airflow_provider_claude_code.analytics.engines.base import table_names
 from airflow_provider_claude_code.analytics.queries import Settings
+from airflow_provider_claude_code.cli.sql import loaded_tables
 from airflow_provider_claude_code.exceptions import ClaudeCodeConfigurationError
 
 
@@ -17,11 +17,9 @@ def run(arguments: argparse.Namespace) -> None:
 
     :raises SystemExit: an argument cannot be used; nothing is written then.
     """
-    if unknown := set(arguments.without).difference(table_names()):
-        raise SystemExit(f"There is no table {', '.join(sorted(unknown))}. The tables are: {', '.join(table_names())}.")
-    tables = [table for table in table_names() if table not in arguments.without]
-    tables += [name for name in ("roster", "mapping") if getattr(arguments, f"has_{name}")]
     try:
+        tables = loaded_tables(arguments.without)
+        tables += [name for name in ("roster", "mapping") if getattr(arguments, f"has_{name}")]
         settings = Settings(min_group_size=arguments.min_group_size, breakdown_grain=arguments.breakdown_grain)
         write_package(
             Path(arguments.directory), arguments.dialect, tables, settings, table_prefix=arguments.table_prefix

@@ -7,14 +7,13 @@ A file that says who is in which team can then be joined to the tables. SQL cann
 from __future__ import annotations
 
 import argparse
-import contextlib
 import csv
 import io
-import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
 
+from airflow_provider_claude_code.cli.test_connection import opened_hook
 from airflow_provider_claude_code.exceptions import ClaudeCodeConfigurationError, ClaudeCodeError
 from airflow_provider_claude_code.storage.csv_files import column_position, csv_rows
 from airflow_provider_claude_code.streams.usage.models import ACTOR_KINDS
@@ -75,16 +74,6 @@ def pseudonymise(
 _TYPES = " or ".join(ACTOR_KINDS)
 
 
-def _pseudonyms(conn_id: str) -> Pseudonym:
-    # As Airflow's own commands do. Otherwise, Connections in Airflow's database are not found.
-    os.environ.setdefault("_AIRFLOW_PROCESS_CONTEXT", "server")
-    # Standard output is for the rows, but Airflow may log to it.
-    with contextlib.redirect_stdout(sys.stderr):
-        from airflow_provider_claude_code.hooks.claude_code import ClaudeCodeHook
-
-        return ClaudeCodeHook(conn_id).pseudonyms
-
-
 def run(arguments: argparse.Namespace) -> None:
     """
     Write a pseudonymised file.
@@ -92,7 +81,8 @@ def run(arguments: argparse.Namespace) -> None:
     :raises SystemExit: an argument, the Connection or the file cannot be used; nothing is written then.
     """
     try:
-        pseudonym = _pseudonyms(arguments.connection)
+        with opened_hook(arguments.connection) as hook:
+            pseudonym = hook.pseudonyms
         copy = pseudonymise(
             sys.stdin.buffer.read() if arguments.file == "-" else Path(arguments.file).read_bytes(),
             pseudonym,

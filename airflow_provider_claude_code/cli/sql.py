@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import re
+from collections.abc import Collection
 
 from airflow_provider_claude_code.analytics.engines.base import table_names
 from airflow_provider_claude_code.analytics.engines.bigquery import bigquery_relations
@@ -30,8 +31,6 @@ def run(arguments: argparse.Namespace) -> None:
         raise SystemExit(
             "Only --dialect=postgres needs 'tables'. Loads create those of BigQuery; other engines read the files."
         )
-    if unknown := set(arguments.without).difference(table_names()):
-        raise SystemExit(f"There is no table {', '.join(sorted(unknown))}. The tables are: {', '.join(table_names())}.")
     try:
         relations = _bigquery(arguments) if arguments.dialect == "bigquery" else _in_schema(arguments)
         settings = Settings(min_group_size=arguments.min_group_size, breakdown_grain=arguments.breakdown_grain)
@@ -51,7 +50,7 @@ def _bigquery(arguments: argparse.Namespace) -> dict[str, str]:
         project,
         dataset,
         arguments.table_prefix,
-        tables=_loaded_tables(arguments),
+        tables=loaded_tables(arguments.without),
         roster=arguments.roster,
         mapping=arguments.mapping,
     )
@@ -59,7 +58,7 @@ def _bigquery(arguments: argparse.Namespace) -> dict[str, str]:
 
 def _in_schema(arguments: argparse.Namespace) -> dict[str, str]:
     """Return the tables in GoogleSQL, by name."""
-    tables = {name: f"{arguments.table_prefix}{name}" for name in _loaded_tables(arguments)}
+    tables = {name: f"{arguments.table_prefix}{name}" for name in loaded_tables(arguments.without)}
     tables |= {name: table for name in ("roster", "mapping") if (table := getattr(arguments, name))}
     whole = {name: table if "." in table else f"{arguments.dataset}.{table}" for name, table in tables.items()}
     for table in whole.values():
@@ -68,5 +67,15 @@ def _in_schema(arguments: argparse.Namespace) -> dict[str, str]:
     return {name: f"`{table}`" for name, table in whole.items()}
 
 
-def _loaded_tables(arguments: argparse.Namespace) -> list[str]:
-    return [table for table in table_names() if table not in arguments.without]
+def loaded_tables(without: Collection[str]) -> list[str]:
+    """
+    Return the tables that are loaded.
+
+    :param without: those that are not.
+    :raises ClaudeCodeConfigurationError: there is no such table.
+    """
+    if unknown := set(without).difference(table_names()):
+        raise ClaudeCodeConfigurationError(
+            f"There is no table {', '.join(sorted(unknown))}. The tables are: {', '.join(table_names())}."
+        )
+    return [table for table in table_names() if table not in without]

@@ -11,10 +11,9 @@ from typing import TYPE_CHECKING, Any
 from airflow.sdk import BaseOperator
 
 from airflow_provider_claude_code.analytics.queries import Settings
-from airflow_provider_claude_code.assets import asset_uri
 from airflow_provider_claude_code.days import DEFAULT_DAY, days_until, parse_day
 from airflow_provider_claude_code.exceptions import ClaudeCodeConfigurationError
-from airflow_provider_claude_code.hook_lineage import add_hook_lineage
+from airflow_provider_claude_code.lineage import add_hook_lineage, asset_uri
 from airflow_provider_claude_code.operators.bigquery_dataset import BigQueryDatasetMixin, airflow_labels
 from airflow_provider_claude_code.storage.stores import storage_path, url_of
 from airflow_provider_claude_code.streams.registry import DATA_TABLES
@@ -115,6 +114,10 @@ class ClaudeCodeAnalyticsOperator(BigQueryDatasetMixin, BaseOperator):
         self.period_days = period_days
         self.first_day = first_day
         self.since = since
+        if dataset_id is not None:
+            self.refuse_unusable_names(is_rendered=False)
+        if not is_template(since):
+            parse_day(since, "since")
         self.memory_mb = whole_number("memory_mb", memory_mb, 128)
         self.threads = None if threads is None else whole_number("threads", threads, 1)
 

@@ -10,8 +10,8 @@ from datetime import timedelta
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from airflow_provider_claude_code.assets import asset_uri
 from airflow_provider_claude_code.exceptions import ClaudeCodeConfigurationError
+from airflow_provider_claude_code.lineage import asset_uri
 from airflow_provider_claude_code.storage.errors import typed_store_errors
 from airflow_provider_claude_code.templates import accounts, is_template, mapping_of
 
@@ -64,10 +64,11 @@ class BigQueryDatasetMixin:
 
         return DatasetReference(self.dataset_project, str(self.dataset_id))
 
-    def refuse_unusable_names(self) -> None:
+    def refuse_unusable_names(self, *, is_rendered: bool = True) -> None:
         """
         Check the arguments that become parts of names in BigQuery.
 
+        :param is_rendered: whether templates are rendered; otherwise they are not checked.
         :raises ClaudeCodeConfigurationError: one of them cannot; it would lead to other tables, or to none.
         """
         for argument, value, pattern, expected in (
@@ -75,6 +76,8 @@ class BigQueryDatasetMixin:
             ("dataset_id", self.dataset_id, r"[A-Za-z0-9_]+", "a dataset's name of letters, digits and underscores"),
             ("table_prefix", self.table_prefix, r"[\w -]*", "letters, digits, underscores, hyphens and blanks"),
         ):
+            if not is_rendered and is_template(value):
+                continue
             # The project has a default. Only the prefix may be empty; None would become part of a name.
             is_default = argument == "project_id" and value in (None, "")
             if not is_default and (value is None or not re.fullmatch(pattern, str(value))):
@@ -87,16 +90,10 @@ class BigQueryDatasetMixin:
 
     def existing(self, tables: Iterable[str], client: Client) -> list[str]:
         """Return the tables that exist in the dataset."""
-        from google.api_core.exceptions import NotFound
+        from airflow_provider_claude_code.targets.bigquery.schema import find_table
 
-        found = []
-        for table in tables:
-            try:
-                client.get_table(self.dataset.table(f"{self.table_prefix}{table}"))
-            except NotFound:
-                continue
-            found.append(table)
-        return found
+        place = f"{self.dataset_project}.{self.dataset_id}.{self.table_prefix}"
+        return [table for table in tables if find_table(client, f"{place}{table}")]
 
     def get_client(self) -> Client:
         """Return the client, whose jobs run in the dataset's project and location."""

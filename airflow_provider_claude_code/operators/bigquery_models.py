@@ -4,22 +4,21 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from airflow.sdk import BaseOperator
 
 from airflow_provider_claude_code.analytics.queries import Settings, models, render
-from airflow_provider_claude_code.assets import asset_uri
 from airflow_provider_claude_code.days import parse_day
 from airflow_provider_claude_code.exceptions import ClaudeCodeConfigurationError, ClaudeCodePublishError
-from airflow_provider_claude_code.hook_lineage import add_hook_lineage
 from airflow_provider_claude_code.hooks.claude_code import fail_without_retry
+from airflow_provider_claude_code.lineage import add_hook_lineage, asset_uri
 from airflow_provider_claude_code.links import BigQueryDatasetLink
 from airflow_provider_claude_code.operators.bigquery_dataset import BigQueryJobsMixin, airflow_labels
 from airflow_provider_claude_code.streams.registry import DATA_TABLES, STREAMS
 from airflow_provider_claude_code.tables.loads import LOADS
-from airflow_provider_claude_code.templates import is_template, native_hint, one_of, seconds, true_or_false
+from airflow_provider_claude_code.templates import is_template, listed, one_of, seconds, true_or_false
 from airflow_provider_claude_code.version_compat import AirflowTaskTimeout, conf
 
 if TYPE_CHECKING:
@@ -151,7 +150,7 @@ class ClaudeCodeBigQueryModelsOperator(BigQueryJobsMixin, BaseOperator):
         self.table_prefix = table_prefix
         self.model_dataset_id = model_dataset_id
         self.model_prefix = model_prefix
-        self.models = models if is_template(models) else _checked(models)  # type: ignore[assignment]
+        self.models = models if is_template(models) else _listed_models(models)  # type: ignore[assignment]
         self.materialized = materialized
         _check_materialized(materialized)
         self.roster = roster
@@ -161,8 +160,18 @@ class ClaudeCodeBigQueryModelsOperator(BigQueryJobsMixin, BaseOperator):
         self.since = since
         self.max_drop = max_drop
         self.max_age_hours = max_age_hours
+        # Without the first day, which may be a template. Refuses what cannot be used when the Dag is parsed.
+        self._settings = Settings(
+            min_group_size=min_group_size,
+            breakdown_grain=breakdown_grain,
+            max_drop=max_drop,
+            max_age_hours=max_age_hours,
+        )
         self.encryption_configuration = encryption_configuration
+        self.refuse_unusable_names(is_rendered=False)
         self.refuse_unusable_encryption()
+        if not is_template(since):
+            parse_day(since, "since")
         self.gcp_conn_id = gcp_conn_id
         self.impersonation_chain = impersonation_chain
         self.deferrable = true_or_false("deferrable", deferrable)
@@ -171,14 +180,8 @@ class ClaudeCodeBigQueryModelsOperator(BigQueryJobsMixin, BaseOperator):
     def execute(self, context: Context) -> dict[str, Any]:
         """Create the models. Return their names, and the streams without a loaded table."""
         with fail_without_retry():
-            self.models = _checked(self.models)
-            settings = Settings(
-                min_group_size=self.min_group_size,
-                breakdown_grain=self.breakdown_grain,
-                since=parse_day(self.since),
-                max_drop=self.max_drop,
-                max_age_hours=self.max_age_hours,
-            )
+            self.models = _listed_models(self.models)
+            settings = replace(self._settings, since=parse_day(self.since, "since"))
             kinds = _materialized(self.materialized, self.models)
             client = self._open(context)
             started = self._start(client, settings, kinds)
@@ -296,15 +299,10 @@ class ClaudeCodeBigQueryModelsOperator(BigQueryJobsMixin, BaseOperator):
         return self.table_prefix if self.model_prefix is None else self.model_prefix
 
 
-def _checked(names: Iterable[str] | None) -> list[str]:
+def _listed_models(names: Iterable[str] | None) -> list[str]:
     if names is None:
         return [model.name for model in models().values() if not model.is_personal]
-    if isinstance(names, str) or not (chosen := list(dict.fromkeys(names))) or (unknown := set(chosen) - set(models())):
-        what = native_hint(names)
-        if not isinstance(names, str) and chosen:
-            what = f" There is no {', '.join(sorted(unknown))}."
-        raise ClaudeCodeConfigurationError(f"models takes a list of {', '.join(models())}.{what}")
-    return chosen
+    return listed("models", names, models())
 
 
 def _check_materialized(materialized: str | Mapping[str, str]) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from datetime import date
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -16,7 +17,7 @@ from airflow_provider_claude_code.hooks.claude_code import fail_without_retry
 from airflow_provider_claude_code.operators.analytics import ClaudeCodeAnalyticsOperator, cents_of
 from airflow_provider_claude_code.quoting import quoted
 from airflow_provider_claude_code.streams.registry import find_stream
-from airflow_provider_claude_code.templates import is_template, native_hint
+from airflow_provider_claude_code.templates import is_template, listed
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -70,8 +71,8 @@ class ClaudeCodeDataQualityOperator(ClaudeCodeAnalyticsOperator):
     )
     template_fields_renderers: ClassVar[dict[str, str]] = {"checks": "json", "warn_only": "json"}
 
-    checks: tuple[str, ...]
-    warn_only: tuple[str, ...]
+    checks: list[str]
+    warn_only: list[str]
 
     def __init__(
         self,
@@ -87,8 +88,9 @@ class ClaudeCodeDataQualityOperator(ClaudeCodeAnalyticsOperator):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        self.checks = checks if is_template(checks) else _checked("checks", checks)  # type: ignore[assignment]
-        self.warn_only = warn_only if is_template(warn_only) else _checked("warn_only", warn_only)  # type: ignore[assignment]
+        self.checks = checks  # type: ignore[assignment]
+        self.warn_only = warn_only  # type: ignore[assignment]
+        self._settle_checks(is_rendered=False)
         self.max_drop = max_drop
         self.max_age_hours = max_age_hours
         self.mapping = mapping
@@ -97,21 +99,27 @@ class ClaudeCodeDataQualityOperator(ClaudeCodeAnalyticsOperator):
         if isinstance(budget_percents, str) or not isinstance(budget_percents, Iterable):
             raise ClaudeCodeConfigurationError(f"budget_percents is {budget_percents!r}; a list was expected.")
         self.budget_percents = tuple(budget_percents)
+        # Without what may be a template. Refuses what cannot be used when the Dag is parsed.
+        self._settings = Settings(max_drop=max_drop, max_age_hours=max_age_hours, budget_percents=self.budget_percents)
+
+    def _settle_checks(self, *, is_rendered: bool = True) -> None:
+        """Check which checks are named. Those in templates are known when they are rendered, as the task runs."""
+        if is_rendered or not is_template(self.checks):
+            self.checks = listed("checks", self.checks, CHECKS)
+        if is_rendered or not is_template(self.warn_only):
+            self.warn_only = listed("warn_only", self.warn_only, CHECKS, may_be_empty=True)
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Run the checks, and return what was checked and the number of findings per check."""
         with fail_without_retry():
-            self.checks = _checked("checks", self.checks)
-            self.warn_only = _checked("warn_only", self.warn_only)
+            self._settle_checks()
             first_day, last_day = self.period()
-            settings = Settings(
+            settings = replace(
+                self._settings,
                 since=parse_day(self.since, "since"),
                 first_day=first_day,
                 last_day=last_day,
-                max_drop=self.max_drop,
-                max_age_hours=self.max_age_hours,
                 monthly_budget_cents=cents_of("monthly_budget_usd", self.monthly_budget_usd),
-                budget_percents=self.budget_percents,
             )
             with self.open_source(context, settings, roster=self.roster, mapping=self.mapping) as source:
                 rows = source.read("data_quality").to_pylist()
@@ -134,7 +142,7 @@ class ClaudeCodeDataQualityOperator(ClaudeCodeAnalyticsOperator):
             )
             failures = [row for row in findings if row["check_name"] not in self.warn_only]
             checked = _checked_rows(health, first_day, last_day)
-            possible = self._possible_checks(health, first_day, last_day)
+            possible = self._possible_checks(health, settings)
             nothing_to_check = [check for check in self.checks if check not in possible]
             self.log.log(
                 logging.INFO if checked["days"] else logging.WARNING,
@@ -169,8 +177,9 @@ class ClaudeCodeDataQualityOperator(ClaudeCodeAnalyticsOperator):
                 "nothing_to_check": nothing_to_check,
             }
 
-    def _possible_checks(self, health: Iterable[dict[str, Any]], first_day: date, last_day: date) -> set[str]:
+    def _possible_checks(self, health: Iterable[dict[str, Any]], settings: Settings) -> set[str]:
         """Return the checks that have something to look at in the period; freshness has if anything was ever loaded."""
+        first_day, last_day = settings.period
         possible = {"freshness"}
         oldest: dict[str, date] = {}
         for row in health:
@@ -192,7 +201,7 @@ class ClaudeCodeDataQualityOperator(ClaudeCodeAnalyticsOperator):
                     possible.add("lost_records")
             if row["table_name"] == "cost_totals":
                 possible.add("cost_total")
-            if row["stream"] in ("usage", "cost") and self.monthly_budget_usd is not None:
+            if row["stream"] in ("usage", "cost") and settings.monthly_budget_cents:
                 possible.add("budget")
             if oldest[row["stream"]] < row["date"]:
                 possible.add("request_changed")
@@ -206,15 +215,6 @@ def _checked_rows(health: Iterable[dict[str, Any]], first_day: date, last_day: d
     for row in loaded:
         rows[row["table_name"]] += row["row_count"]
     return {"days": len({row["date"] for row in loaded}), "rows": dict(sorted(rows.items()))}
-
-
-def _checked(argument: str, names: Iterable[str]) -> tuple[str, ...]:
-    chosen = tuple(names) if isinstance(names, Iterable) and not isinstance(names, str) else None
-    if chosen is None or (argument == "checks" and not chosen) or any(name not in [*CHECKS] for name in chosen):
-        raise ClaudeCodeConfigurationError(
-            f"{argument} is {names!r}; a list of {', '.join(CHECKS)} was expected.{native_hint(names)}"
-        )
-    return chosen
 
 
 def _order(row: dict[str, Any]) -> tuple[int, str, str]:

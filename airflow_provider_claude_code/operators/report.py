@@ -3,24 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, date, datetime
-from typing import TYPE_CHECKING, Any
+from pathlib import PurePosixPath
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from airflow.sdk import Asset
 
 from airflow_provider_claude_code.analytics.assumptions import Assumptions
-from airflow_provider_claude_code.analytics.queries.settings import BREAKDOWN_GRAINS, Settings, whole_period
+from airflow_provider_claude_code.analytics.queries.settings import Settings, whole_period
 from airflow_provider_claude_code.analytics.tool_tables import check_tool_tables
 from airflow_provider_claude_code.days import parse_day
 from airflow_provider_claude_code.exceptions import ClaudeCodeConfigurationError
-from airflow_provider_claude_code.hook_lineage import add_hook_lineage
 from airflow_provider_claude_code.hooks.claude_code import fail_without_retry
+from airflow_provider_claude_code.lineage import add_hook_lineage
 from airflow_provider_claude_code.links import ClaudeCodeReportLink, report_link
 from airflow_provider_claude_code.operators.analytics import ClaudeCodeAnalyticsOperator, cents_of
 from airflow_provider_claude_code.storage.errors import typed_store_errors
 from airflow_provider_claude_code.storage.spool_directory import spool_directory
 from airflow_provider_claude_code.storage.stores import open_store, storage_path
-from airflow_provider_claude_code.templates import mapping_of, one_of, true_or_false
+from airflow_provider_claude_code.templates import is_template, mapping_of, true_or_false
 
 if TYPE_CHECKING:
     from airflow.sdk import Context, ObjectStoragePath
@@ -79,6 +81,7 @@ class ClaudeCodeReportOperator(ClaudeCodeAnalyticsOperator):
         "monthly_budget_usd",
         "other_tools",
     )
+    template_fields_renderers: ClassVar[dict[str, str]] = {"other_tools": "json"}
 
     operator_extra_links = (ClaudeCodeReportLink(),)
 
@@ -100,6 +103,8 @@ class ClaudeCodeReportOperator(ClaudeCodeAnalyticsOperator):
     ) -> None:
         super().__init__(**kwargs)
         self.report_path = report_path
+        if not is_template(report_path):
+            self._refuse_unusable_report_path()
         self.report_conn_id = report_conn_id
         self.title = title
         self.people = true_or_false("people", people)
@@ -109,12 +114,20 @@ class ClaudeCodeReportOperator(ClaudeCodeAnalyticsOperator):
         self.mapping = mapping
         self.monthly_budget_usd = monthly_budget_usd
         self.assumptions = assumptions or {}
-        # Fail when the Dag file is parsed, and not at night.
-        Assumptions.parse(self.assumptions)
-        one_of("breakdown_grain", breakdown_grain, BREAKDOWN_GRAINS)
+        self._assumptions = Assumptions.parse(self.assumptions)
+        # Without what may be a template. Refuses what cannot be used when the Dag is parsed.
+        self._settings = Settings(
+            min_group_size=min_group_size,
+            breakdown_grain=breakdown_grain,
+            seat_price_cents=self._assumptions.seat_price_cents,
+        )
         self.other_tools = other_tools
         # The location of the report, for the link.
         self.report_url: str | None = None
+
+    def _refuse_unusable_report_path(self) -> None:
+        if PurePosixPath(str(self.report_path)).suffix != ".html":
+            raise ClaudeCodeConfigurationError(f"report_path is {self.report_path!r}; it must end with .html.")
 
     def period(self) -> tuple[date, date]:
         """
@@ -130,19 +143,15 @@ class ClaudeCodeReportOperator(ClaudeCodeAnalyticsOperator):
     def execute(self, context: Context) -> dict[str, Any]:
         """Write the report, and return where it is and its headline numbers."""
         with fail_without_retry():
+            self._refuse_unusable_report_path()
             place = storage_path("report_path", self.report_path, self.report_conn_id)
-            if place.suffix != ".html":
-                raise ClaudeCodeConfigurationError(f"report_path is {self.report_path!r}; it must end with .html.")
             first_day, last_day = self.period()
-            assumptions = Assumptions.parse(self.assumptions)
-            settings = Settings(
-                min_group_size=self.min_group_size,
-                breakdown_grain=self.breakdown_grain,
+            settings = replace(
+                self._settings,
                 since=parse_day(self.since, "since"),
                 first_day=first_day,
                 last_day=last_day,
                 monthly_budget_cents=cents_of("monthly_budget_usd", self.monthly_budget_usd),
-                seat_price_cents=assumptions.seat_price_cents,
             )
             tools = mapping_of("other_tools", self.other_tools)
             check_tool_tables(tools)
@@ -155,7 +164,7 @@ class ClaudeCodeReportOperator(ClaudeCodeAnalyticsOperator):
                     settings,
                     people=self.people,
                     title=self.title,
-                    assumptions=assumptions,
+                    assumptions=self._assumptions,
                     other_tools=bool(tools),
                     generated_at=datetime.now(UTC),
                 )

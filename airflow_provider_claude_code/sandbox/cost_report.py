@@ -19,8 +19,6 @@ BETA = "analytics-usage-cost-2026-08-24"
 FIRST_DAY = date(2026, 1, 1)
 HISTORY = timedelta(days=365)
 MOST_GROUPS = 5
-DEFAULT_LIMIT = 20
-MAX_LIMIT = 1000
 
 
 class CostReport:
@@ -46,7 +44,7 @@ class CostReport:
             raise ApiError(400, f"group_by[]: unknown {', '.join(sorted(unknown))}")
         if len({*groups} - {"cost_type"}) > MOST_GROUPS:
             raise ApiError(400, f"group_by[]: at most {MOST_GROUPS}")
-        limit = limit_of(values, DEFAULT_LIMIT, MAX_LIMIT)
+        limit = limit_of(values)
         cursor = self._service.cursor(values, organization, json.dumps([str(day), groups, products]))
         faults = counter.faults_of(cursor.page)
         if error := error_response(faults):

@@ -14,9 +14,6 @@ from airflow_provider_claude_code.sandbox.organization import Organization
 from airflow_provider_claude_code.sandbox.responses import Answer, ApiError, error_response, page_response
 from airflow_provider_claude_code.sandbox.service import Service, limit_of, single_values
 
-DEFAULT_LIMIT = 20
-MAX_LIMIT = 1000
-
 Items = list[dict[str, Any]]
 
 
@@ -59,7 +56,7 @@ def _list(items: Callable[[Organization, datetime, Request], Items], id_name: st
             counter = await service.fault_counter()
             organization = service.authenticate(request)
             values = single_values(request, "limit", "after_id")
-            limit = limit_of(values, DEFAULT_LIMIT, MAX_LIMIT)
+            limit = limit_of(values)
             found = items(organization, service.now(), request)
             ids = [item[id_name] for item in found]
             start = 0

@@ -17,8 +17,6 @@ from airflow_provider_claude_code.sandbox.responses import ApiError, error_respo
 from airflow_provider_claude_code.sandbox.service import Service, limit_of, single_values
 
 REPORT_PATH = "/v1/organizations/usage_report/claude_code"
-DEFAULT_LIMIT = 20
-MAX_LIMIT = 1000
 CACHED_DAYS = 8
 
 
@@ -63,7 +61,7 @@ class ClaudeCodeReport:
             raise ApiError(400, "starting_at: field required") from None
         except ValueError:
             raise ApiError(400, "starting_at: must be a day in the form YYYY-MM-DD") from None
-        limit = limit_of(values, DEFAULT_LIMIT, MAX_LIMIT)
+        limit = limit_of(values)
         return day, limit, self._service.cursor(values, organization, str(day))
 
     def _records_at(self, organization: Organization, day: date, cursor: Cursor) -> Sequence[dict[str, Any]]:

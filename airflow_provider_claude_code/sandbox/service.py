@@ -21,6 +21,9 @@ API_KEY = "sk-ant-admin01-sandbox"
 OAUTH_TOKEN = "sandbox-oauth-token"  # noqa: S105
 """Bearer token of the sandbox's organisation."""
 
+DEFAULT_LIMIT = 20
+MAX_LIMIT = 1000
+
 # Returns the records that the API has of a UTC day at a time, in the API's JSON form.
 Records = Callable[[date, datetime], Sequence[dict[str, Any]]]
 
@@ -120,13 +123,13 @@ def single_values(request: Request, *names: str) -> dict[str, str]:
     return {name: request.query_params[name] for name in names if name in request.query_params}
 
 
-def limit_of(values: dict[str, str], default: int, largest: int) -> int:
+def limit_of(values: dict[str, str]) -> int:
     """
     Return the maximum number of records on a page.
 
-    :raises ApiError: ``limit`` is not a number from 1 to ``largest``
+    :raises ApiError: ``limit`` is not a number from 1 to `MAX_LIMIT`
     """
-    limit = values.get("limit", str(default))
-    if not re.fullmatch(r"[0-9]{1,4}", limit) or not 1 <= int(limit) <= largest:
-        raise ApiError(400, f"limit: must be an integer from 1 to {largest}")
+    limit = values.get("limit", str(DEFAULT_LIMIT))
+    if not re.fullmatch(r"[0-9]{1,4}", limit) or not 1 <= int(limit) <= MAX_LIMIT:
+        raise ApiError(400, f"limit: must be an integer from 1 to {MAX_LIMIT}")
     return int(limit)

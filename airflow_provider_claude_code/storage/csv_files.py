@@ -6,9 +6,10 @@ import codecs
 import csv
 import io
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from airflow_provider_claude_code.exceptions import ClaudeCodeConfigurationError
+from airflow_provider_claude_code.tables.contract import Column
 
 _DELIMITERS = ",;\t"
 _SAVE_AS = "Save the file as CSV in UTF-8."
@@ -63,23 +64,44 @@ def csv_rows(content: bytes) -> Iterator[tuple[int, list[str]]]:
         yield number, row
 
 
+def plain_name(column: str) -> str:
+    """Return a column's name for comparison: isActive and Is Active are the same."""
+    return re.sub(r"[\s_]", "", column).lower()
+
+
 def column_position(header: Sequence[str], column: str) -> int:
     """
-    Return the position of a column, ignoring case and surrounding blanks.
+    Return the position of a column. In names, case, blanks and underscores make no difference.
 
     :param header: the names of a file's columns.
     :param column: the column's name.
     :raises ClaudeCodeConfigurationError: the file does not have it once. The message quotes no name from the file,
         whose first line may hold data.
     """
-    names = [name.strip().lower() for name in header]
-    if (found := names.count(column.strip().lower())) != 1:
+    names = list(map(plain_name, header))
+    if (found := names.count(plain_name(column))) != 1:
         raise ClaudeCodeConfigurationError(
             f"The file names the column {column!r} {found} times. Keep one of them."
             if found
-            else f"The column {column!r} is missing. The first line must name the columns."
+            else f"The column {column!r} is missing. The first line of a CSV file must name the columns."
         )
-    return names.index(column.strip().lower())
+    return names.index(plain_name(column))
+
+
+def column_positions(header: Sequence[str], columns: Iterable[Column]) -> dict[str, int]:
+    """
+    Return the positions of columns by name, without nullable ones that the file omits.
+
+    :param header: the names of a file's columns.
+    :param columns: the columns.
+    :raises ClaudeCodeConfigurationError: the file has one of them twice, or lacks one that is not nullable.
+    """
+    given = set(map(plain_name, header))
+    return {
+        column.name: column_position(header, column.name)
+        for column in columns
+        if plain_name(column.name) in given or not column.nullable
+    }
 
 
 def _decoded(content: bytes) -> str:

@@ -2,9 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import date, datetime
 from typing import TYPE_CHECKING, Any, Protocol
+
+from airflow_provider_claude_code.exceptions import (
+    ClaudeCodeConfigurationError,
+    ClaudeCodeEmptyDayError,
+    ClaudeCodeError,
+)
+from airflow_provider_claude_code.quoting import quoted
 
 if TYPE_CHECKING:
     from airflow_provider_claude_code.tables.loads import Load
@@ -54,3 +63,57 @@ class Target(Protocol):
         :raises ClaudeCodePublishError: the day could not be replaced completely.
         :raises SupersededError: another load came in between; loading afresh decides which is last.
         """
+
+
+@contextmanager
+def named_if_partly_replaced(day: date, tables: Iterable[str]) -> Iterator[list[str]]:
+    """
+    Say in an error which tables are replaced, since they are replaced one by one.
+
+    :param day: the day that is loaded.
+    :param tables: all tables that are to be replaced.
+    :return: a list, to which the tables are added as they are replaced.
+    """
+    replaced: list[str] = []
+    try:
+        yield replaced
+    except ClaudeCodeError as error:
+        if replaced:
+            kept = ", ".join(table for table in tables if table not in replaced) or "none"
+            error.args = (
+                f"{error} {day} is inconsistent until it is loaded again. New load: {', '.join(replaced)}; "
+                f"previous state: {kept}.",
+            )
+        raise
+
+
+def of_another_organization(
+    place: str, owner: str, organization_id: str, separate: str
+) -> ClaudeCodeConfigurationError:
+    """
+    Return the error for a target that belongs to another organisation.
+
+    :param place: the target.
+    :param owner: the organisation that it belongs to.
+    :param organization_id: the organisation of the key.
+    :param separate: what each organisation needs for itself.
+    """
+    return ClaudeCodeConfigurationError(
+        f"{place} contains the usage of organisation {quoted(owner)}, but the key belongs to "
+        f"{quoted(organization_id)}. Loading a day would delete rows of that organisation. Use a separate {separate} "
+        "for each organisation."
+    )
+
+
+def would_erase(day: date, row_counts: Mapping[str, object]) -> ClaudeCodeEmptyDayError:
+    """
+    Return the error for a day without records, of which the target has rows.
+
+    :param day: the day.
+    :param row_counts: how many rows each table has, by its name or URL.
+    """
+    counts = ", ".join(f"{table}: {rows}" for table, rows in row_counts.items())
+    return ClaudeCodeEmptyDayError(
+        f"The API has no records of {day}, but the tables have rows of that day ({counts}). They were kept. If the day "
+        "is really empty, run the task once with on_empty='replace'."
+    )

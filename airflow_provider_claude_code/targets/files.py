@@ -5,8 +5,7 @@ from __future__ import annotations
 import io
 import logging
 import re
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping
 from datetime import date, datetime
 from decimal import Decimal
 from pathlib import Path
@@ -18,12 +17,10 @@ import pyarrow.parquet
 
 from airflow_provider_claude_code.exceptions import (
     ClaudeCodeConfigurationError,
-    ClaudeCodeEmptyDayError,
     ClaudeCodeError,
     ClaudeCodePublishError,
     SupersededError,
 )
-from airflow_provider_claude_code.quoting import quoted
 from airflow_provider_claude_code.storage.errors import typed_store_errors
 from airflow_provider_claude_code.storage.stores import Store
 from airflow_provider_claude_code.tables.arrays import arrow_array
@@ -31,7 +28,12 @@ from airflow_provider_claude_code.tables.contract import EXTENSIONS, FileFormat
 from airflow_provider_claude_code.tables.loads import FILE_LOADS, LOAD_ID, LOADS, Load, loaded_at_of
 from airflow_provider_claude_code.tables.money import billionths_of
 from airflow_provider_claude_code.tables.spool import arrow_schema
-from airflow_provider_claude_code.targets.base import StartedLoad
+from airflow_provider_claude_code.targets.base import (
+    StartedLoad,
+    named_if_partly_replaced,
+    of_another_organization,
+    would_erase,
+)
 
 log = logging.getLogger(__name__)
 
@@ -89,7 +91,11 @@ class FileTarget:
             loads_key = f"{_folder(LOADS.name, load.day)}/{load.load_id}.{self._stream}.parquet"
             files = {key: load.files[table].path for table, key in keys.items()}
             files[loads_key] = _write_loads(load, stored)
-            with self._store.staged(files), self._named_if_partly_replaced(load, keys) as replaced:
+            with (
+                self._store.staged(files),
+                named_if_partly_replaced(load.day, keys) as replaced,
+                typed_store_errors(self._store.url("")),
+            ):
                 for table, key in keys.items():
                     self._store.write(key, files[key])
                     replaced.append(table)
@@ -115,22 +121,6 @@ class FileTarget:
         """Return the URL of each table's file."""
         return started.details
 
-    @contextmanager
-    def _named_if_partly_replaced(self, load: Load, tables: Iterable[str]) -> Iterator[list[str]]:
-        """Say in an error which tables were replaced, since a day is several files."""
-        replaced: list[str] = []
-        try:
-            with typed_store_errors(self._store.url("")):
-                yield replaced
-        except ClaudeCodeError as error:
-            if replaced:
-                kept = ", ".join(table for table in tables if table not in replaced) or "none"
-                error.args = (
-                    f"{error} {load.day} is inconsistent until it is loaded again. New load: {', '.join(replaced)}; "
-                    f"previous state: {kept}.",
-                )
-            raise
-
     def _claim_or_refuse_another_owner(self, load: Load) -> dict[str, str]:
         """Return the marker of the store. Mark a new store, and refuse a store of another organisation."""
         content = self._store.read(ORGANIZATION_KEY)
@@ -145,11 +135,7 @@ class FileTarget:
                 "right, delete this file; the next load writes it again."
             ) from None
         if owner != load.organization_id:
-            raise ClaudeCodeConfigurationError(
-                f"{self._store.url('')} contains the usage of organisation {quoted(owner)}, but the key "
-                f"belongs to {quoted(load.organization_id)}. Loading a day would delete rows of that "
-                "organisation. Use a separate path for each organisation."
-            )
+            raise of_another_organization(self._store.url(""), owner, load.organization_id, "path")
         return marker
 
     def _write_marker(self, load: Load) -> dict[str, str]:
@@ -189,17 +175,13 @@ class FileTarget:
         for table in tables:
             record = self._true_record(table, day)
             if record is None:
-                held[table] = "an unknown number, since a load was interrupted"
+                held[self._store.url(table)] = "an unknown number, since a load was interrupted"
             elif record["row_count"]:
-                held[table] = record["row_count"]
+                held[self._store.url(table)] = record["row_count"]
             else:
                 empty[table] = {name: record[name] for name in ("path", "bytes", "sha256")}
         if held:
-            counts = ", ".join(f"{table}: {rows}" for table, rows in held.items())
-            raise ClaudeCodeEmptyDayError(
-                f"The API has no records of {day}, but {self._store.url('')} has rows of that day "
-                f"({counts}). They were kept. If the day is really empty, run the task once with on_empty='replace'."
-            )
+            raise would_erase(day, held)
         return empty
 
     def _true_record(self, table: str, day: date) -> dict[str, Any] | None:

@@ -28,12 +28,13 @@ from airflow_provider_claude_code.exceptions import (
     SupersededError,
 )
 from airflow_provider_claude_code.hooks.claude_code import ClaudeCodeHook, fail_without_retry
+from airflow_provider_claude_code.lineage import add_hook_lineage
 from airflow_provider_claude_code.storage.spool_directory import spool_directory
 from airflow_provider_claude_code.streams.registry import DATA_TABLES, find_stream
 from airflow_provider_claude_code.tables.contract import FileFormat
 from airflow_provider_claude_code.templates import is_template, listed, one_of, true_or_false, whole_number
 from airflow_provider_claude_code.transfers.earlier_tries import EarlierTries
-from airflow_provider_claude_code.transfers.lineage import collect_hook_lineage, openlineage_facets
+from airflow_provider_claude_code.transfers.lineage import openlineage_facets
 from airflow_provider_claude_code.transfers.messages import (
     days_in_words,
     loaded_before,
@@ -170,9 +171,7 @@ class ClaudeCodeTransferOperator(BaseOperator):
             return is_rendered or not is_template(value)
 
         if is_known(self.tables):
-            self.tables = tuple(
-                one_of("tables", name, self._stream.table_names) for name in listed("tables", self.tables)
-            )
+            self.tables = tuple(listed("tables", self.tables, self._stream.table_names))
         if is_known(self.lookback_days):
             self.lookback_days = whole_number("lookback_days", self.lookback_days, 0)
         for argument in ("first_day", "lookback_days"):
@@ -380,7 +379,11 @@ class ClaudeCodeTransferOperator(BaseOperator):
             elif isinstance(outlet, AssetAlias):
                 for asset in assets:
                     context["outlet_events"][outlet].add(asset, extra=summary)
-        collect_hook_lineage(self)
+        add_hook_lineage(
+            self.hook,
+            inputs=[self.hook.settings.base_url + self.api_path],
+            outputs=map(self.table_uri, self.tables),
+        )
         return summary
 
     def get_openlineage_facets_on_complete(self, task_instance: Any) -> OperatorLineage[Any, Any]:

@@ -128,6 +128,7 @@ class ClaudeCodeToBigQueryOperator(BigQueryJobsMixin, ClaudeCodeTransferOperator
         self.create_dataset = true_or_false("create_dataset", create_dataset)
         self.labels = labels
         self.encryption_configuration = encryption_configuration
+        self.refuse_unusable_names(is_rendered=False)
         self.refuse_unusable_encryption()
         if partition_expiration is not None and not (
             isinstance(partition_expiration, timedelta) and partition_expiration > timedelta(0)

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, cast
 
-from airflow_provider_claude_code.assets import asset_uri
 from airflow_provider_claude_code.exceptions import ClaudeCodeConfigurationError
+from airflow_provider_claude_code.lineage import asset_uri
 from airflow_provider_claude_code.links import GCSFolderLink
 from airflow_provider_claude_code.storage.errors import typed_store_errors
-from airflow_provider_claude_code.templates import accounts
+from airflow_provider_claude_code.templates import accounts, is_template
 from airflow_provider_claude_code.transfers.base import ClaudeCodeTransferOperator
 
 if TYPE_CHECKING:
@@ -60,6 +60,8 @@ class ClaudeCodeToGCSOperator(ClaudeCodeTransferOperator):
     ) -> None:
         super().__init__(file_format=file_format, **kwargs)
         self.bucket = bucket
+        if not is_template(bucket):
+            self._refuse_unusable_bucket()
         self.prefix = prefix
         self.gcp_conn_id = gcp_conn_id
         self.impersonation_chain = impersonation_chain
@@ -85,10 +87,7 @@ class ClaudeCodeToGCSOperator(ClaudeCodeTransferOperator):
         from airflow_provider_claude_code.storage.gcs import GCSStore
         from airflow_provider_claude_code.targets.files import FileTarget
 
-        if not self.bucket or "/" in str(self.bucket):
-            raise ClaudeCodeConfigurationError(
-                f"bucket is {self.bucket!r}; a bucket's name was expected, without gs:// and without a path."
-            )
+        self._refuse_unusable_bucket()
         hook = GCSHook(
             gcp_conn_id=self.gcp_conn_id, impersonation_chain=accounts("impersonation_chain", self.impersonation_chain)
         )
@@ -98,3 +97,9 @@ class ClaudeCodeToGCSOperator(ClaudeCodeTransferOperator):
         except ValueError as error:
             raise ClaudeCodeConfigurationError(f"bucket is {self.bucket!r}: {error}") from error
         return FileTarget(store, self.stream, cast("FileFormat", self.file_format))
+
+    def _refuse_unusable_bucket(self) -> None:
+        if not self.bucket or "/" in str(self.bucket):
+            raise ClaudeCodeConfigurationError(
+                f"bucket is {self.bucket!r}; a bucket's name was expected, without gs:// and without a path."
+            )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, cast
 
-from airflow_provider_claude_code.assets import asset_uri
+from airflow_provider_claude_code.lineage import asset_uri
 from airflow_provider_claude_code.storage.stores import open_store, storage_path, url_of
 from airflow_provider_claude_code.transfers.base import ClaudeCodeTransferOperator
 

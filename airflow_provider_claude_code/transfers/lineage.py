@@ -1,24 +1,13 @@
-"""The inputs and outputs of a load, for Airflow's lineage and for OpenLineage."""
+"""The inputs and outputs of a load, for OpenLineage."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from airflow_provider_claude_code.hook_lineage import add_hook_lineage
-
 if TYPE_CHECKING:
     from airflow.providers.openlineage.extractors import OperatorLineage
 
     from airflow_provider_claude_code.transfers.base import ClaudeCodeTransferOperator
-
-
-def collect_hook_lineage(operator: ClaudeCodeTransferOperator) -> None:
-    """Tell Airflow's collector which report was read and which tables were written."""
-    add_hook_lineage(
-        operator.hook,
-        inputs=[operator.hook.settings.base_url + operator.api_path],
-        outputs=map(operator.table_uri, operator.tables),
-    )
 
 
 def openlineage_facets(operator: ClaudeCodeTransferOperator) -> OperatorLineage[Any, Any]:

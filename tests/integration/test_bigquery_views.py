@@ -180,10 +180,6 @@ def test_tables_that_need_a_partition_filter_can_be_read(client: bigquery.Client
         ({"mapping": "x.y.z.w"}, "not a valid name of a BigQuery table"),
         ({"mapping": "not_there"}, r"Not found: Table .*\.not_there"),
         ({"model_prefix": "a b;--`"}, "not a valid name of a BigQuery table"),
-        ({"min_group_size": 0}, "min_group_size"),
-        ({"max_drop": 1.5}, "max_drop"),
-        ({"max_age_hours": float("nan")}, "max_age_hours"),
-        ({"since": "2025-13-01"}, "not in the calendar"),
     ],
 )
 def test_arguments_that_cannot_be_used_create_nothing(
@@ -194,7 +190,23 @@ def test_arguments_that_cannot_be_used_create_nothing(
     assert views(client, dataset) == set()
 
 
-@pytest.mark.parametrize("names", [[], "adoption", ["adoption", "usage"]])
+@pytest.mark.parametrize(
+    ("argument", "value", "message"),
+    [
+        ("min_group_size", 0, "min_group_size is 0"),
+        ("breakdown_grain", "day", "breakdown_grain is 'day'; expected 'week', 'month'"),
+        ("max_drop", 1.5, "max_drop is 1.5"),
+        ("max_age_hours", float("nan"), "max_age_hours is nan"),
+        ("since", "2025-13-01", "since is '2025-13-01', which is not in the calendar"),
+        ("dataset_id", "project.dataset", "Its project goes into project_id"),
+    ],
+)
+def test_what_cannot_be_used_is_refused_when_the_dag_is_parsed(argument: str, value: Any, message: str) -> None:
+    with pytest.raises(ClaudeCodeConfigurationError, match=message):
+        ClaudeCodeBigQueryModelsOperator(task_id="create_views", **({"dataset_id": "d"} | {argument: value}))
+
+
+@pytest.mark.parametrize("names", [[], "adoption", ["adoption", "usage"], 5])
 def test_models_that_there_are_not_are_refused_when_the_dag_is_parsed(names: Any) -> None:
     with pytest.raises(ClaudeCodeConfigurationError, match="people_monthly"):
         ClaudeCodeBigQueryModelsOperator(task_id="create_views", dataset_id="d", models=names)

@@ -295,6 +295,12 @@ def test_a_budget_is_warned_of_once_by_a_daily_dag(spending: Path, capsys: pytes
     assert budget(spending, 5, monthly_budget_usd=None) == 0
 
 
+@pytest.mark.parametrize("nothing", [None, ""])
+def test_a_budget_that_a_template_renders_to_nothing_has_nothing_to_check(spending: Path, nothing: str | None) -> None:
+    result = check(spending, checks=["budget"], last_day="2026-03-05", monthly_budget_usd=nothing)
+    assert (result["findings"], result["nothing_to_check"]) == ({"budget": 0}, ["budget"])
+
+
 def test_memory_and_threads_may_be_digits(spending: Path) -> None:
     assert budget(spending, 1, memory_mb="512", threads="1") == 0
 
@@ -347,6 +353,11 @@ def test_a_damaged_file_is_named(files: Path, table: str) -> None:
         ({"path": "/a", "budget_percents": 80}, "budget_percents is 80; a list was expected"),
         ({"path": "/a", "budget_percents": None}, "budget_percents is None"),
         ({"path": "/a", "warn_only": ["drop"]}, "warn_only is"),
+        ({"path": "/a", "budget_percents": [0.8]}, "budget_percents is"),
+        ({"path": "/a", "max_drop": 0}, "max_drop is 0"),
+        ({"path": "/a", "max_age_hours": float("nan")}, "max_age_hours is nan"),
+        ({"path": "/a", "since": "2025-13-01"}, "since is '2025-13-01', which is not in the calendar"),
+        ({"dataset_id": "project.dataset"}, "Its project goes into project_id"),
         ({"path": "/a", "period_days": 0}, "period_days is 0"),
         ({"path": "/a", "period_days": True}, "period_days is True"),
     ],
@@ -367,13 +378,11 @@ def test_arguments_that_cannot_be_used_are_refused_when_the_dag_is_parsed(
         ({"first_day": "0001-01-01"}, "day is 0001-01-01"),
         ({"period_days": 10**6}, "period_days=1000000 reaches from 2025-09-01"),
         ({"period_days": 10**30}, "period_days=10+ reaches"),
-        ({"max_drop": 0}, "max_drop is 0"),
         ({"monthly_budget_usd": "None"}, "monthly_budget_usd is 'None'; US dollars above 0 were expected"),
         ({"monthly_budget_usd": 0}, "monthly_budget_usd is 0;"),
         ({"monthly_budget_usd": "1e99"}, "monthly_budget_usd is"),
         ({"monthly_budget_usd": float("nan")}, "monthly_budget_usd is nan"),
         ({"monthly_budget_usd": "0.001"}, "monthly_budget_usd is '0.001'"),
-        ({"monthly_budget_usd": 10, "budget_percents": [0.8]}, "budget_percents is"),
         ({"path": "relative"}, "path is 'relative'"),
         ({"path": "/data/a\0b"}, "path is .*an absolute path"),
     ],

@@ -31,6 +31,7 @@ from airflow.sdk import AssetAlias
 from google.auth.credentials import AnonymousCredentials
 
 from airflow_provider_claude_code.exceptions import (
+    ClaudeCodeConfigurationError,
     ClaudeCodeEmptyDayError,
     ClaudeCodePublishError,
     ClaudeCodeServerError,
@@ -211,8 +212,13 @@ class TestLayout:
 
     @pytest.mark.parametrize("bucket", ["", "gs://usage", "usage/path", "gs://"])
     def test_what_is_no_bucket_name_is_refused_before_the_api_is_asked(self, sandbox: Sandbox, bucket: str) -> None:
+        with pytest.raises(ClaudeCodeConfigurationError, match="bucket"):
+            ClaudeCodeToGCSOperator(task_id="load", bucket=bucket, day=str(DAY))
+        # What a template renders to is known when the task runs.
+        operator = ClaudeCodeToGCSOperator(task_id="load", bucket="{{ params.bucket }}", day=str(DAY))
+        operator.bucket = bucket
         with pytest.raises(AirflowFailException, match="bucket"):
-            run(ClaudeCodeToGCSOperator(task_id="load", bucket=bucket, day=str(DAY)))
+            run(operator)
         assert sandbox.requests == []
 
     @pytest.mark.parametrize("bucket", ["-usage", "Usage_", "us..age", "bücket"])

@@ -227,16 +227,21 @@ def test_what_is_declared_and_other_tools_are_in_the_report(loaded: Path, tmp_pa
     ("arguments", "message"),
     [
         ({"breakdown_grain": "day"}, "breakdown_grain is 'day'; expected 'week', 'month'"),
+        ({"min_group_size": 0}, "min_group_size is 0"),
+        ({"report_path": "/reports/week.pdf"}, "must end with .html"),
+        ({"report_path": "{{ params.report }}"}, None),
+        ({"since": "2025-13-01"}, "since is '2025-13-01'"),
+        ({"since": "{{ params.since }}"}, None),
         ({"period_days": 7, "first_day": "2025-09-01"}, "Set either period_days or first_day"),
         ({"period_days": 7, "first_day": "{{ params.first_day }}"}, None),
         ({"first_day": "2025-09-01"}, None),
     ],
 )
-def test_arguments_that_exclude_each_other_are_refused_where_the_dag_is_written(
+def test_arguments_that_cannot_be_used_are_refused_where_the_dag_is_written(
     arguments: dict[str, Any], message: str | None
 ) -> None:
     with pytest.raises(ClaudeCodeConfigurationError, match=message) if message else nullcontext():
-        ClaudeCodeReportOperator(task_id="report", path="/a", report_path="/a.html", **arguments)
+        ClaudeCodeReportOperator(task_id="report", **({"path": "/a", "report_path": "/a.html"} | arguments))
 
 
 def test_what_cannot_be_assumed_is_refused_where_the_dag_is_written(loaded: Path, tmp_path: Path) -> None:
@@ -249,9 +254,7 @@ def test_what_cannot_be_assumed_is_refused_where_the_dag_is_written(loaded: Path
     [
         ({"other_tools": {"copilot_usage": "/nowhere"}}, "needs both copilot_usage and copilot_logins"),
         ({"other_tools": {"cursor_usage": "/nowhere.csv"}}, "cursor_usage: no such file: file:///nowhere.csv"),
-        ({"report_path": "/reports/week.pdf"}, "must end with .html"),
         ({"report_path": "week.html"}, "report_path is 'week.html'"),
-        ({"min_group_size": 0}, "min_group_size is 0"),
         ({"monthly_budget_usd": "much"}, "monthly_budget_usd is 'much'; US dollars above 0 were expected"),
         ({"first_day": str(LAST_DAY + timedelta(days=1))}, "before first_day"),
         ({"roster": "roster.csv"}, "roster is 'roster.csv'"),

@@ -183,7 +183,7 @@ def test_queries_wait_for_a_day_as_long_as_the_loaders_do() -> None:
 def test_the_tables_that_users_may_add_are_described_as_they_are_read(name: str) -> None:
     columns = TABLES_OF_USERS[name].columns
     assert [column.name for column in columns] == empty_tables()[name].column_names
-    assert all(column.nullable and column.description.endswith(".") for column in columns)
+    assert all(column.description.endswith(".") for column in columns)
 
 
 def test_tables_models_and_parts_do_not_share_names() -> None:

@@ -578,7 +578,7 @@ def test_an_object_with_a_key_twice_is_refused(key: bytes, keys: bytes) -> None:
     body = msgspec.json.encode({"data": [record, record], "has_more": False, "next_page": None})
     assert decode_report(body)
 
-    with pytest.raises(ValueError, match=r"^an object has a key twice$"):
+    with pytest.raises(ValueError, match=r": an object has a key twice$"):
         decode_report(body.replace(key, keys, 1))
 
 

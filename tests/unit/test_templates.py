@@ -81,7 +81,7 @@ def test_what_a_run_renders_is_checked_and_brought_into_its_form() -> None:
 @pytest.mark.parametrize(
     ("name", "value", "message"),
     [
-        ("table", "people", "tables is 'people'"),
+        ("table", "people", "tables is ['usage', 'people']; a list of usage, model_usage, tool_usage was"),
         ("days", "-1", "lookback_days is '-1'; a whole number of 0 or more"),
         ("days", "two", "lookback_days is 'two'"),
         ("days", "{{ 1 }}", "lookback_days is '{{ 1 }}'"),
@@ -173,7 +173,7 @@ def test_checks_and_periods_may_be_templates() -> None:
 def test_models_may_be_templates() -> None:
     operator = ClaudeCodeBigQueryModelsOperator(task_id="views", dataset_id="d", models=["{{ params.model }}"])
     operator.render_template_fields({"params": {"model": "nothing"}}, Environment(autoescape=True))
-    with pytest.raises(AirflowFailException, match="There is no nothing"):
+    with pytest.raises(AirflowFailException, match=r"models is \['nothing'\]; a list of adoption, "):
         execute(operator)
 
 

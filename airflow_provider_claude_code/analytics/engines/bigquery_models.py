@@ -8,13 +8,12 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, cast
 
-from google.api_core.exceptions import NotFound
 from google.cloud import bigquery
 from google.cloud.bigquery import QueryJob, QueryJobConfig
 
 from airflow_provider_claude_code.analytics.queries import Model
 from airflow_provider_claude_code.exceptions import ClaudeCodeConfigurationError
-from airflow_provider_claude_code.targets.bigquery.schema import STANDARD_TYPES
+from airflow_provider_claude_code.targets.bigquery.schema import STANDARD_TYPES, find_table
 from airflow_provider_claude_code.targets.bigquery.task_jobs import TaskJobs
 
 MODEL_LABEL = "claude_code_model"
@@ -64,13 +63,13 @@ class ModelJobs(TaskJobs):
         """
         models = list(models)
         number = self._cancel_earlier(_BATCH)
-        existing = {model.table_id: self._find_table(model.table_id) for model in models}
+        existing = {model.table_id: find_table(self._client, model.table_id) for model in models}
         beside = [
             model.table_id + _NEW
             for model in models
             if model.materialized == "table" and _kind(existing[model.table_id]) != "TABLE"
         ]
-        _refuse_what_is_not_ours(existing | {table_id: self._find_table(table_id) for table_id in beside})
+        _refuse_what_is_not_ours(existing | {table_id: find_table(self._client, table_id) for table_id in beside})
         scripts = {model.model.name: self._script(model, existing[model.table_id]) for model in models}
         job_ids = self._ids(_BATCH, number, scripts)
         labels = {**self.labels, TRY_LABEL: uuid.uuid4().hex}
@@ -90,12 +89,6 @@ class ModelJobs(TaskJobs):
             job_ids, table_ids, doing="Replacing models in BigQuery", outcomes=("Replaced", "not replaced")
         )
         return cast(dict[str, QueryJob], jobs)
-
-    def _find_table(self, table_id: str) -> bigquery.Table | None:
-        try:
-            return self._client.get_table(table_id)
-        except NotFound:
-            return None
 
     def _script(self, model: DatasetModel, existing: bigquery.Table | None) -> str:
         """Return the statements that replace a model; trying its query costs nothing."""

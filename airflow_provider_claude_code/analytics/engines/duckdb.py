@@ -16,6 +16,7 @@ from airflow_provider_claude_code.analytics.engines.day_files import (
     unreadable_files,
 )
 from airflow_provider_claude_code.analytics.queries import ROWS, TABLES_OF_USERS, Settings, render
+from airflow_provider_claude_code.analytics.queries.dialects import translate
 from airflow_provider_claude_code.analytics.queries.tools import TABLES_OF_TOOLS
 from airflow_provider_claude_code.analytics.tool_tables import read_tool_table
 from airflow_provider_claude_code.analytics.user_tables import read_user_table
@@ -105,14 +106,14 @@ class FileSource(Source):
 
     def _run(self, query: str) -> pa.Table:
         with _typed_errors(self._database):
-            return _typed_as_in_bigquery(self._database.sql(_translated(query)).to_arrow_table())
+            return _typed_as_in_bigquery(self._database.sql(translate(query, "duckdb")).to_arrow_table())
 
     def _compute(self, part: str) -> Mapping[str, str]:
         with _typed_errors(self._database):
             if part in self._rows:
                 self._identify_actors()
                 return _relations(self._rows)
-            query = _translated(render(part, self._relations, self._settings))
+            query = translate(render(part, self._relations, self._settings), "duckdb")
             rows = self._database.sql(query)
             # DuckDB adds up 64 bits in 128, which makes each sum of such sums several times slower.
             sums = [column for column, type_ in zip(rows.columns, rows.types, strict=True) if type_ == "HUGEINT"]
@@ -135,8 +136,8 @@ class FileSource(Source):
         )
         self._database.execute(f"CREATE TABLE claude_code.known AS SELECT *, DATE '9999-12-31' AS date FROM ({known})")
         part, table = next(iter(self._rows.items()))
-        query = render(part, {**self._relations, table: "`claude_code.known`"}, self._settings)
-        self._database.execute(f"CREATE TABLE claude_code.identified AS {_translated(query)}")
+        query = translate(render(part, {**self._relations, table: "`claude_code.known`"}, self._settings), "duckdb")
+        self._database.execute(f"CREATE TABLE claude_code.identified AS {query}")
         texts = " UNION ".join(f"SELECT {column} AS text FROM claude_code.identified" for column in _NUMBERED)
         # An ENUM has a value at least. DuckDB writes its values in SQL, which holds no NUL.
         texts = f"SELECT text FROM ({texts} UNION SELECT '') WHERE text IS NOT NULL"
@@ -163,14 +164,6 @@ class FileSource(Source):
 
 def _relations(names: Iterable[str]) -> dict[str, str]:
     return {name: f"`claude_code.{name}`" for name in names}
-
-
-def _translated(query: str) -> str:
-    import sqlglot
-
-    written = sqlglot.transpile(query, read="bigquery", write="duckdb")[0]
-    # A DECIMAL without a size has three places, to which DuckDB would round amounts in the same expression.
-    return written.replace("AS DECIMAL)", f"AS DECIMAL(38, {MONEY_PLACES}))")
 
 
 @contextmanager
@@ -238,10 +231,7 @@ def _create_user_table(
     import duckdb
 
     columns = (TABLES_OF_USERS | TABLES_OF_TOOLS)[name].columns
-    if name in TABLES_OF_TOOLS:
-        rows = read_tool_table(name, file)
-    else:
-        rows = read_user_table(name, file, [column.name for column in columns])
+    rows = read_tool_table(name, file) if name in TABLES_OF_TOOLS else read_user_table(name, file)
     typed = ", ".join(f"CAST({column.name} AS {DUCKDB_TYPES[column.type]}) AS {column.name}" for column in columns)
     with _typed_errors(database):
         try:

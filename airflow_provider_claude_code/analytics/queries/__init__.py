@@ -53,7 +53,6 @@ TABLES_OF_USERS = {
                     "STRING",
                     "The person's address as in `usage`, in upper or lower case (A to Z); with actor_identity=hmac the "
                     "pseudonym.",
-                    nullable=True,
                 ),
                 Column(
                     "valid_from",
@@ -73,16 +72,14 @@ TABLES_OF_USERS = {
                     "STRING",
                     "user_actor for a person, api_actor for an API key, machine for an API key that no person works "
                     "with, such as that of a pipeline. Keys that are not machines count as people in small groups.",
-                    nullable=True,
                 ),
                 Column(
                     "actor_id",
                     "STRING",
                     "The address, in upper or lower case (A to Z), or exactly the key's name, as in `usage`; with "
                     "actor_identity=hmac the pseudonym.",
-                    nullable=True,
                 ),
-                Column("team", "STRING", "The group.", nullable=True),
+                Column("team", "STRING", "The group."),
                 Column("cost_centre", "STRING", "Who pays for it; may be null.", nullable=True),
                 Column(
                     "valid_from",
@@ -95,7 +92,7 @@ TABLES_OF_USERS = {
         ),
     )
 }
-"""Tables that users may add, by name."""
+"""Tables that users may add, by name. In a file, a column that is nullable may be missing."""
 
 _REFERENCE = re.compile(r"`claude_code\.(\w+)`(?:\((\w+) => TABLE (\w+)\))?")
 _SETTING = re.compile(r"(?:DATE '[0-9-]+'|'[^']*'|[0-9.]+|\[[0-9, ]+\]) /\* (\w+) \*/")

@@ -10,7 +10,7 @@ from typing import ClassVar
 from airflow_provider_claude_code.days import FRESHNESS_DELAY, days_until
 from airflow_provider_claude_code.exceptions import ClaudeCodeConfigurationError
 from airflow_provider_claude_code.tables.totals import MAX_OF_A_DAY
-from airflow_provider_claude_code.templates import whole_number
+from airflow_provider_claude_code.templates import one_of, whole_number
 
 BREAKDOWN_GRAINS = ("week", "month")
 """The periods that a row of a breakdown can have."""
@@ -25,7 +25,7 @@ def whole_period(last_day: date, period_days: int, breakdown_grain: str) -> tupl
     :param breakdown_grain: ``week`` or ``month``.
     :raises ClaudeCodeConfigurationError: there is no such period or grain.
     """
-    _check_grain(breakdown_grain)
+    one_of("breakdown_grain", breakdown_grain, BREAKDOWN_GRAINS)
     days_until(last_day, whole_number("period_days", period_days, 1), f"period_days={period_days}")
     next_day = last_day + timedelta(days=1)
     if breakdown_grain == "week":
@@ -36,13 +36,6 @@ def whole_period(last_day: date, period_days: int, breakdown_grain: str) -> tupl
     for _month in range(max(1, period_days // 28)):
         first = (first - timedelta(days=1)).replace(day=1)
     return first, end - timedelta(days=1)
-
-
-def _check_grain(breakdown_grain: object) -> None:
-    if breakdown_grain not in BREAKDOWN_GRAINS:
-        raise ClaudeCodeConfigurationError(
-            f"breakdown_grain is {breakdown_grain!r}; {' or '.join(BREAKDOWN_GRAINS)} was expected."
-        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -96,7 +89,7 @@ class Settings:
             raise ClaudeCodeConfigurationError(
                 f"min_group_size is {self.min_group_size!r}; a whole number of 1 or more was expected."
             )
-        _check_grain(self.breakdown_grain)
+        one_of("breakdown_grain", self.breakdown_grain, BREAKDOWN_GRAINS)
         if not _is_number(self.max_drop, (int, float)) or not 0 < self.max_drop <= 1:
             raise ClaudeCodeConfigurationError(
                 f"max_drop is {self.max_drop!r}; a share above 0 and up to 1 was expected."
@@ -176,6 +169,10 @@ class Settings:
     def buckets_until(self) -> date:
         """The last day that breakdowns read."""
         return self.last_day or date.max
+
+    def is_few(self, count: int | None) -> bool:
+        """Return whether so many people (and API keys) are too few to be shown; 0 and None are not."""
+        return 0 < (count or 0) < self.min_group_size
 
     def literal(self, name: str) -> str:
         """Write a setting in SQL."""

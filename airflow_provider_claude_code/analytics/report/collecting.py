@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow_provider_claude_code.analytics.report.comparison import comparison_of
 from airflow_provider_claude_code.analytics.report.data import AMOUNTS, Organization, Row, is_month
-from airflow_provider_claude_code.analytics.report.known_cost import charged_usd, is_of_few
+from airflow_provider_claude_code.analytics.report.known_cost import charged_usd
 from airflow_provider_claude_code.analytics.report.month import month_to_date
 
 if TYPE_CHECKING:
@@ -125,9 +125,7 @@ def _organization(
         else None
     )
 
-    few = {
-        row["period_start"] for row in undated("charges_beyond_tokens") if is_of_few(row["product_people"], settings)
-    }
+    few = {row["period_start"] for row in undated("charges_beyond_tokens") if settings.is_few(row["product_people"])}
 
     def broken_down(model: str) -> list[Row]:
         return _without_charges(of_period(model, breakdown[0]), few) if breakdown else []

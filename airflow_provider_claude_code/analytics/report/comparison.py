@@ -149,23 +149,22 @@ def comparison_of(length: int, spans: Iterable[Row], settings: Settings) -> Comp
     :param settings: how many people a sum needs.
     """
     by_span = {row["span"]: row for row in spans}
-    few = range(1, settings.min_group_size)
 
     def shows_few(pairing: str) -> bool:
         """Return whether the shown and the compared sums differ by the activity of few people."""
         left_out = [_of_span(by_span.get(f"{span}{pairing}")) for span in ("left out", "left out before")]
-        return any(row[name] in few for row in left_out for name in ("counted_people", *_AMOUNTS.values()))
+        return any(settings.is_few(row[name]) for row in left_out for name in ("counted_people", *_AMOUNTS.values()))
 
     # A day that is left out may be a Sunday on which few people worked; a week is rarely one of few.
     pairing = next((pairing for pairing in ("", " in weeks") if not shows_few(pairing)), None)
     now, before = (None if pairing is None else by_span.get(f"{span}{pairing}") for span in ("now", "before"))
     shown = [_of_span(row) for row in (by_span.get("period"), now, before)]
-    with_keys = any(row["counted_people"] - row["active_people"] in few for row in shown)
+    with_keys = any(settings.is_few(row["counted_people"] - row["active_people"]) for row in shown)
     # They are used in computations but not shown.
     weeks = [_of_span(row) for number in range(MOST_WEEKS, 0, -1) if (row := by_span.get(f"week {number}"))]
     if with_keys:
         shown, weeks = ([{**row, **_sums_with_keys(row)} for row in rows] for rows in (shown, weeks))
-    period, now, before = (_without_sums_of_few(row, few) for row in shown)
+    period, now, before = (_without_sums_of_few(row, settings) for row in shown)
     return Comparison(length, period, now, before, weeks, with_keys)
 
 
@@ -181,9 +180,9 @@ def _of_span(row: Row | None) -> dict[str, Any]:
     return {**given, **{name: given.get(name) or 0 for name in (*_COUNTS, *_SUMS)}}
 
 
-def _without_sums_of_few(row: Row, few: range) -> Row:
-    hidden = [amount for amount, people in _AMOUNTS.items() if row[people] in few]
-    hidden += _SUMS if row["counted_people"] in few else ()
+def _without_sums_of_few(row: Row, settings: Settings) -> Row:
+    hidden = [amount for amount, people in _AMOUNTS.items() if settings.is_few(row[people])]
+    hidden += _SUMS if settings.is_few(row["counted_people"]) else ()
     return {**row, **dict.fromkeys(hidden)}
 
 

@@ -14,11 +14,6 @@ _SMALLEST_SHARE = 0.5
 """The share of sessions with a known cost that is needed to estimate the cost of all."""
 
 
-def is_of_few(actors: int | None, settings: Settings) -> bool:
-    """Return whether an amount belongs to too few people and API keys to be shown."""
-    return 0 < (actors or 0) < settings.min_group_size
-
-
 def has_api_usage(row: Row) -> bool:
     """
     Return whether there was API usage of people or of API keys, also of those of machines.
@@ -53,7 +48,7 @@ def charged_usd(daily: Iterable[Row], settings: Settings) -> Decimal | None:
     is_whole = len(rows) == (last - first).days + 1
     if not is_whole or any(row["charged_cents"] is None or not row["is_complete"] for row in rows):
         return None
-    if is_of_few(max(row["charged_actors"] for row in rows), settings):
+    if settings.is_few(max(row["charged_actors"] for row in rows)):
         return None
     return sum((row["charged_cents"] for row in rows), Decimal(0)) * Settings.dollars_per_cent
 

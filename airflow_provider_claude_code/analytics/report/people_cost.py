@@ -58,13 +58,10 @@ def people_cost(organization: Organization, settings: Settings, assumptions: Ass
     if row is None or not row["person_days"]:
         return "Nobody worked with Claude Code on the loaded days."
 
-    def is_few(name: str) -> bool:
-        return 0 < int(row[name]) < least
-
-    if is_few("people"):
+    if settings.is_few(row["people"]):
         return f"Not shown: fewer than {least} people worked with Claude Code."
-    with_keys = is_few("keys") or (is_few("api_people") and row["keys"] > 0)
-    if 0 < row["api_people"] + (row["keys"] if with_keys else 0) < least:
+    with_keys = settings.is_few(row["keys"]) or (settings.is_few(row["api_people"]) and row["keys"] > 0)
+    if settings.is_few(row["api_people"] + (row["keys"] if with_keys else 0)):
         return f"Not shown: fewer than {least} people and API keys have API usage."
     seats = seats_cost(settings, row, assumptions)
     if seats is None and not row["api_people"]:
@@ -74,7 +71,7 @@ def people_cost(organization: Organization, settings: Settings, assumptions: Ass
     is_charged = (
         row["charged_days"] == row["days_loaded"] == row["days_in_period"]
         and names_people
-        and not is_few("charged_people")
+        and not settings.is_few(row["charged_people"])
     )
     by_use = _by_use(row, "", is_charged=is_charged)
     detail = row["api_sessions"] - row["api_sessions_with_detail"]
@@ -82,7 +79,7 @@ def people_cost(organization: Organization, settings: Settings, assumptions: Ass
         by_use += _by_use(row, "key", is_charged=is_charged)
         detail += row["key_sessions"] - row["key_sessions_with_detail"]
     apart = (row["api_people"], row["people_beside_api"], row["other_people"], row["people"] - row["api_people"])
-    of_everybody = seats is not None or any(0 < people < least for people in apart)
+    of_everybody = seats is not None or any(map(settings.is_few, apart))
     knows_use = not row["other_charges"] if is_charged else not (detail or row["other_cost_entries"])
     return PeopleCost(
         by_use=by_use,

@@ -14,9 +14,10 @@ from google.cloud import bigquery
 from google.cloud.bigquery import SchemaField, TimePartitioning
 
 from airflow_provider_claude_code.exceptions import ClaudeCodeConfigurationError
-from airflow_provider_claude_code.quoting import quoted, visible
+from airflow_provider_claude_code.quoting import visible
 from airflow_provider_claude_code.tables.contract import Table
 from airflow_provider_claude_code.tables.loads import LOADS
+from airflow_provider_claude_code.targets.base import of_another_organization
 
 log = logging.getLogger(__name__)
 
@@ -115,7 +116,7 @@ class DatasetTables:
             older than BigQuery would keep it; then nothing was changed. There is no dataset.
         """
         dataset = self._get_or_create_dataset()
-        existing = {contract.name: self._find_table(contract.name) for contract in self._contracts}
+        existing = {name: find_table(self._client, table_id) for name, table_id in self.table_ids().items()}
         self._refuse_unfit(existing, organization_id)
         self._refuse_expired(existing, dataset, day)
         label = _label_value(organization_id)
@@ -187,12 +188,6 @@ class DatasetTables:
         dataset = bigquery.Dataset(self._dataset)
         dataset.location = self._client.location
         return self._client.create_dataset(dataset, exists_ok=True)
-
-    def _find_table(self, table: str) -> bigquery.Table | None:
-        try:
-            return self._client.get_table(self.table_id(table))
-        except NotFound:
-            return None
 
     def _create_table(self, contract: Table, organization: str) -> bigquery.Table:
         options = self._options
@@ -279,6 +274,19 @@ class DatasetTables:
             )
 
 
+def find_table(client: bigquery.Client, table_id: str) -> bigquery.Table | None:
+    """
+    Return a table or view; ``None`` if there is none.
+
+    :param client: the client of the Google Cloud Connection.
+    :param table_id: its name with project and dataset, perhaps with a partition.
+    """
+    try:
+        return client.get_table(table_id)
+    except NotFound:
+        return None
+
+
 def described_organization(description: str | None) -> dict[str, str]:
     """Return the name of the organisation that a description of ``loads`` names, by its id; nothing if it has none."""
     match = _ORGANIZATION_IN_DESCRIPTION.search(description or "")
@@ -293,11 +301,8 @@ def _refuse_another_owner(table: bigquery.Table, organization_id: str) -> None:
     """
     owner = table.labels.get(ORGANIZATION_LABEL)
     if owner not in (None, _label_value(organization_id)):
-        raise ClaudeCodeConfigurationError(
-            f"{table.project}.{table.dataset_id}.{table.table_id} contains the usage of organisation {owner}, but the "
-            f"key belongs to {quoted(organization_id)}. Loading a day would delete rows of that organisation. "
-            "Use a separate dataset or table_prefix for each organisation."
-        )
+        place = f"{table.project}.{table.dataset_id}.{table.table_id}"
+        raise of_another_organization(place, owner, organization_id, "dataset or table_prefix")
 
 
 def _differences(table: bigquery.Table, contract: Table) -> list[str]:

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from typing import Any
@@ -15,17 +14,15 @@ from google.cloud import bigquery
 
 from airflow_provider_claude_code.exceptions import (
     ClaudeCodeConfigurationError,
-    ClaudeCodeEmptyDayError,
-    ClaudeCodeError,
     ClaudeCodePublishError,
     SupersededError,
 )
 from airflow_provider_claude_code.tables.contract import LOADED_AT
 from airflow_provider_claude_code.tables.loads import LOADS, Load
-from airflow_provider_claude_code.targets.base import StartedLoad
+from airflow_provider_claude_code.targets.base import StartedLoad, named_if_partly_replaced, would_erase
 from airflow_provider_claude_code.targets.bigquery.errors import typed_bigquery_errors
 from airflow_provider_claude_code.targets.bigquery.jobs import LoadJobs, load_number
-from airflow_provider_claude_code.targets.bigquery.schema import DatasetTables
+from airflow_provider_claude_code.targets.bigquery.schema import DatasetTables, find_table
 
 BEFORE_ALL_LOADS = datetime(1970, 1, 1, tzinfo=UTC)
 """What stands for ``loaded_at`` of rows without one, which no load has written."""
@@ -125,7 +122,10 @@ class BigQueryTarget:
             replaced = load.to_write(keep_rows=keep_rows)
             job_ids = self._jobs.ids(load.day, number, [*replaced, LOADS.name])
             loads_job_id = job_ids.pop(LOADS.name)
-            with self._named_if_partly_started(load.day, job_ids) as started:
+            with (
+                named_if_partly_replaced(load.day, job_ids) as started,
+                typed_bigquery_errors(self._dataset),
+            ):
                 for table, job_id in job_ids.items():
                     partition_id = self._schema.partition_id(table, load.day)
                     self._jobs.start_replacing(job_id, load.files[table], tables[table], partition_id, load.load_id)
@@ -146,22 +146,6 @@ class BigQueryTarget:
             },
         )
         return StartedLoad(job_ids=job_ids, details=dataclasses.asdict(details))
-
-    @contextmanager
-    def _named_if_partly_started(self, day: date, tables: Iterable[str]) -> Iterator[list[str]]:
-        """Say in an error which tables are being replaced, since each has a job of its own."""
-        started: list[str] = []
-        try:
-            with typed_bigquery_errors(self._dataset):
-                yield started
-        except ClaudeCodeError as error:
-            if started:
-                kept = ", ".join(table for table in tables if table not in started)
-                error.args = (
-                    f"{error} {day} is inconsistent until it is loaded again. New load: {', '.join(started)}; "
-                    f"previous state: {kept}.",
-                )
-            raise
 
     def resume(self, started: StartedLoad) -> None:
         """
@@ -282,11 +266,8 @@ class BigQueryTarget:
         """
         if not self._known_fields_of_loads:
             names = ("date", "table_name", "loaded_at")
-            try:
-                schema = self._client.get_table(self._schema.table_id(LOADS.name)).schema
-            except NotFound:
-                return []
-            fields = [field for field in schema if field.name.lower() in names]
+            table = find_table(self._client, self._schema.table_id(LOADS.name))
+            fields = [field for field in table.schema if field.name.lower() in names] if table else []
             self._known_fields_of_loads = fields if len(fields) == len(names) else []
         return self._known_fields_of_loads
 
@@ -298,17 +279,13 @@ class BigQueryTarget:
             if not file.row_count and self._loaded_at_of_partition(table, load.day) is not None
         ]
         if held:
-            counts = ", ".join(f"{self._schema.table_id(table)}: {self._row_count(table, load.day)}" for table in held)
-            raise ClaudeCodeEmptyDayError(
-                f"The API has no records of {load.day}, but the tables have rows of that day ({counts}). They "
-                "were kept. If the day is really empty, run the task once with on_empty='replace'."
+            raise would_erase(
+                load.day, {self._schema.table_id(table): self._row_count(table, load.day) for table in held}
             )
 
     def _row_count(self, table: str, day: date) -> int | str:
-        try:
-            return self._client.get_table(self._schema.partition_id(table, day)).num_rows or "an unknown number"
-        except NotFound:
-            return "an unknown number"
+        partition = find_table(self._client, self._schema.partition_id(table, day))
+        return (partition and partition.num_rows) or "an unknown number"
 
     def _refuse_rows_of_other_writers(self, details: _Details, tables: Iterable[str]) -> None:
         """Check that tables contain the rows of a load, or none."""

@@ -9,7 +9,7 @@ from google.api_core.exceptions import BadRequest
 from google.cloud import bigquery
 from google.cloud.bigquery import PolicyTagList, SchemaField, TimePartitioning
 
-from airflow_provider_claude_code.exceptions import ClaudeCodeEmptyDayError
+from airflow_provider_claude_code.exceptions import ClaudeCodeConfigurationError, ClaudeCodeEmptyDayError
 from airflow_provider_claude_code.hooks.claude_code import ClaudeCodeHook
 from airflow_provider_claude_code.operators.bigquery_models import ClaudeCodeBigQueryModelsOperator
 from airflow_provider_claude_code.operators.data_quality import ClaudeCodeDataQualityOperator
@@ -391,8 +391,13 @@ class TestTables:
         }
         day = {"load": {"day": str(DAY)}, "views": {}, "checks": {"last_day": str(DAY)}}
         arguments = {"dataset_id": dataset.id} | day[kind] | changes
+        with pytest.raises(ClaudeCodeConfigurationError, match=said):
+            operators[kind](task_id="task", **arguments)
+        # What a template renders to is known when the task runs.
+        operator = operators[kind](task_id="task", **arguments | dict.fromkeys(changes, "{{ params.name }}"))
+        vars(operator).update(changes)
         with pytest.raises(AirflowFailException, match=said):
-            operators[kind](task_id="task", **arguments).execute(context(dataset))
+            operator.execute(context(dataset))
         assert (len(sandbox.requests), len(dataset.server.requests)) == requests
 
     def test_a_connection_without_a_project_is_named(

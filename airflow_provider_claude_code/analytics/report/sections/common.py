@@ -32,11 +32,6 @@ def share(part: int, whole: int) -> float | None:
     return part / whole if whole else None
 
 
-def is_few(count: int, settings: Settings) -> bool:
-    """Return whether a number of people is above 0 and below the smallest group that is shown."""
-    return 0 < count < settings.min_group_size
-
-
 def few_people(settings: Settings) -> str:
     """Return how many people are too few to be shown, in words."""
     least = settings.min_group_size

@@ -6,7 +6,7 @@ from operator import itemgetter
 
 from airflow_provider_claude_code.analytics.queries import Settings
 from airflow_provider_claude_code.analytics.report.data import Organization
-from airflow_provider_claude_code.analytics.report.known_cost import cost_share, has_api_usage, is_of_few
+from airflow_provider_claude_code.analytics.report.known_cost import cost_share, has_api_usage
 from airflow_provider_claude_code.analytics.report.sections.changes import described_change
 from airflow_provider_claude_code.analytics.report.sections.money import at_least, forecast_text, shown_days
 from airflow_provider_claude_code.analytics.report.wording import (
@@ -41,7 +41,7 @@ def _cost(organization: Organization, settings: Settings) -> list[str]:
     now = organization.comparison.period
     if not has_api_usage(now):
         return ["There was no API usage."]
-    if is_of_few(now["api_actors"], settings) or now["api_cost_usd"] is None:
+    if settings.is_few(now["api_actors"]) or now["api_cost_usd"] is None:
         return []
     known = cost_share("", now)
     change = described_change(organization, itemgetter("api_cost_usd"), dollars, share=lambda row: cost_share("", row))

@@ -9,7 +9,7 @@ from airflow_provider_claude_code.analytics.queries import Settings
 from airflow_provider_claude_code.analytics.report import charts
 from airflow_provider_claude_code.analytics.report.data import Organization, Row, total
 from airflow_provider_claude_code.analytics.report.elements import Element, Figure, Note, Section, SideBySide, Table
-from airflow_provider_claude_code.analytics.report.known_cost import has_api_usage, is_of_few, whole_cost
+from airflow_provider_claude_code.analytics.report.known_cost import has_api_usage, whole_cost
 from airflow_provider_claude_code.analytics.report.month import Month
 from airflow_provider_claude_code.analytics.report.sections.common import share
 from airflow_provider_claude_code.analytics.report.wording import (
@@ -224,12 +224,12 @@ def known_estimates(organization: Organization, settings: Settings) -> list[Sect
         kinds: dict[str, list[Row]] = {}
         for row in cells:
             kinds.setdefault(f"{heading}: {_KINDS.get(row['actor_type'], 'others')}", []).append(row)
-        if any(is_of_few(row["actors"], settings) for row in cells):
+        if any(settings.is_few(row["actors"]) for row in cells):
             # Subtracting one of them from the total would give the other.
             together = {name: total(cells, name) for name in ("sessions", "sessions_with_cost", "actors", "amount_usd")}
             kinds = {f"{heading}: people and API keys": [together]}
         for label, members in kinds.items():
-            if is_of_few(sum(row["actors"] for row in members), settings):
+            if settings.is_few(sum(row["actors"] for row in members)):
                 continue
             sessions = sum(row["sessions"] for row in members)
             known = share(sum(row["sessions_with_cost"] for row in members), sessions)

@@ -10,7 +10,7 @@ from airflow_provider_claude_code.analytics.queries import Settings
 from airflow_provider_claude_code.analytics.report.data import Organization, Row
 from airflow_provider_claude_code.analytics.report.elements import Cell, Fact, Facts, Name, Note, Section, Table
 from airflow_provider_claude_code.analytics.report.people_cost import months_cost, people_cost
-from airflow_provider_claude_code.analytics.report.sections.common import MOST_ROWS, is_few
+from airflow_provider_claude_code.analytics.report.sections.common import MOST_ROWS
 from airflow_provider_claude_code.analytics.report.sections.worth import assumed
 from airflow_provider_claude_code.analytics.report.wording import NOTHING, dollars, number, percent
 from airflow_provider_claude_code.quoting import visible
@@ -24,7 +24,7 @@ def other_tools(organization: Organization, settings: Settings, assumptions: Ass
     rows = organization.other_tools
     if not any(row["tool"] != "claude_code" for row in rows):
         return []
-    shown = [row for row in rows if not is_few(row["people"], settings)][:MOST_ROWS]
+    shown = [row for row in rows if not settings.is_few(row["people"])][:MOST_ROWS]
     if not shown:
         few = f"Not shown: fewer than {settings.min_group_size} people used any of the tools."
         return [Section("Other AI tools", [Note(few)])]
@@ -75,7 +75,7 @@ def _share_of_roster(row: Row, settings: Settings) -> str:
     eligible, active = row["eligible_people"], row["roster_people"]
     if not eligible:
         return NOTHING
-    if any(is_few(people, settings) for people in (active, eligible - active, row["people"] - active)):
+    if any(settings.is_few(people) for people in (active, eligible - active, row["people"] - active)):
         return _HIDDEN
     return percent(active / eligible)
 
@@ -84,7 +84,7 @@ def _both(row: Row, claude_people: int | None, settings: Settings) -> str:
     if row["tool"] == "claude_code" or claude_people is None:
         return NOTHING
     both = row["people_with_both"]
-    if any(is_few(people, settings) for people in (both, row["people"] - both, claude_people - both)):
+    if any(settings.is_few(people) for people in (both, row["people"] - both, claude_people - both)):
         return _HIDDEN
     return number(both)
 

@@ -13,7 +13,7 @@ from airflow_provider_claude_code.analytics.assumptions import Assumptions
 from airflow_provider_claude_code.analytics.queries import Settings
 from airflow_provider_claude_code.analytics.report.data import Organization, Row, acceptance_rate
 from airflow_provider_claude_code.analytics.report.elements import Note, Section, Table, Tile, Tiles
-from airflow_provider_claude_code.analytics.report.known_cost import cost_share, has_api_usage, is_of_few
+from airflow_provider_claude_code.analytics.report.known_cost import cost_share, has_api_usage
 from airflow_provider_claude_code.analytics.report.people_cost import people_cost
 from airflow_provider_claude_code.analytics.report.sections.changes import described_change
 from airflow_provider_claude_code.analytics.report.sections.money import at_least, forecast_text, shown_days
@@ -126,12 +126,12 @@ def _cost(organization: Organization, settings: Settings) -> list[Tile]:
     if not has_api_usage(now):
         return [Tile(label, "none", "", "no API usage") for label in labels]
     few = f"not shown: fewer than {settings.min_group_size} people and API keys have API usage"
-    if is_of_few(now["api_actors"], settings):
+    if settings.is_few(now["api_actors"]):
         return [Tile(label, NOTHING, "", few) for label in labels]
     return [
         _amount(organization, labels[0], itemgetter("api_cost_usd"), "", organization.charged_usd),
         Tile(labels[1], NOTHING, "", few)
-        if is_of_few(now["api_people"], settings)
+        if settings.is_few(now["api_people"])
         else _amount(organization, labels[1], _cost_per_person_and_day, "people_")
         if now["api_people"]
         else Tile(labels[1], NOTHING, "", "no API usage of people"),

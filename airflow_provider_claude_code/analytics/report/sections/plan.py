@@ -8,7 +8,6 @@ from airflow_provider_claude_code.analytics.assumptions import Assumptions
 from airflow_provider_claude_code.analytics.queries import Settings
 from airflow_provider_claude_code.analytics.report.data import Organization, Row, is_month
 from airflow_provider_claude_code.analytics.report.elements import Facts, Note, Section, Table
-from airflow_provider_claude_code.analytics.report.sections.common import is_few
 from airflow_provider_claude_code.analytics.report.sections.worth import MARK_MACHINES, assumed
 from airflow_provider_claude_code.analytics.report.wording import count, dollars, number
 
@@ -65,9 +64,9 @@ def _not_compared(organization: Organization, settings: Settings) -> str:
         return "Not compared: plans are compared for one calendar month. Set first_day and last_day to one."
     if row is None or row["days_loaded"] < row["days_in_period"]:
         return "Not compared: not all days of the month are loaded completely."
-    if is_few(row["people"], settings):
+    if settings.is_few(row["people"]):
         return f"Not compared: fewer than {settings.min_group_size} people worked with Claude Code."
-    if is_few(row["keys"], settings):
+    if settings.is_few(row["keys"]):
         return f"Not compared: it would show what fewer than {settings.min_group_size} API keys cost. {MARK_MACHINES}"
     if organization.plan and organization.plan["people"] != row["people"]:
         return (

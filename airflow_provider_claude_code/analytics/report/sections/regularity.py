@@ -20,7 +20,6 @@ from airflow_provider_claude_code.analytics.report.elements import (
     ShareBar,
     Table,
 )
-from airflow_provider_claude_code.analytics.report.sections.common import is_few
 from airflow_provider_claude_code.analytics.report.wording import UNKNOWN, count, day, dollars, number, percent, period
 
 _LATEST = 4
@@ -83,7 +82,7 @@ def folded_classes(row: Row, settings: Settings) -> list[ActivityClass]:
     ]
     if row["new_people"] is not None:
         classes.append(ActivityClass(None, None, True, row["new_people"]))
-    while few := [position for position, it in enumerate(classes) if is_few(it.people, settings)]:
+    while few := [position for position, it in enumerate(classes) if settings.is_few(it.people)]:
         others = [position for position, it in enumerate(classes) if it.people and position != few[0]]
         if not others:
             return []
@@ -121,7 +120,7 @@ def _idle(row: Row, active: int, settings: Settings) -> list[Element]:
     if not eligible:
         return []
     idle = eligible - eligible_active
-    if any(is_few(people, settings) for people in (idle, eligible_active, active - eligible_active)):
+    if any(settings.is_few(people) for people in (idle, eligible_active, active - eligible_active)):
         text = f"not shown, since it would be about fewer than {settings.min_group_size} people"
     else:
         text = f"{number(idle)} of {count(eligible, 'person', 'people')} who may use Claude Code"
@@ -132,7 +131,7 @@ def _blocks(key: str, blocks: Sequence[Row], settings: Settings) -> list[Element
     known = [row for row in blocks if row["days_loaded"]]
     if not known:
         return []
-    if any(is_few(row["people"], settings) for row in known):
+    if any(settings.is_few(row["people"]) for row in known):
         few = f"in some of them fewer than {settings.min_group_size} people were active"
         return [Note(f"Blocks of 7 days are not shown, since {few}.")]
     newest = known[-1]
@@ -200,7 +199,7 @@ def _cost(whole: Sequence[Row], settings: Settings, *, with_keys: bool) -> str:
     weeks = sum(row["api_people"] for row in whole)
     if not weeks:
         return "none; nobody has API usage"
-    if any(is_few(row["api_people"], settings) for row in whole):
+    if any(settings.is_few(row["api_people"]) for row in whole):
         return f"not shown; fewer than {settings.min_group_size} people have API usage in a week"
     amounts = [row[name] for row in whole for name in ("api_cost_usd", *(["key_api_cost_usd"] if with_keys else []))]
     known = [amount for amount in amounts if amount is not None]
@@ -212,7 +211,7 @@ def _cost(whole: Sequence[Row], settings: Settings, *, with_keys: bool) -> str:
 
 
 def _has_few_keys(blocks: Sequence[Row], settings: Settings) -> bool:
-    return any(is_few(row["keys"], settings) for row in blocks)
+    return any(settings.is_few(row["keys"]) for row in blocks)
 
 
 def _pull_requests(row: Row, *, with_keys: bool) -> int:

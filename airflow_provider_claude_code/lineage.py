@@ -1,11 +1,22 @@
-"""Reports inputs and outputs to Airflow's hook lineage."""
+"""The inputs and outputs of tasks for Airflow: URIs of assets, and hook lineage."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from typing import Any
+from urllib.parse import quote
 
 from airflow_provider_claude_code.version_compat import get_hook_lineage_collector, get_hook_lineage_readers
+
+
+def asset_uri(url: str) -> str:
+    """
+    Percent-encode a URL that is not encoded yet. The URI of an Asset is ASCII, and ends at a ``?`` or ``#``.
+
+    :param url: ``SCHEME://`` and a place.
+    """
+    scheme, separator, place = url.partition("://")
+    return scheme + separator + quote(place, safe="/:@!$&'()*+,;=~")
 
 
 def add_hook_lineage(context: Any, *, inputs: Iterable[str] = (), outputs: Iterable[str] = ()) -> None:
