@@ -71,8 +71,9 @@ class DayReader:
         complete_from = self.stream.complete_from(day)
         if as_of >= complete_from or (self.allow_incomplete and day <= now.date()):
             return
+        now_is = "the API's data ends at" if self.stream.as_of else "the time is"
         raise ClaudeCodeIncompleteDayError(
-            f"{day} is not complete until {complete_from:%Y-%m-%d %H:%M} UTC; the API's data ends at "
+            f"{day} is not complete until {complete_from:%Y-%m-%d %H:%M} UTC; {now_is} "
             f"{as_of:%Y-%m-%d %H:%M} UTC. Wait with ClaudeCodeFreshnessSensor, let the task retry, or set "
             "allow_incomplete=True to load what there is."
         )

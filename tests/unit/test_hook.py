@@ -538,6 +538,14 @@ class TestConnectionTest:
         assert not good
         assert "Check the API base URL" in message
 
+    def test_the_first_part_of_a_path_at_the_host(self, sandbox: Sandbox, connection: Any) -> None:
+        connection(host=f"{sandbox.base_url}/v1/", password=sandbox.api_key)
+
+        good, message = ClaudeCodeHook().test_connection()
+
+        assert (good, message) == (False, "The API base URL ends with /v1, which requests add: leave it out.")
+        assert sandbox.requests == []
+
     def test_a_proxy_s_page(self, hook: ClaudeCodeHook, sandbox: Sandbox) -> None:
         sandbox.faults = Faults(html=True)
 

@@ -413,6 +413,24 @@ class TestStoragePath:
         with pytest.raises(ClaudeCodeConfigurationError, match=r"path is|Airflow cannot open nothing-of-this-kind://"):
             open_store(storage_path("path", url, None))
 
+    @pytest.mark.parametrize(
+        ("url", "installs"),
+        [
+            ("s3://bucket/x", "pip install 'airflow-provider-claude-code[s3]'"),
+            ("gs://bucket/x", "pip install 'airflow-provider-claude-code[google]'"),
+            ("abfs://container/x", "pip install 'apache-airflow-providers-microsoft-azure'"),
+        ],
+    )
+    def test_a_store_whose_extra_is_not_installed_is_refused_with_what_to_install(
+        self, monkeypatch: pytest.MonkeyPatch, url: str, installs: str
+    ) -> None:
+        def open_nothing(root: ObjectStoragePath) -> None:
+            raise ValueError(f"No filesystem registered for scheme {root.protocol}")
+
+        monkeypatch.setattr(stores, "ObjectStore", open_nothing)
+        with pytest.raises(ClaudeCodeConfigurationError, match=re.escape(installs)):
+            open_store(storage_path("path", url, None))
+
     def test_a_store_that_nothing_installed_reaches_is_refused(self) -> None:
         with pytest.raises(ClaudeCodeConfigurationError, match=r"cannot open memory://.*provider for this store"):
             open_store(storage_path("path", "memory://bucket/x", None))
