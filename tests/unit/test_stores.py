@@ -307,7 +307,7 @@ class TestLocalStore:
 @pytest.mark.skipif(sys.platform != "linux", reason="needs /proc")
 def test_a_directory_that_can_never_be_created_is_not_tried_again() -> None:
     with (
-        pytest.raises(ClaudeCodeConfigurationError, match=r"/proc/nowhere cannot be created\. Correct path"),
+        pytest.raises(ClaudeCodeConfigurationError, match=r"/proc/nowhere cannot be created\. Choose another path"),
         LocalStore(Path("/proc/nowhere")).exclusive([]),
     ):
         pass
