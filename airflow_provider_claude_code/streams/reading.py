@@ -107,7 +107,9 @@ class DayReader:
         with DaySpool(directory, self.tables, self.file_format, load_id, loaded_at) as spool:
             for number, page in enumerate(read_ahead(self.iter_pages(day)), start=1):
                 if not directory.exists():
-                    raise FileNotFoundError(f"{directory} was removed, so nobody waits for {day} any more")
+                    raise FileNotFoundError(
+                        f"{day} is not loaded: its temporary directory was removed, as it is when the task is stopped"
+                    )
                 # The first page decides for all pages of the day.
                 if as_of is None:
                     as_of = self._as_of(page)
