@@ -43,7 +43,7 @@ def read_user_table(name: str, file: ObjectStoragePath, columns: Iterable[str]) 
         return _read_csv(content, columns) if kind == ".csv" else _read_parquet(content, columns)
     except ClaudeCodeConfigurationError as error:
         raise ClaudeCodeConfigurationError(
-            f"{name} cannot be read from {file}: {error} The required columns are "
+            f"{name} cannot be read from {file}: {error} Required columns: "
             f"{', '.join(column for column in columns if column not in _OPTIONAL)}."
         ) from None
 

@@ -108,7 +108,9 @@ class LocalStore:
         try:
             self._root.mkdir(parents=True, exist_ok=True)
         except FileNotFoundError:
-            raise ClaudeCodeConfigurationError(f"The directory {self._root} cannot be created. Choose another path.") from None
+            raise ClaudeCodeConfigurationError(
+                f"The directory {self._root} cannot be created. Choose another path."
+            ) from None
         path = self._root / ".lock"
         while True:
             with _open_lock(path) as file:
