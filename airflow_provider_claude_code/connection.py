@@ -50,6 +50,11 @@ def client_settings(connection: Connection) -> ClientSettings:
             f"Airflow passed {_MASK} instead of the admin API key. Airflow 3.3.1 does so when it tests a "
             "Connection without an API base URL or port: enter both, for example https://api.anthropic.com and 443."
         )
+    if not (connection.conn_type or connection.password):
+        raise ClaudeCodeConfigurationError(
+            "Its value is not a Connection, as if only the key were stored. Store JSON instead: "
+            '{"conn_type": "claude_code", "password": "sk-ant-admin01-..."}'
+        )
     given = {
         field.name: extra.get(field.name) for field in dataclasses.fields(ClientSettings) if field.name != "api_key"
     } | {"base_url": _base_url(connection)}

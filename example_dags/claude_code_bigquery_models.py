@@ -1,7 +1,7 @@
 """
 Create the models as views next to the BigQuery tables, and as tables those that dashboards read often.
 
-``claude_code_bigquery_views`` creates the views once; trigger it again after an upgrade of the provider.
+Trigger ``claude_code_bigquery_views`` once a day is loaded, and again after an upgrade of the provider.
 ``claude_code_bigquery_dashboard_tables`` computes its tables after each load.
 
 Needs the Connection ``google_cloud_default``, and in ``CLAUDE_CODE_DATASET`` the dataset that
@@ -34,9 +34,7 @@ default_args = {"retries": 3, "retry_delay": timedelta(minutes=10)}
 
 with DAG(
     dag_id="claude_code_bigquery_views",
-    schedule="@once",
-    start_date=datetime(2025, 9, 1, tzinfo=UTC),
-    catchup=False,
+    schedule=None,
     default_args=default_args,
     doc_md=__doc__,
     tags=["claude-code"],

@@ -177,7 +177,7 @@ def _reference(name: str, given: object) -> Reference:
 
 def _object(name: str, given: object, needed: Iterable[str], optional: Iterable[str] = ()) -> Mapping[str, object]:
     """Return the object after checking that it has all required keys and no unknown ones."""
-    parts = _mapping(name, given)
+    parts = _mapping(name, given, needed)
     known = [*needed, *optional]
     if unknown := [key for key in parts if key not in known]:
         raise ClaudeCodeConfigurationError(
@@ -188,9 +188,12 @@ def _object(name: str, given: object, needed: Iterable[str], optional: Iterable[
     return parts
 
 
-def _mapping(name: str, given: object) -> Mapping[str, object]:
+def _mapping(name: str, given: object, needed: Iterable[str] = ()) -> Mapping[str, object]:
     if not isinstance(given, Mapping):
-        raise ClaudeCodeConfigurationError(f"{_place(name)} is a {type(given).__name__}; an object was expected.")
+        parts = f" with {' and '.join(needed)}" if needed else ""
+        raise ClaudeCodeConfigurationError(
+            f"{_place(name)} has the type {type(given).__name__}; an object{parts} was expected."
+        )
     return given
 
 

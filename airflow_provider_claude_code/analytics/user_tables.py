@@ -52,7 +52,7 @@ def named_in_errors(name: str, file: ObjectStoragePath, columns: Iterable[Column
         yield
     except ClaudeCodeConfigurationError as error:
         raise ClaudeCodeConfigurationError(
-            f"{name} cannot be read from {file}: {error} The required columns are "
+            f"{name} cannot be read from {file}: {error} Required columns: "
             f"{', '.join(column.name for column in columns if not column.nullable)}."
         ) from None
 

@@ -191,6 +191,7 @@ def parse_base_url(text: str) -> httpx.URL:
             not (url.query or url.fragment or url.userinfo),
             "The API base URL must not contain a query, a fragment or credentials",
         ),
+        (not url.path.rstrip("/").endswith("/v1"), "The API base URL ends with /v1, which requests add: leave it out"),
         (
             url.scheme != "http" or url.raw_host in _PLAIN_HTTP_HOSTS,
             "The API base URL must use https, since anybody on the network could read the key over plain http "

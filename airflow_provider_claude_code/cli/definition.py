@@ -267,7 +267,7 @@ COMMANDS = (
         "dbt",
         "Write the analytics models as a dbt package",
         "Write the analytics models as a dbt package, with sources, descriptions and tests. Dialects other "
-        "than bigquery need the extra [report].",
+        "than bigquery need the extra 'report'.",
         _dbt_arguments,
     ),
     Command(
@@ -286,7 +286,7 @@ COMMANDS = (
     Command(
         "report",
         "Write a report on loaded Parquet files",
-        "Write the HTML report on loaded Parquet files, as ClaudeCodeReportOperator does. Needs the extra [report].",
+        "Write the HTML report on loaded Parquet files, as ClaudeCodeReportOperator does. Needs the extra 'report'.",
         _report_arguments,
     ),
     Command(
@@ -300,7 +300,7 @@ COMMANDS = (
         "sql",
         "Print the SQL of an analytics model",
         "Print the SQL of an analytics model for BigQuery or another engine. 'reference models' describes the models. "
-        "Dialects other than bigquery need the extra [report].",
+        "Dialects other than bigquery need the extra 'report'.",
         _sql_arguments,
     ),
     Command(

@@ -29,6 +29,12 @@ log = logging.getLogger(__name__)
 
 LOCAL_SCHEMES = ("file", "local")
 """Schemes of paths in this machine's own directories."""
+_PACKAGES = {
+    "s3": "airflow-provider-claude-code[s3]",
+    "gs": "airflow-provider-claude-code[google]",
+    "abfs": "apache-airflow-providers-microsoft-azure",
+}
+"""What to install for the schemes that the documentation names."""
 LOCK_PATIENCE = 300.0
 """Seconds to wait for another process, which locks a directory while it publishes one day."""
 LOCK_POLL_INTERVAL = 0.1
@@ -102,7 +108,9 @@ class LocalStore:
         try:
             self._root.mkdir(parents=True, exist_ok=True)
         except FileNotFoundError:
-            raise ClaudeCodeConfigurationError(f"The directory {self._root} cannot be created. Correct path.") from None
+            raise ClaudeCodeConfigurationError(
+                f"The directory {self._root} cannot be created. Choose another path."
+            ) from None
         path = self._root / ".lock"
         while True:
             with _open_lock(path) as file:
@@ -361,9 +369,9 @@ def open_store(root: ObjectStoragePath) -> Store:
     try:
         return ObjectStore(root)
     except (ImportError, ValueError) as error:
-        raise ClaudeCodeConfigurationError(
-            f"Airflow cannot open {root.protocol}:// ({error}). Is the provider for this store installed?"
-        ) from error
+        package = _PACKAGES.get(root.protocol)
+        advice = f"Install it: pip install '{package}'." if package else "Is the provider for this store installed?"
+        raise ClaudeCodeConfigurationError(f"Airflow cannot open {root.protocol}:// ({error}). {advice}") from error
 
 
 def _create_like(path: Path, place: Path) -> BinaryIO:

@@ -71,8 +71,9 @@ class DayReader:
         complete_from = self.stream.complete_from(day)
         if as_of >= complete_from or (self.allow_incomplete and day <= now.date()):
             return
+        now_is = "the API's data ends at" if self.stream.as_of else "the time is"
         raise ClaudeCodeIncompleteDayError(
-            f"{day} is not complete until {complete_from:%Y-%m-%d %H:%M} UTC; the API's data ends at "
+            f"{day} is not complete until {complete_from:%Y-%m-%d %H:%M} UTC; {now_is} "
             f"{as_of:%Y-%m-%d %H:%M} UTC. Wait with ClaudeCodeFreshnessSensor, let the task retry, or set "
             "allow_incomplete=True to load what there is."
         )
@@ -106,7 +107,9 @@ class DayReader:
         with DaySpool(directory, self.tables, self.file_format, load_id, loaded_at) as spool:
             for number, page in enumerate(read_ahead(self.iter_pages(day)), start=1):
                 if not directory.exists():
-                    raise FileNotFoundError(f"{directory} was removed, so nobody waits for {day} any more")
+                    raise FileNotFoundError(
+                        f"{day} is not loaded: its temporary directory was removed, as it is when the task is stopped"
+                    )
                 # The first page decides for all pages of the day.
                 if as_of is None:
                     as_of = self._as_of(page)

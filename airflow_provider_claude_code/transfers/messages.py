@@ -104,8 +104,8 @@ def days_in_words(loaded: list[dict[str, Any]]) -> str:
 def loaded_before(progress: Progress) -> str:
     """Return which days of a failed task are loaded, and which are not."""
     return (
-        f"The days {days_in_words(progress.loaded)} were loaded before that and stay; "
-        f"{_period(progress.days[0], progress.days[-1])} were not loaded."
+        f"Loaded before that, and kept: {days_in_words(progress.loaded)}. "
+        f"Not loaded: {_period(progress.days[0], progress.days[-1])}."
     )
 
 

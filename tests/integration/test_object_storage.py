@@ -634,7 +634,7 @@ class TestFreshness:
         self, sandbox: Sandbox, local: Place, log: Log
     ) -> None:
         sandbox.now = lambda: datetime(2025, 9, 2, 0, 59, tzinfo=UTC)
-        with pytest.raises(ClaudeCodeIncompleteDayError, match=r"until .* 01:00 UTC; .* ends at 2025-09-02 00:59 UTC"):
+        with pytest.raises(ClaudeCodeIncompleteDayError, match=r"until .* 01:00 UTC; the time is 2025-09-02 00:59 UTC"):
             load(local)
         assert local.tree() == {}
         assert "The API answered at 2025-09-02 00:59:00+00:00 by its own clock" in log()

@@ -198,9 +198,9 @@ def test_after_an_error_the_days_before_it_stay_and_a_retry_loads_all(
     for day in days[failing:3]:
         assert place.commit_records(day) == {}
     if failing and not isinstance(error, Killed):
-        assert f"The days {days[0]} to {days[failing - 1]} were loaded before that and stay" in str(caught.value)
         left = f"{days[failing]} to {days[-1]}" if failing < 4 else f"{days[-1]}"
-        assert f"{left} were not loaded" in str(caught.value)
+        said = f"Loaded before that, and kept: {days[0]} to {days[failing - 1]}. Not loaded: {left}."
+        assert said in str(caught.value)
     assert list(spool.iterdir()) == []
     api.failures.clear()
     assert [day["rows"]["usage"] for day in load(place, **arguments)["days"]] == [4, 1, 7, 0, 5]
@@ -211,7 +211,7 @@ def test_after_an_error_the_days_before_it_stay_and_a_retry_loads_all(
 def test_a_permanent_error_says_which_days_are_loaded(serve: Callable[[API], API], tmp_path: Path) -> None:
     api = serve(API([1, 1, 0]))
     api.failures[DAY] = ClaudeCodePermissionError("the key was revoked")
-    with pytest.raises(AirflowFailException, match=r"2025-08-30 to 2025-08-31 were loaded .* 2025-09-01 were not"):
+    with pytest.raises(AirflowFailException, match=r"and kept: 2025-08-30 to 2025-08-31\. Not loaded: 2025-09-01\."):
         load(Place(tmp_path), first_day="2025-08-30")
 
 
@@ -269,7 +269,7 @@ class TestARetry:
         return operator.execute(context)
 
     def fail(self, api: API, folder: Path, store: Any) -> None:
-        with pytest.raises(ClaudeCodeServerError, match="2025-08-28 to 2025-08-30 were loaded before that and stay"):
+        with pytest.raises(ClaudeCodeServerError, match=r"and kept: 2025-08-28 to 2025-08-30\. Not loaded: 2025-08-31"):
             self.attempt(folder, store, 1)
         api.failures.clear()
         api.asked.clear()

@@ -105,6 +105,18 @@ def test_a_month_that_costs_more_than_its_budget_needs_attention(cents: int, wee
     assert advice in said.text()
 
 
+def test_a_month_of_which_days_are_not_loaded_does_not_look_as_if_its_cost_were_known_so_far() -> None:
+    history = History()
+    # The first eight days are missing. Six people at 10 cents a day on 19 days are $11.40, and on 28 days $16.80.
+    for day in days(MONDAY + timedelta(days=7), 19):
+        history.load("acme", day, everybody(10))
+
+    said = Said(history, settings(date(2026, 2, 16), 12, max_age_hours=FOR_EVER))
+
+    assert "Feb 2026 cost $11.40 by 27 Feb (8 days unknown), forecast $16.80." in said.text()
+    assert said.rows("tiles")["Feb 2026 to date"] == ["$11.40", "by 27 Feb (8 days unknown); forecast $16.80"]
+
+
 def test_a_short_period_does_not_look_as_if_charges_and_members_were_not_loaded() -> None:
     books = Books()
     for day in days(MONDAY, 7):

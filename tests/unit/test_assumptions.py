@@ -54,9 +54,10 @@ def test_nothing_is_assumed() -> None:
 @pytest.mark.parametrize(
     ("given", "message"),
     [
-        ([], "assumptions is a list; an object was expected"),
+        ([], "assumptions has the type list; an object was expected"),
+        ({"tool_costs": 90}, "assumptions.tool_costs has the type int; an object was expected"),
         ({"hourly": HOUR}, "unknown key 'hourly'; known are hourly_cost, seat_price"),
-        ({"hourly_cost": 90}, "assumptions.hourly_cost is a int; an object was expected"),
+        ({"hourly_cost": 90}, "hourly_cost has the type int; an object with amount and source was expected"),
         ({"hourly_cost": {"amount": 90}}, "assumptions.hourly_cost has no source; it needs amount and source"),
         ({"hourly_cost": {**HOUR, "source": "  "}}, "assumptions.hourly_cost.source is '  '; text was expected"),
         ({"hourly_cost": {**HOUR, "source": "x" * 501}}, "hourly_cost.source is longer than 500"),

@@ -14,7 +14,7 @@ import pytest
 
 from airflow_provider_claude_code.__main__ import main
 from airflow_provider_claude_code.analytics.queries import Settings, models
-from airflow_provider_claude_code.cli.definition import COMMANDS
+from airflow_provider_claude_code.cli.definition import COMMANDS, Command
 from airflow_provider_claude_code.sandbox import Faults, Sandbox
 from airflow_provider_claude_code.streams.usage.models import ACTOR_KINDS
 from tests.fixtures.airflow_version import AIRFLOW
@@ -72,6 +72,20 @@ def test_every_command_has_help(capsys: pytest.CaptureFixture[str], name: str) -
         main([name, "--help"])
     assert end.value.code == 0
     assert f"python -m {PACKAGE} {name}" in capsys.readouterr().out
+
+
+@needs_airflow_3_2
+@pytest.mark.parametrize("command", COMMANDS, ids=NAMES)
+def test_airflows_help_shows_descriptions_whole(command: Command) -> None:
+    """Rich, with which Airflow formats them, takes a word in brackets for markup."""
+    from airflow.cli.cli_parser import AirflowHelpFormatter
+
+    parser = argparse.ArgumentParser(description=command.description, formatter_class=AirflowHelpFormatter)
+    command.add_arguments(parser)
+    shown = "".join(parser.format_help().split())
+    for text in (command.description, *(action.help or "" for action in parser._actions)):
+        # A default is filled in.
+        assert "".join(text.partition("%(")[0].split()) in shown
 
 
 def test_the_definition_imports_nothing_before_a_command_runs() -> None:

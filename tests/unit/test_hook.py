@@ -519,6 +519,15 @@ class TestConnectionTest:
             "The password is empty; enter an admin API key (sk-ant-admin01-...).",
         )
 
+    def test_only_a_key_in_the_place_of_a_connection(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv("AIRFLOW_CONN_CLAUDE_CODE_DEFAULT", KEY)
+
+        good, message = ClaudeCodeHook().test_connection()
+
+        assert not good
+        assert 'Store JSON instead: {"conn_type": "claude_code", "password": "sk-ant-admin01-..."}' in message
+        assert KEY[1:] not in message
+
     def test_nobody_at_the_host(self, connection: Any) -> None:
         with socket.create_server(("127.0.0.1", 0)) as free:
             base_url = f"http://127.0.0.1:{free.getsockname()[1]}"
@@ -537,6 +546,14 @@ class TestConnectionTest:
 
         assert not good
         assert "Check the API base URL" in message
+
+    def test_the_first_part_of_a_path_at_the_host(self, sandbox: Sandbox, connection: Any) -> None:
+        connection(host=f"{sandbox.base_url}/v1/", password=sandbox.api_key)
+
+        good, message = ClaudeCodeHook().test_connection()
+
+        assert (good, message) == (False, "The API base URL ends with /v1, which requests add: leave it out.")
+        assert sandbox.requests == []
 
     def test_a_proxy_s_page(self, hook: ClaudeCodeHook, sandbox: Sandbox) -> None:
         sandbox.faults = Faults(html=True)

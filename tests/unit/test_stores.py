@@ -307,7 +307,7 @@ class TestLocalStore:
 @pytest.mark.skipif(sys.platform != "linux", reason="needs /proc")
 def test_a_directory_that_can_never_be_created_is_not_tried_again() -> None:
     with (
-        pytest.raises(ClaudeCodeConfigurationError, match=r"/proc/nowhere cannot be created\. Correct path"),
+        pytest.raises(ClaudeCodeConfigurationError, match=r"/proc/nowhere cannot be created\. Choose another path"),
         LocalStore(Path("/proc/nowhere")).exclusive([]),
     ):
         pass
@@ -411,6 +411,24 @@ class TestStoragePath:
     )
     def test_a_url_that_could_lead_elsewhere_or_nowhere_is_refused(self, url: str) -> None:
         with pytest.raises(ClaudeCodeConfigurationError, match=r"path is|Airflow cannot open nothing-of-this-kind://"):
+            open_store(storage_path("path", url, None))
+
+    @pytest.mark.parametrize(
+        ("url", "installs"),
+        [
+            ("s3://bucket/x", "pip install 'airflow-provider-claude-code[s3]'"),
+            ("gs://bucket/x", "pip install 'airflow-provider-claude-code[google]'"),
+            ("abfs://container/x", "pip install 'apache-airflow-providers-microsoft-azure'"),
+        ],
+    )
+    def test_a_store_whose_extra_is_not_installed_is_refused_with_what_to_install(
+        self, monkeypatch: pytest.MonkeyPatch, url: str, installs: str
+    ) -> None:
+        def open_nothing(root: ObjectStoragePath) -> None:
+            raise ValueError(f"No filesystem registered for scheme {root.protocol}")
+
+        monkeypatch.setattr(stores, "ObjectStore", open_nothing)
+        with pytest.raises(ClaudeCodeConfigurationError, match=re.escape(installs)):
             open_store(storage_path("path", url, None))
 
     def test_a_store_that_nothing_installed_reaches_is_refused(self) -> None:

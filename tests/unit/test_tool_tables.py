@@ -92,7 +92,7 @@ def test_names_in_parquet_are_matched_and_left_out_as_in_other_files(tmp_path: P
             "copilot_usage",
             "a.json",
             '[{"day": "2025-10-01"}]',
-            "Row 1: user_login is empty. The required columns are day, user_login.",
+            "Row 1: user_login is empty. Required columns: day, user_login.",
         ),
         ("copilot_usage", "a.json", '{"day": {"secret": 1}, "user_login": "b"}', "Row 1: day is not a single value"),
         ("copilot_logins", "a.csv", "login,actor_id\nsecret,secret\n", "Row 2: actor_id is neither an e-mail address"),

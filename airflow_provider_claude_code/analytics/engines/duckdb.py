@@ -240,7 +240,7 @@ def _create_user_table(
             # The error contains the value.
             expected = ", ".join(f"{column.name} {column.type}" for column in columns)
             raise ClaudeCodeConfigurationError(
-                f"{name} cannot be read from {file}: a column has the wrong type. The required columns are {expected}."
+                f"{name} cannot be read from {file}: a column has the wrong type. Required columns: {expected}."
             ) from None
 
 

@@ -45,6 +45,11 @@ class Month:
         return [day for day in self.days if self.until and self.since <= day <= self.until and day in self.costs]
 
     @property
+    def unknown_days(self) -> int:
+        """How many of the days from ``since`` to ``until`` have no known cost, for example as they are not loaded."""
+        return (self.until - self.since).days + 1 - len(self.known_days) if self.until else 0
+
+    @property
     def to_date(self) -> Decimal | None:
         """The cost of these days; None if it is not shown, or not known for any session."""
         if self.until is None or self.known_share == 0:
@@ -54,7 +59,7 @@ class Month:
     @property
     def is_over(self) -> bool:
         """Whether the month has ended and the cost of all its shown days is known."""
-        return self.until == self.days[-1] and len(self.known_days) == (self.until - self.since).days + 1
+        return self.until == self.days[-1] and not self.unknown_days
 
     @property
     def forecast(self) -> Forecast | None:

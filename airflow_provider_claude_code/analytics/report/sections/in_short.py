@@ -8,7 +8,7 @@ from airflow_provider_claude_code.analytics.queries import Settings
 from airflow_provider_claude_code.analytics.report.data import Organization
 from airflow_provider_claude_code.analytics.report.known_cost import cost_share, has_api_usage
 from airflow_provider_claude_code.analytics.report.sections.changes import described_change
-from airflow_provider_claude_code.analytics.report.sections.money import at_least, forecast_text, shown_days
+from airflow_provider_claude_code.analytics.report.sections.money import at_least, days_so_far, forecast_text
 from airflow_provider_claude_code.analytics.report.wording import (
     count,
     day_ranges,
@@ -58,9 +58,9 @@ def _month(organization: Organization, settings: Settings) -> list[str]:
     name = month_name(month.days[0])
     amount = at_least(month.to_date, month.known_share)
     if month.is_over:
-        text = f"{name} cost {amount} {shown_days(month)}"
+        text = f"{name} cost {amount} {days_so_far(month)}"
     else:
-        text = f"{name} cost {amount} {shown_days(month)}, {forecast_text(month)}"
+        text = f"{name} cost {amount} {days_so_far(month)}, {forecast_text(month)}"
     if budget := settings.monthly_budget_cents:
         text += f", of a budget of {dollars(budget / 100)}"
     return [f"{text}."]

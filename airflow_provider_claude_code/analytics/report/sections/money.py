@@ -50,6 +50,12 @@ def shown_days(month: Month) -> str:
     return f"from {day(month.since, year=False)} to {day(month.until, year=False)}"
 
 
+def days_so_far(month: Month) -> str:
+    """Return which days of the month its cost includes, and how many of them have no known cost."""
+    unknown = f" ({count(month.unknown_days, 'day')} unknown)" if month.unknown_days else ""
+    return f"{shown_days(month)}{unknown}"
+
+
 def forecast_text(month: Month) -> str:
     """Return the forecast for the month in a few words."""
     expected = month.forecast
@@ -165,8 +171,8 @@ def _sentences(month: Month, settings: Settings) -> list[str]:
     sentences = [f"{spent[0].upper()}{spent[1:]}."]
     if month.since > month.days[0]:
         sentences.append("The days before are not shown, since too few people had a cost.")
-    if lacking := (until - month.since).days + 1 - len(month.known_days):
-        sentences.append(f"The cost of {count(lacking, 'day')} of it is not known.")
+    if month.unknown_days:
+        sentences.append(f"The cost of {count(month.unknown_days, 'day')} of it is not known.")
     if month.is_over:
         return sentences
     expected = month.forecast

@@ -16,7 +16,7 @@ from airflow_provider_claude_code.analytics.report.elements import Note, Section
 from airflow_provider_claude_code.analytics.report.known_cost import cost_share, has_api_usage
 from airflow_provider_claude_code.analytics.report.people_cost import people_cost
 from airflow_provider_claude_code.analytics.report.sections.changes import described_change
-from airflow_provider_claude_code.analytics.report.sections.money import at_least, forecast_text, shown_days
+from airflow_provider_claude_code.analytics.report.sections.money import at_least, days_so_far, forecast_text
 from airflow_provider_claude_code.analytics.report.sections.worth import break_even_minutes
 from airflow_provider_claude_code.analytics.report.wording import (
     NOTHING,
@@ -176,7 +176,7 @@ def _month(organization: Organization, settings: Settings) -> Tile:
     if amount is None:
         return Tile(label, UNKNOWN, "", "no session has a known cost")
     value = at_least(amount, month.known_share)
-    remark = shown_days(month) if month.is_over else f"{shown_days(month)}; {forecast_text(month)}"
+    remark = days_so_far(month) if month.is_over else f"{days_so_far(month)}; {forecast_text(month)}"
     if budget := settings.monthly_budget_cents:
         remark += f"; {percent(float(amount) * 100 / budget, 0)} of the budget"
     return Tile(label, value, "", remark)
