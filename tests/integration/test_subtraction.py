@@ -183,6 +183,23 @@ def test_nobody_can_be_computed_of_a_few_people_who_do_anything(seed: int) -> No
     assert who_stands_out(shown, size) == []
 
 
+def test_a_cost_without_tokens_is_somebodys() -> None:
+    history = History()
+    monday = LAST - timedelta(days=LAST.weekday() + 7)
+    for number in range(7):
+        records = [record(f"p{person}@x", sessions=1, models=[model(100)]) for person in range(8)]
+        free = {"tokens": (0, 0, 0, 0)}
+        records.append(record("p0@x", sessions=1, models=[model(777, name="claude-new-1", **free)]))
+        records.append(record("p1@x", sessions=1, models=[model(555, **free)], customer_type="subscription"))
+        history.load("acme", monday + timedelta(days=number), records)
+
+    shown = views(history.tables(), Settings())
+
+    assert any(cell.measure == "api" for cell in shown.cells)
+    assert wrong_cells(shown) == []
+    assert who_stands_out(shown, 5) == []
+
+
 def _few_people(seed: int) -> tuple[dict[str, pa.Table], int]:
     rng, history = random.Random(seed), History()
     people = [f"p{number}@x" for number in range(rng.choice([6, 8, 10]))]

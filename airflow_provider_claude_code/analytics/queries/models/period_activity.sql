@@ -1,5 +1,6 @@
 -- What an organisation did with Claude Code in each week or month: one row per week or month (breakdown_grain) and
--- organisation, with everybody counted once. Sums to which 1 to min_group_size - 1 people contribute are null.
+-- organisation, with everybody counted once. A week or month of which no day is loaded has no row. Sums to which 1 to
+-- min_group_size - 1 people contribute are null.
 --
 -- key: period_start, organization_id
 -- period_start: First day of the week (Monday) or month, in UTC. A period that is not over is included only with a
@@ -36,5 +37,6 @@ WITH span_people AS (
   FROM `claude_code.buckets` AS buckets
   LEFT JOIN `claude_code.actor_days` AS days
     ON days.organization_id = buckets.organization_id AND days.date /* bucket_start */ = buckets.period_start
+  WHERE buckets.is_loaded
 )
 SELECT * FROM `claude_code.span_totals`(span_people => TABLE span_people)
