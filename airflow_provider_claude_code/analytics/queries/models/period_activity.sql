@@ -10,8 +10,8 @@
 -- days_loaded: How many of them have a complete load.
 -- active_people: People (user_actor) with any session, commit, pull request, line, tool action or token.
 -- active_keys: API keys (api_actor) with any of these.
--- counted_people: Active people and active API keys, except machines (as in the mapping). If there are fewer than
---   min_group_size, the sums are null.
+-- counted_people: All active actors, except machines (as in the mapping). If there are fewer than min_group_size, the
+--   sums are null.
 -- sessions: Sessions.
 -- lines_added: Lines of code added.
 -- lines_removed: Lines of code removed.
@@ -21,12 +21,12 @@
 --   offered any.
 -- tool_actions_accepted: Tool actions that were accepted.
 -- api_cost_usd: Estimated cost of customer_type api in US dollars, which the organisation's cost report already
---   includes; 0 when there is no record of this type; null when no such record names a model, or only those of fewer
---   than min_group_size people.
--- api_cost_people: People and API keys that contribute to api_cost_usd, except machines.
+--   includes; 0 when there is no record of this type; null when no such record has a cost in US dollars, or only those
+--   of fewer than min_group_size people.
+-- api_cost_people: Actors that contribute to api_cost_usd, except machines.
 -- subscription_value_usd: Estimated value of customer_type subscription in US dollars, which is not billed by use; 0 or
 --   null in the same cases as api_cost_usd.
--- subscription_value_people: People and API keys that contribute to subscription_value_usd, except machines.
+-- subscription_value_people: Actors that contribute to subscription_value_usd, except machines.
 -- other_cost_entries: Model entries whose cost is in neither column, since it has another currency or another customer
 --   type; null if fewer than min_group_size people have a customer type.
 -- sessions_with_model_detail: Sessions of records whose models are loaded; the cost of the others is unknown.
