@@ -719,9 +719,13 @@ def _in_dollars(entry: Row) -> bool:
 
 
 def _model_members(world: World, entries: Iterable[Row]) -> dict[Any, Members]:
-    """Return whose the amounts of each model are."""
+    """Return whose the tokens and the amounts of each model are."""
     return {
-        model: {(world.who(row), world.group(row)) for row in rows if world.who(row) and _in_dollars(row)}
+        model: {
+            (who, group)
+            for (who, group), own in _grouped(rows, lambda row: (world.who(row), world.group(row))).items()
+            if who and any(map(uses_tokens, own)) and any(map(_in_dollars, own))
+        }
         for model, rows in _grouped(entries, lambda row: undated(row["model"])).items()
         if world.people(rows)
     }
