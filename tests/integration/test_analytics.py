@@ -1460,6 +1460,63 @@ def test_days_whose_rows_have_expired_are_gaps_and_not_days_without_usage() -> N
     assert [row for row in findings if row["check_name"] == "sums"] == []
 
 
+def test_rows_expire_in_one_of_several_organisations() -> None:
+    history = History()
+    for number in range(6):
+        history.load("acme", ago(number), [record(sessions=3), record(sessions=1, organization_id="child")], hours=3)
+        history.load("other", ago(number), [record(sessions=2)], hours=4)
+        for name, hours in (("acme", 30), ("other", 31)):
+            history.put("cost", name, ago(number), {"cost": [charge("7", organization_id=name)]}, hours=hours)
+    history.days = {key: rows for key, rows in history.days.items() if key[0] == "other" or key[1] > ago(3)}
+    history.others = {key: rows for key, rows in history.others.items() if key[0] == "other" or key[1] > ago(3)}
+    source = over_memory(history.tables(), Settings(min_group_size=1, breakdown_grain="month"))
+
+    days: dict[str, Any] = {"acme": {}, "child": {}, "other": {}}
+    for row in source.read("daily_activity").to_pylist():
+        days[row["organization_id"]][row["date"]] = row["sessions"]
+    charged = [row for row in source.read("cost_allocation").to_pylist() if row["amount"] == "charged"]
+
+    kept = [ago(number) for number in range(3)]
+    every = [ago(number) for number in range(6)]
+    assert days == {"acme": dict.fromkeys(kept, 3), "child": dict.fromkeys(kept, 1), "other": dict.fromkeys(every, 2)}
+    charged_days = {"acme": 0, "other": 0}
+    for row in charged:
+        charged_days[row["organization_id"]] += row["charged_days"]
+    assert charged_days == {"acme": 3, "other": 6}
+
+
+def test_usage_that_a_parent_and_a_child_have_both_loaded_is_found() -> None:
+    history = History()
+    for number in (2, 1):
+        history.load("acme", ago(number), [record(sessions=3), record(sessions=1, organization_id="child")], hours=3)
+    history.load("child", ago(1), [record(sessions=1)], hours=4)
+
+    findings = over_memory(history.tables(), Settings()).read("data_quality").to_pylist()
+
+    (finding,) = (row for row in findings if row["check_name"] == "sums")
+    assert (finding["date"], finding["organization_id"], finding["table_name"]) == (ago(1), "child", "usage")
+    assert finding["finding"].startswith("The rows are of 2 loads, so usage may count twice.")
+
+
+@pytest.mark.parametrize("group_size", [1, 5])
+def test_only_weeks_with_a_loaded_day_have_activity_and_empty_ones_cost_nothing(group_size: int) -> None:
+    monday = LAST - timedelta(days=LAST.weekday() + 28)
+    history = History()
+    for number in range(7):
+        history.load("acme", monday + timedelta(days=number), [])
+        history.load("acme", monday + timedelta(days=14 + number), [record(f"p{n}", sessions=1) for n in range(5)])
+        history.put("cost", "only charges", monday + timedelta(days=number), {"cost": [charge("7")]}, hours=30)
+
+    source = over_memory(history.tables(), Settings(min_group_size=group_size))
+    rows = {
+        (row["organization_id"], row["period_start"]): (row["sessions"], row["api_cost_usd"], row["days_loaded"])
+        for row in source.read("period_activity").to_pylist()
+    }
+
+    # The cost of records without models is unknown.
+    assert rows == {("acme", monday): (0, 0, 7), ("acme", monday + timedelta(days=14)): (35, None, 7)}
+
+
 def test_a_month_without_a_complete_load_has_no_newest_complete_day() -> None:
     history = History()
     history.load("acme", MONTH, [record("somebody")], complete=False)

@@ -15,7 +15,7 @@ from airflow_provider_claude_code.analytics.report.collecting import collect
 from airflow_provider_claude_code.analytics.report.data import Organization as Reported
 from airflow_provider_claude_code.sandbox import Organization
 from tests.fixtures.analytics_data import LAST, MAPPING, History, key, mapped, over_memory, record
-from tests.fixtures.charges_data import Books, charge, sandbox_with_charges, user
+from tests.fixtures.charges_data import Books, api_key, charge, sandbox_with_charges, user
 from tests.fixtures.records import model
 from tests.truth.analytics import World
 from tests.truth.subtraction import Shown, who_stands_out, wrong_cells
@@ -183,12 +183,33 @@ def test_nobody_can_be_computed_of_a_few_people_who_do_anything(seed: int) -> No
     assert who_stands_out(shown, size) == []
 
 
+def test_a_cost_without_tokens_is_somebodys() -> None:
+    history = History()
+    monday = LAST - timedelta(days=LAST.weekday() + 7)
+    for number in range(7):
+        records = [record(f"p{person}@x", sessions=1, models=[model(100)]) for person in range(8)]
+        free = {"tokens": (0, 0, 0, 0)}
+        records.append(record("p0@x", sessions=1, models=[model(777, name="claude-new-1", **free)]))
+        records.append(record("p1@x", sessions=1, models=[model(555, **free)], customer_type="subscription"))
+        history.load("acme", monday + timedelta(days=number), records)
+
+    shown = views(history.tables(), Settings())
+
+    assert any(cell.measure == "api" for cell in shown.cells)
+    assert wrong_cells(shown) == []
+    assert who_stands_out(shown, 5) == []
+
+
 def _few_people(seed: int) -> tuple[dict[str, pa.Table], int]:
-    rng, history = random.Random(seed), History()
+    """Load days of a few people with charges, credits, other products and currencies, and costs without tokens."""
+    rng, books = random.Random(seed), Books()
     people = [f"p{number}@x" for number in range(rng.choice([6, 8, 10]))]
     usual = {name: rng.choice(["api", "api", "subscription"]) for name in people}
     monday = LAST - timedelta(days=LAST.weekday() + 7)
+    models = [f"claude-{family}-4-5" for family in ("opus", "haiku", "sonnet")]
+    books.snapshot(monday, {name: name for name in people}, {"k": "ci"})
     for number in range(8):
+        day = monday + timedelta(days=number)
         records = [
             record(
                 name,
@@ -197,8 +218,13 @@ def _few_people(seed: int) -> tuple[dict[str, pa.Table], int]:
                     tool: (rng.randint(0, 2), 1) for tool in ("edit_tool", "bash_tool", "new") if rng.random() < 0.6
                 },
                 models=[
-                    model(rng.randint(0, 9), name=f"claude-{family}-4-5")
-                    for family in ("opus", "haiku", "sonnet")
+                    model(
+                        rng.randint(0, 9),
+                        name=name_of_model,
+                        currency=rng.choice([*["USD"] * 9, "EUR"]),
+                        tokens=rng.choice([*[(1, 2, 3, 4)] * 4, (0, 0, 0, 0)]),
+                    )
+                    for name_of_model in models
                     if rng.random() < 0.5
                 ],
                 customer_type=usual[name] if rng.random() < 0.9 else "api",
@@ -208,10 +234,20 @@ def _few_people(seed: int) -> tuple[dict[str, pa.Table], int]:
             for _ in range(rng.choice([0, 1, 1, 1, 2]))
         ]
         records += [record(actor=key("ci"), sessions=2, models=[model(5)])] * rng.choice([0, 1])
-        history.load("acme", monday + timedelta(days=number), records)
+        charges = [
+            charge(user(name, name), list_amount, list_amount * rng.choice([0, 1, 1]), model=name_of_model, **group)
+            for name in people
+            for name_of_model in models
+            for list_amount in [rng.randint(-9, 99)]
+            for group in [rng.choice([*[{}] * 12, {"product": "chat"}, {"cost_type": "web_search"}])]
+            if rng.random() < 0.4
+        ]
+        charges += [charge(api_key("k"), 7), charge(None, 9)]
+        books.load("acme", day, records)
+        books.charge("acme", day, charges, products=())
     rows = [mapped(name, rng.choice("abc"), None) for name in people]
     rows += [{**mapped("ci", "m", None), "actor_type": "machine"}] * rng.choice([0, 1])
-    return {**history.tables(), "mapping": pa.Table.from_pylist(rows, MAPPING)}, rng.choice([2, 3])
+    return {**books.tables(), "mapping": pa.Table.from_pylist(rows, MAPPING)}, rng.choice([2, 3])
 
 
 def test_the_attack_finds_who_stands_out() -> None:

@@ -414,7 +414,7 @@ def _day_members(world: World, org: str, day: date, measure: str) -> Members:
         rows = [
             row
             for row in world.rows["model_usage"].get((org, day), [])
-            if row["customer_type"] == measure and row["currency"] == "USD" and uses_tokens(row)
+            if row["customer_type"] == measure and _in_dollars(row)
         ]
         links = [(undated(row["model"]), world.group(row)) for row in rows]
     return {(who, link) for row, link in zip(rows, links, strict=True) if (who := world.who(row))}
@@ -714,13 +714,18 @@ def uses_tokens(entry: Row) -> bool:
 
 
 def _in_dollars(entry: Row) -> bool:
-    return uses_tokens(entry) and entry["currency"] == "USD"
+    """Return whether an entry contributes to a cost in US dollars."""
+    return (uses_tokens(entry) or entry["estimated_cost_cents"] != 0) and entry["currency"] == "USD"
 
 
 def _model_members(world: World, entries: Iterable[Row]) -> dict[Any, Members]:
-    """Return whose the amounts of each model are."""
+    """Return whose the tokens and the amounts of each model are."""
     return {
-        model: {(world.who(row), world.group(row)) for row in rows if world.who(row) and _in_dollars(row)}
+        model: {
+            (who, group)
+            for (who, group), own in _grouped(rows, lambda row: (world.who(row), world.group(row))).items()
+            if who and any(map(uses_tokens, own)) and any(map(_in_dollars, own))
+        }
         for model, rows in _grouped(entries, lambda row: undated(row["model"])).items()
         if world.people(rows)
     }
@@ -811,7 +816,7 @@ def cost_allocation(world: World) -> Iterator[Row]:
         charges = [row for row in _within(world.charges.rows, org, first, last) if row["currency"] == "USD"]
         kinds: dict[str, tuple[list[Row], str, Callable[[Row], bool]]] = {
             **{
-                name: ([row for row in entries if row["customer_type"] == of], "estimated_cost_cents", uses_tokens)
+                name: ([row for row in entries if row["customer_type"] == of], "estimated_cost_cents", _in_dollars)
                 for name, of in (("api_cost", "api"), ("subscription_value", "subscription"))
             },
             "charged": (charges, "amount_cents", lambda row: row["amount_cents"] != 0),
@@ -1116,7 +1121,14 @@ def period_totals(world: World) -> Iterator[Row]:
 
 
 def period_activity(world: World) -> Iterator[Row]:
-    yield from _totals(world, world.buckets())
+    yield from _totals(
+        world,
+        (
+            (org, first, last)
+            for org, first, last in world.buckets()
+            if any(world.is_loaded(org, day) for day in _span(first, last))
+        ),
+    )
 
 
 def _totals(world: World, spans: Iterable[tuple[str, date, date]]) -> Iterator[Row]:
@@ -1131,6 +1143,7 @@ def _totals(world: World, spans: Iterable[tuple[str, date, date]]) -> Iterator[R
         }
         done = {**results(usage), "sessions_with_model_detail": detail(usage)["sessions_with_model_detail"]}
         actions = {name: value for name, value in tools(usage).items() if name != "acceptance_rate"}
+        is_known = usage or world.loaded_days(org, _span(first, last)) > 0
         amounts = money(entries, usage)
         by_type = _grouped(active, lambda row: row["customer_type"])
         yield {
@@ -1140,10 +1153,10 @@ def _totals(world: World, spans: Iterable[tuple[str, date, date]]) -> Iterator[R
             "counted_people": len(world.people(active)),
             **(dict.fromkeys(done) if world.few(world.people(active)) else done),
             **(dict.fromkeys(actions) if world.few(world.people(offered)) else actions),
-            "api_cost_usd": None if world.few(owners["api"]) or not usage else amounts["api_cost_usd"],
+            "api_cost_usd": None if world.few(owners["api"]) or not is_known else amounts["api_cost_usd"],
             "api_cost_people": len(owners["api"]),
             "subscription_value_usd": (
-                None if world.few(owners["subscription"]) or not usage else amounts["subscription_value_usd"]
+                None if world.few(owners["subscription"]) or not is_known else amounts["subscription_value_usd"]
             ),
             "subscription_value_people": len(owners["subscription"]),
             "other_cost_entries": (

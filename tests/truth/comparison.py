@@ -89,7 +89,8 @@ def active_of(world: World, usage: Iterable[Row]) -> list[Row]:
 
 
 def used(entries: Iterable[Row]) -> list[Row]:
-    return [row for row in entries if any(row[name] for name in TOKENS)]
+    """Return the entries that contribute to a cost."""
+    return [row for row in entries if row["estimated_cost_cents"] or any(row[name] for name in TOKENS)]
 
 
 def costly(entries: Iterable[Row]) -> list[Row]:

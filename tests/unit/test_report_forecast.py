@@ -112,6 +112,19 @@ def test_the_error_is_that_of_the_same_day_of_the_three_months_before() -> None:
     assert past_errors({}, date(2026, 6, 10)) == []
 
 
+def test_credits_that_exceed_the_charges_are_forecast_as_well() -> None:
+    credited = [-amount * factor for factor in (0.8, 1, 1, 1.2) for amount in WEEK]
+    # Of May 2026, which began on a Friday, nothing is known of this day.
+    assert numbers(forecast(costs(FOUR_WEEKS_BEFORE, *credited), MONDAY - timedelta(days=1))) == (
+        about(-200 - 10, -200 - 12, -200 - 8)
+    )
+    # A dollar a day is credited up to April and two in May, which the forecast of 10 May is too high for.
+    known = costs(date(2026, 2, 1), *[-1] * 89, *[-2] * 31)
+    april, may = past_errors(known, date(2026, 6, 10))[-2:]
+    assert april == pytest.approx(0)
+    assert 0.1 < may < 0.5
+
+
 def test_the_last_day_of_a_month_is_compared_with_the_last_of_a_shorter_one() -> None:
     known = costs(date(2026, 1, 1), *range(1, 91))
     assert past_errors(known, date(2026, 3, 31)) == pytest.approx([0, 0]), "December is not known"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 CHECKS = {
-    "sums": "The tables of a day contradict each other or `loads`.",
+    "sums": "The tables of a day contradict each other or `loads`, or the rows of a day are of several loads.",
     "missing_days": "A day of `usage` or `cost` was never loaded, or was loaded only before it was complete.",
     "volume_drop": "A table has at most half the rows (`max_drop`) of the median of the same weekdays in the 28 days "
     "before.",

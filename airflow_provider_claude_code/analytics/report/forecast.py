@@ -63,7 +63,9 @@ def forecast(costs: Mapping[date, Decimal], last: date) -> Forecast | None:
     weeks = [newest[start : start + 7] for start in range(0, len(newest) - 6, 7)]
     usual = [sum(means[day.weekday()] for day in week) for week in weeks]
     ratios = [sum(known[day] for day in week) / mid if mid else 1.0 for week, mid in zip(weeks, usual, strict=True)]
-    return Forecast(done + rest, done + rest * min(ratios), done + rest * max(ratios))
+    # Credits may make it negative.
+    like_weeks = [done + rest * ratio for ratio in ratios]
+    return Forecast(done + rest, min(like_weeks), max(like_weeks))
 
 
 def past_errors(costs: Mapping[date, Decimal], last: date) -> Sequence[float]:
@@ -88,4 +90,4 @@ def _error(costs: Mapping[date, Decimal], month: Sequence[date], day: int) -> fl
         return None
     real = float(sum(costs[each] for each in month))
     then = forecast(costs, month[min(day, len(month)) - 1])
-    return then.amount / real - 1 if then and real else None
+    return (then.amount - real) / abs(real) if then and real else None

@@ -1,7 +1,7 @@
 -- Where and how people use Claude Code: one row per week or month (breakdown_grain), organisation, dimension and value.
--- People are user_actor and API keys that the mapping does not mark as machines. Only active ones count. Values of
--- fewer than min_group_size people are combined into "(small groups)". A person may have several values, so the rows of
--- a dimension may add up to more people than there are.
+-- People are all actors but the API keys that the mapping marks as machines. Only active ones count. Values of fewer
+-- than min_group_size people are combined into "(small groups)". A person may have several values, so the rows of a
+-- dimension may add up to more people than there are.
 --
 -- key: period_start, organization_id, dimension, value
 -- period_start: First day of the week (Monday) or month, in UTC. A period that is not over is included only with a
@@ -11,7 +11,7 @@
 -- days_loaded: How many of them have a complete load.
 -- dimension: terminal_type, location or customer_type.
 -- value: For terminal_type the terminal; for location remote, local or unknown (the API does not always say); for
---   customer_type api or subscription.
+--   customer_type api, subscription, or a type that the API added later.
 -- people: Active people with the value.
 -- share_of_people: people divided by all active people.
 -- sessions: Their sessions with the value; null for terminals.

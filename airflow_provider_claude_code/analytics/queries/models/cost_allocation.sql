@@ -2,7 +2,7 @@
 -- group of the mapping. The rows of a kind add up to its total, since actors without a mapping are a group, too. Groups
 -- to whose amount fewer than min_group_size people contribute are combined into "(small groups)". Groups that contain
 -- only machine keys are always shown. If fewer than min_group_size people contribute to a kind of amount, it has only
--- such rows. People are user_actor and API keys that the mapping does not mark as machines.
+-- such rows. People are all actors but the API keys that the mapping marks as machines.
 --
 -- Charges are shown next to the estimates, for the days on which `cost` is loaded. Never add up two kinds of amount.
 -- Charges of people and API keys belong to the group that the mapping has for their address or name on the day. Charges

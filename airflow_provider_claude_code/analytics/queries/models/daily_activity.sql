@@ -26,7 +26,7 @@
 -- tool_actions_accepted: Tool actions that were accepted.
 -- acceptance_rate: tool_actions_accepted divided by tool_actions_offered; null if nothing was offered.
 -- api_cost_usd: Estimated cost of customer_type api in US dollars, which the organisation's cost report already
---   includes; 0 when there is no record of this type, null when there are some but none names a model.
+--   includes; 0 when there is no record of this type, null when there are some but none has a cost in US dollars.
 -- subscription_value_usd: Estimated value of customer_type subscription in US dollars, which is not billed by use; 0 or
 --   null in the same cases as api_cost_usd.
 -- sessions_with_model_detail: Sessions of records whose models are loaded; the cost of the others is unknown.

@@ -16,7 +16,7 @@
 -- first_used: First UTC day with any usage under a name that the key has, or had.
 -- last_used: The last such day.
 -- sessions: Sessions under these names.
--- api_cost_usd: Estimated cost of customer_type api in US dollars; null when no record names a model.
+-- api_cost_usd: Estimated cost of customer_type api in US dollars; null when no record has one.
 -- charged_usd: Charges for the id of the key in US dollars, after discounts and before credits and taxes, for the days
 --   and products that are loaded in `cost`; null when `cost` is not loaded. Do not add it to api_cost_usd.
 WITH newest_keys AS (

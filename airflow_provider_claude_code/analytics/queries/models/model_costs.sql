@@ -12,7 +12,7 @@
 -- model: The model without the date at the end of its name.
 -- model_family: The family of the model: opus for claude-opus-4-5 and for claude-3-opus. The whole name if it has
 --   another form; null for "(small groups)".
--- people: People who used tokens of the model: user_actor, and API keys that are not marked as machines.
+-- people: People who used tokens of the model: all actors but the API keys that are marked as machines.
 -- machines: API keys of machines, as in the mapping, that used tokens of the model.
 -- entries: Rows of the table model_usage.
 -- entries_rounded_to_zero: Entries with tokens and a cost of 0, since the API rounds small costs.

@@ -1,6 +1,6 @@
 -- What people's work with Claude Code cost per result: one row per week or month (breakdown_grain), organisation and
--- customer type. People are user_actor and API keys that the mapping does not mark as machines. A ratio divides sums of
--- the same people: API cost by the results of API usage, and subscription value by the results of subscription usage.
+-- customer type. People are all actors but the API keys that the mapping marks as machines. A ratio divides sums of the
+-- same people: API cost by the results of API usage, and subscription value by the results of subscription usage.
 -- Customer types of fewer than min_group_size active people are combined into "(small groups)", whose amounts and
 -- ratios are null.
 --
@@ -12,7 +12,7 @@
 -- period_start: First day of the week (Monday) or month, in UTC. A period that is not over is included only with a
 --   min_group_size of 1.
 -- organization_id: The organisation.
--- customer_type: api or subscription.
+-- customer_type: api, subscription, or a type that the API added later, which has no amounts.
 -- days_in_period: Days of the week or month.
 -- days_loaded: How many of them have a complete load.
 -- active_people: People with any session, commit, pull request, line, tool action or token of this customer type.

@@ -9,7 +9,7 @@
 -- days_in_period: Days of the week or month.
 -- days_loaded: How many of them have a complete load.
 -- tool_name: The tool, as the API names it.
--- people: People to whom the tool offered something: user_actor, and API keys that are not marked as machines.
+-- people: People to whom the tool offered something: all actors but the API keys that are marked as machines.
 -- machines: API keys of machines, as in the mapping, to which the tool offered something.
 -- offered: Actions that were accepted or rejected.
 -- accepted: Accepted actions.

@@ -6,7 +6,7 @@
 -- is_active_remotely: whether any such record is of remote sessions.
 -- is_active_locally: whether any such record is of local sessions.
 -- is_active_elsewhere: whether the API does not say for any such record where its sessions ran.
--- has_cost: whether any model entry has tokens and a cost in US dollars.
+-- has_cost: whether any model entry contributes to a cost in US dollars.
 -- api_cost_cents: sum over the model entries of customer_type api in US cents; null when there are none.
 -- subscription_value_cents: the same of customer_type subscription.
 -- other_cost_entries: model entries whose cost is in neither column.
@@ -31,7 +31,8 @@ counted AS (
   SELECT
     records.date, records.organization_id, records.actor_type, records.actor, records.person, records.customer_type,
     records.is_active, records.is_remote,
-    days.has_costs AND COALESCE(records.currency, '') = 'USD' AND records.largest_tokens > 0 AS has_cost,
+    days.has_costs AND COALESCE(records.currency, '') = 'USD'
+      AND (records.largest_tokens > 0 OR records.estimated_cost_cents <> 0) AS has_cost,
     records.num_sessions, records.lines_of_code_added, records.lines_of_code_removed, records.commits_by_claude_code,
     records.pull_requests_by_claude_code, records.tool_actions_accepted, records.tool_actions_rejected,
     IF(records.model_count > 0 AND days.has_models, records.num_sessions, 0) AS sessions_with_model_detail,
@@ -45,7 +46,7 @@ counted AS (
   -- What a record says of its cost is not enough.
   SELECT
     entries.date, entries.organization_id, entries.actor_type, entries.actor, entries.person, entries.customer_type,
-    FALSE, NULL, entries.is_used AND entries.currency = 'USD', 0, 0, 0, 0, 0, 0, 0, 0,
+    FALSE, NULL, entries.has_cost, 0, 0, 0, 0, 0, 0, 0, 0,
     entries.api_cost_cents, entries.subscription_value_cents, entries.is_other_cost
   FROM `claude_code.entries` AS entries
   JOIN usage_days AS days ON days.organization_id = entries.organization_id AND days.date = entries.date

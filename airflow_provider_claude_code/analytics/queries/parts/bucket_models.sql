@@ -12,7 +12,7 @@
 -- cost_centre: who pays for it; null without one.
 -- group_name: one name for team and cost_centre; null without them.
 -- is_used: whether any entry has tokens.
--- has_cost: whether any entry has tokens and a cost in US dollars.
+-- has_cost: whether any entry contributes to a cost in US dollars.
 -- cost_entries: model entries with a cost in US dollars.
 WITH placed AS (
   SELECT days.bucket_start, mapping.team, mapping.cost_centre, mapping.group_name, entries.*
@@ -36,7 +36,7 @@ SELECT
   cost_centre,
   group_name,
   LOGICAL_OR(is_used) AS is_used,
-  LOGICAL_OR(is_used AND currency = 'USD') AS has_cost,
+  LOGICAL_OR(has_cost) AS has_cost,
   COUNTIF(currency = 'USD') AS cost_entries,
   COUNT(*) AS entries,
   COUNTIF(estimated_cost_cents = 0 AND is_used) AS entries_rounded_to_zero,

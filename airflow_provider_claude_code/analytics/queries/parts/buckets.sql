@@ -8,20 +8,22 @@
 -- organization_id: The organisation.
 -- days_in_period: Days of the week or month.
 -- days_loaded: How many of them have a complete load of usage.
+-- is_loaded: Whether any of them has a load of usage.
 SELECT
   bucket_start AS period_start,
   bucket_end AS period_end,
   organization_id,
   DATE_DIFF(bucket_end, bucket_start, DAY) + 1 AS days_in_period,
-  COUNTIF(is_complete AND is_usage) AS days_loaded
+  COUNTIF(is_complete AND is_usage) AS days_loaded,
+  LOGICAL_OR(is_loaded) AS is_loaded
 FROM (
   SELECT *, LOGICAL_OR(is_usage) OVER (PARTITION BY organization_id) AS has_usage
   FROM (
-    SELECT organization_id, date, bucket_start, bucket_end, is_complete, TRUE AS is_usage
+    SELECT organization_id, date, bucket_start, bucket_end, is_complete, is_loaded, TRUE AS is_usage
     FROM `claude_code.bucket_days`
     UNION ALL
     -- Charges may be loaded where usage never is.
-    SELECT organization_id, date, date /* bucket_start */, date /* bucket_end */, is_complete, FALSE
+    SELECT organization_id, date, date /* bucket_start */, date /* bucket_end */, is_complete, FALSE, FALSE
     FROM `claude_code.charge_loads`
   )
 )

@@ -7,12 +7,12 @@
 -- has_identities_of_usage: whether it stored actors as the newest load of the day's usage did: plain, or with the same
 --   pseudonyms.
 SELECT
-  organization_id,
-  date,
-  complete AS is_complete,
+  loads.organization_id,
+  loads.date,
+  loads.complete AS is_complete,
   -- A list of products that is empty means all.
-  COALESCE(REGEXP_CONTAINS(request, r'"claude.code"|\[\]'), TRUE) AS has_claude_code,
-  COALESCE(identity = identity_of_usage, TRUE) AS has_identities_of_usage
+  COALESCE(REGEXP_CONTAINS(loads.request, r'"claude.code"|\[\]'), TRUE) AS has_claude_code,
+  COALESCE(loads.identity = loads.identity_of_usage, TRUE) AS has_identities_of_usage
 FROM (
   SELECT
     *,
@@ -21,6 +21,9 @@ FROM (
     SELECT *, CONCAT(actor_identity, COALESCE(pseudonym_key_id, '')) AS identity
     FROM `claude_code.newest_loads`
   )
-)
-WHERE table_name = 'cost'
-  AND (row_count = 0 OR date IN (SELECT date FROM `claude_code.cost` WHERE date >= DATE '2025-01-01' /* since */))
+) AS loads
+LEFT JOIN (
+  SELECT DISTINCT date, loaded_at FROM `claude_code.cost` WHERE date >= DATE '2025-01-01' /* since */
+) AS held
+  ON held.date = loads.date AND held.loaded_at = loads.loaded_at
+WHERE loads.table_name = 'cost' AND (loads.row_count = 0 OR held.date IS NOT NULL)

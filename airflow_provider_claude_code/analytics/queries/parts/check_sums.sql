@@ -51,6 +51,18 @@ WHERE COALESCE(remembered.row_count, 0) <> COALESCE(held.row_count, 0)
   AND COALESCE(remembered.date, held.date) >= DATE '0001-01-01' /* buckets_from */
   AND NOT COALESCE(held.date IS NULL AND remembered.date < kept.first_date, FALSE)
 UNION ALL
+-- A load replaces a day whole.
+SELECT
+  'sums', date, organization_id, 'usage',
+  CONCAT(
+    'The rows are of ', CAST(COUNT(DISTINCT loaded_at) AS STRING), ' loads, so usage may count twice. If the tables of a ',
+    'parent organisation and its child are combined, leave out those of the child. Otherwise load the day again.'
+  )
+FROM `claude_code.held_days`
+WHERE date >= DATE '0001-01-01' /* buckets_from */
+GROUP BY date, organization_id
+HAVING COUNT(DISTINCT loaded_at) > 1
+UNION ALL
 SELECT
   'sums', parent_sums.date, parent_sums.organization_id, 'model_usage',
   CONCAT(

@@ -14,13 +14,26 @@ WITH newest AS (
     organization_id,
     date,
     LOGICAL_OR(table_name = 'usage' AND complete) AS is_complete,
+    LOGICAL_OR(table_name = 'usage' AND row_count > 0) AS has_rows,
     LOGICAL_OR(table_name = 'model_usage') AS has_models
   FROM `claude_code.newest_loads`
   WHERE table_name IN ('usage', 'model_usage')
-    -- A day whose rows have expired, or were deleted, is not there any more.
-    AND (row_count = 0 OR date IN (SELECT date FROM `claude_code.held_days`))
   GROUP BY organization_id, date
   HAVING LOGICAL_OR(table_name = 'usage')
+),
+placed AS (
+  SELECT
+    IF(loads.is_own, loads.organization_id, parents.organization_id) AS organization_id,
+    loads.organization_id AS loaded_by,
+    loads.date,
+    loads.is_complete,
+    loads.has_rows,
+    loads.has_models,
+    loads.is_own
+  FROM (SELECT newest.*, is_own FROM newest CROSS JOIN UNNEST([TRUE, FALSE]) AS is_own) AS loads
+  LEFT JOIN `claude_code.parents` AS parents
+    ON parents.parent_id = loads.organization_id AND NOT loads.is_own
+  WHERE loads.is_own OR parents.organization_id IS NOT NULL
 ),
 covered AS (
   SELECT organization_id, date, LOGICAL_AND(is_complete) AS is_complete, LOGICAL_AND(has_models) AS has_models
@@ -28,16 +41,13 @@ covered AS (
     SELECT *, LOGICAL_OR(is_own) OVER (PARTITION BY organization_id) AS has_own
     FROM (
       SELECT
-        IF(loads.is_own, loads.organization_id, parents.organization_id) AS organization_id,
-        loads.date,
-        loads.is_complete,
-        loads.has_models,
-        loads.is_own
-      FROM (SELECT newest.*, is_own FROM newest CROSS JOIN UNNEST([TRUE, FALSE]) AS is_own) AS loads
-      LEFT JOIN `claude_code.parents` AS parents
-        ON parents.parent_id = loads.organization_id AND NOT loads.is_own
-      WHERE loads.is_own OR parents.organization_id IS NOT NULL
+        placed.*, LOGICAL_OR(held.date IS NOT NULL) OVER (PARTITION BY placed.loaded_by, placed.date) AS is_held
+      FROM placed
+      LEFT JOIN (SELECT DISTINCT organization_id, date FROM `claude_code.held_days`) AS held
+        ON held.organization_id = placed.organization_id AND held.date = placed.date
     )
+    -- A day whose rows have expired, or were deleted, is not there any more.
+    WHERE is_held OR NOT has_rows
   )
   -- Where an organisation has no loads of its own, those of its parents count.
   WHERE is_own = has_own

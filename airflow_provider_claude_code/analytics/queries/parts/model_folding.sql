@@ -15,9 +15,9 @@ WITH group_members AS (
     models.bucket_start AS period,
     models.organization_id,
     models.undated_model AS name,
-    -- Also those who add nothing: a model that they alone have is folded.
-    IF(models.has_cost, models.person, NULL) AS person,
-    IF(models.has_cost, COALESCE(models.group_name, '(unmapped)' /* unmapped */), NULL) AS link
+    -- Who adds to tokens and costs counts. The others are there as nobody: a model that they alone have is folded.
+    IF(models.is_used AND models.has_cost, models.person, NULL) AS person,
+    IF(models.is_used AND models.has_cost, COALESCE(models.group_name, '(unmapped)' /* unmapped */), NULL) AS link
   FROM `claude_code.bucket_models` AS models
   JOIN `claude_code.breakdown_buckets` AS buckets
     ON buckets.organization_id = models.organization_id AND buckets.period_start = models.bucket_start

@@ -42,7 +42,7 @@ bucket_members AS (
   LEFT JOIN `claude_code.actor_groups` AS mapping
     ON mapping.actor_type = entries.actor_type AND mapping.actor = entries.actor
     AND entries.date BETWEEN mapping.valid_from AND mapping.valid_to AND NOT mapping.is_conflict
-  WHERE entries.is_used AND entries.currency = 'USD' AND entries.customer_type IN ('api', 'subscription')
+  WHERE entries.has_cost AND entries.customer_type IN ('api', 'subscription')
     AND entries.person IS NOT NULL AND entries.date >= DATE '0001-01-01' /* buckets_from */
   GROUP BY
     entries.organization_id, day_bits.bucket_start, entries.person, entries.customer_type, entries.undated_model,
