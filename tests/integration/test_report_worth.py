@@ -73,6 +73,11 @@ def month(api: int = 6, seats: int = 5, extra: Iterable[Json] = (), history: His
     return history
 
 
+FEW_WITH_COST = [
+    record(f"p{number}@example.com", sessions=1, models=[model(1)] if number < 3 else []) for number in range(6)
+]
+
+
 def charged_for_nobody() -> Books:
     """A month in which every charge names nobody."""
     books = Books()
@@ -251,6 +256,7 @@ class TestBreakEven:
         [
             (month(api=4, seats=0), "fewer than 5 people worked"),
             (month(api=4, seats=6), "fewer than 5 people and API keys have API usage"),
+            (month(api=0, seats=6, extra=FEW_WITH_COST), "fewer than 5 people have a known API cost"),
             (month(api=0, seats=6), "people work with subscriptions. Declare seat_price"),
             (month(api=0, seats=0), "Nobody worked"),
         ],

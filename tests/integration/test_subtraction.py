@@ -200,6 +200,26 @@ def test_a_cost_without_tokens_is_somebodys() -> None:
     assert who_stands_out(shown, 5) == []
 
 
+def test_a_cost_that_few_of_the_active_people_have_is_not_shown() -> None:
+    """The API names no model for the others, so the sum is that of three."""
+    history = History()
+    monday = LAST - timedelta(days=LAST.weekday() + 28)
+    for number in range(28):
+        records = [
+            record(f"p{person}@x", sessions=1, models=[model(100 + person)] if person < 3 else [])
+            for person in range(6)
+        ]
+        history.load("acme", monday + timedelta(days=number), records)
+    period = Settings(first_day=monday, last_day=monday + timedelta(days=20))
+
+    shown, reported = page(history.tables(), period)
+
+    assert reported.totals["sessions"] == 6 * 21
+    assert reported.comparison.period["api_cost_usd"] is None
+    assert wrong_cells(shown) == []
+    assert who_stands_out(shown, 5) == []
+
+
 def _few_people(seed: int) -> tuple[dict[str, pa.Table], int]:
     """Load days of a few people with charges, credits, other products and currencies, and costs without tokens."""
     rng, books = random.Random(seed), Books()

@@ -65,10 +65,11 @@ def period_worth(world: World) -> Iterator[Row]:
             "api_person_days": sum(map(len, api.values())),
             "people_beside_api": sum(days != api.get(name, set()) for name, days in every.items()),
             "other_people": len(days_of(world, [it for it in usage if it["customer_type"] != "api"])),
-            "charged_people": sum(
-                cents != 0 for cents in charged_by_person(world, charges).values() if cents is not None
-            ),
+            "api_cost_people": with_cost(world, entries, "person"),
+            "charged_people": sum(map(bool, charged_by_person(world, charges).values())),
             "keys": len({person(row) for row in usage if kind(world, row) == "key" and world.is_active([row])}),
+            "api_cost_keys": with_cost(world, entries, "key"),
+            "charged_keys": sum(map(bool, charged_by_person(world, charges, "key").values())),
             "other_cost_entries": money(row for row in entries if kind(world, row) in ("person", "key"))[
                 "other_cost_entries"
             ],
@@ -105,10 +106,19 @@ def charged_days(world: World, org: str, first: date, last: date) -> int:
     return sum(bool(of_day) and all(load["complete"] for load in of_day) for of_day in loads)
 
 
-def charged_by_person(world: World, charges: Iterable[Row]) -> dict[str, Decimal | None]:
+def with_cost(world: World, entries: Iterable[Row], who: str) -> int:
+    """Return how many people, or keys, have an estimated cost that is not 0."""
+    of_each: dict[str, list[Row]] = defaultdict(list)
+    for row in entries:
+        if kind(world, row) == who:
+            of_each[person(row)].append(row)
+    return sum(bool(money(rows)["api_cost_usd"]) for rows in of_each.values())
+
+
+def charged_by_person(world: World, charges: Iterable[Row], who: str = "person") -> dict[str, Decimal | None]:
     found: dict[str, Decimal | None] = {}
     for row in charges:
-        if kind(world, row) == "person":
+        if kind(world, row) == who:
             known = found.setdefault(row["actor"], None)
             if row["currency"] == "USD":
                 found[row["actor"]] = (known or Decimal(0)) + row["amount_cents"]
@@ -208,7 +218,9 @@ def activity_blocks(world: World) -> Iterator[Row]:
                 "days_loaded": world.loaded_days(org, _span(start, end)),
                 "people": len(days_of(world, usage)),
                 "api_people": len(days_of(world, usage, "api")),
+                "api_cost_people": with_cost(world, entries, "person"),
                 "keys": len({person(row) for row in keys if world.is_active([row])}),
+                "api_cost_keys": with_cost(world, entries, "key"),
                 "pull_requests": total(people, "pull_requests_by_claude_code"),
                 "key_pull_requests": total(keys, "pull_requests_by_claude_code"),
                 **sessions("api_", [row for row in people if row["customer_type"] == "api"]),

@@ -19,7 +19,8 @@ WEEKDAYS = np.array([1, 1, 1, 1, 0.9, 0.08, 0.05])
 
 def span(name: str, days: int, people: int = 20, **values: Any) -> dict[str, Any]:
     counts = {"active_people": people, "counted_people": people, "api_actors": people, "subscription_actors": 0}
-    return {"span": name, "days": days, **counts, "api_people": people, "sessions": 0, **values}
+    counts |= {"api_people": people, "api_cost_people": people}
+    return {"span": name, "days": days, **counts, "sessions": 0, **values}
 
 
 def weeks(*sessions: float, newest: int = 1) -> list[dict[str, Any]]:

@@ -111,7 +111,7 @@ class Comparison:
 
 _AMOUNTS = {
     "api_cost_usd": "api_actors",
-    "people_api_cost_usd": "api_people",
+    "people_api_cost_usd": "api_cost_people",
     "subscription_value_usd": "subscription_actors",
 }
 """The amounts, each with the column that counts the people behind it."""
@@ -119,6 +119,7 @@ _COUNTS = (
     "active_people",
     "active_keys",
     "counted_people",
+    "api_cost_people",
     "api_people",
     "api_person_days",
     "api_actors",

@@ -20,7 +20,7 @@ def has_api_usage(row: Row) -> bool:
 
     :param row: of ``comparison_totals``.
     """
-    return any(row[name] for name in ("api_actors", "api_sessions", "api_cost_usd"))
+    return any(row[name] for name in ("api_people", "api_actors", "api_sessions", "api_cost_usd"))
 
 
 def cost_share(prefix: Literal["", "people_"], row: Row) -> float | None:

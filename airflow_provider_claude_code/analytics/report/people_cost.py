@@ -60,7 +60,8 @@ def people_cost(organization: Organization, settings: Settings, assumptions: Ass
 
     if settings.is_few(row["people"]):
         return f"Not shown: fewer than {least} people worked with Claude Code."
-    with_keys = settings.is_few(row["keys"]) or (settings.is_few(row["api_people"]) and row["keys"] > 0)
+    has_few_keys = any(settings.is_few(row[name]) for name in ("keys", "api_cost_keys", "charged_keys"))
+    with_keys = has_few_keys or (settings.is_few(row["api_people"]) and row["keys"] > 0)
     if settings.is_few(row["api_people"] + (row["keys"] if with_keys else 0)):
         return f"Not shown: fewer than {least} people and API keys have API usage."
     seats = seats_cost(settings, row, assumptions)
@@ -73,6 +74,8 @@ def people_cost(organization: Organization, settings: Settings, assumptions: Ass
         and names_people
         and not settings.is_few(row["charged_people"])
     )
+    if not is_charged and settings.is_few(row["api_cost_people"]):
+        return f"Not shown: fewer than {least} people have a known API cost."
     by_use = _by_use(row, "", is_charged=is_charged)
     detail = row["api_sessions"] - row["api_sessions_with_detail"]
     if with_keys:

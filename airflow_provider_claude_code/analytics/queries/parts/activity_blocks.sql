@@ -7,7 +7,9 @@
 -- days_loaded: how many of its days have a complete load.
 -- people: people (user_actor) who were active.
 -- api_people: people who were active with customer_type api.
+-- api_cost_people: people with an estimated cost.
 -- keys: API keys (api_actor) that were active, without those of machines, as in the other columns about keys.
+-- api_cost_keys: API keys with an estimated cost.
 -- pull_requests: people's pull requests made by Claude Code.
 -- key_pull_requests: pull requests of API keys.
 -- api_sessions: people's sessions of customer_type api.
@@ -57,7 +59,9 @@ SELECT
   ANY_VALUE(loaded.days_loaded) AS days_loaded,
   COUNT(IF(actors.actor_type = 'user_actor' AND actors.is_active, 1, NULL)) AS people,
   COUNT(IF(actors.actor_type = 'user_actor' AND actors.is_api, 1, NULL)) AS api_people,
+  COUNT(IF(actors.actor_type = 'user_actor' AND actors.api_cost_cents <> 0, 1, NULL)) AS api_cost_people,
   COUNT(IF(actors.actor_type = 'api_actor' AND actors.is_active, 1, NULL)) AS keys,
+  COUNT(IF(actors.actor_type = 'api_actor' AND actors.api_cost_cents <> 0, 1, NULL)) AS api_cost_keys,
   SUM(IF(actors.actor_type = 'user_actor', actors.pull_requests, 0)) AS pull_requests,
   SUM(IF(actors.actor_type = 'api_actor', actors.pull_requests, 0)) AS key_pull_requests,
   SUM(IF(actors.actor_type = 'user_actor', actors.api_sessions, 0)) AS api_sessions,

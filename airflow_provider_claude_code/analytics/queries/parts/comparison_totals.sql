@@ -12,8 +12,9 @@
 -- active_people: people (user_actor) with any session, commit, pull request, line, tool action or token.
 -- active_keys: API keys (api_actor) with any of these.
 -- counted_people: people and API keys, except those of machines, with any of these.
--- api_actors: counted people who were active with customer_type api, or have a cost of it.
+-- api_actors: counted people who have a cost of customer_type api.
 -- subscription_actors: counted people who have a value of customer_type subscription.
+-- api_cost_people: people who have a cost of customer_type api.
 -- api_people: people who were active with customer_type api.
 -- api_person_days: sum over api_people of the days of such activity.
 -- sessions: sessions.
@@ -117,7 +118,7 @@ actors_of_days AS (
     LOGICAL_OR(days.person IS NOT NULL) AS counts,
     LOGICAL_OR(days.is_active) AS is_active,
     COUNT(IF(days.is_active AND days.customer_type = 'api', 1, NULL)) AS api_days,
-    LOGICAL_OR(days.customer_type = 'api' AND (days.is_active OR days.has_cost)) AS has_api,
+    LOGICAL_OR(days.customer_type = 'api' AND days.has_cost) AS has_api,
     LOGICAL_OR(days.customer_type = 'subscription' AND days.has_cost) AS has_subscription,
     LOGICAL_OR(days.customer_type = 'api') AS has_api_records,
     LOGICAL_OR(days.customer_type = 'subscription') AS has_subscription_records,
@@ -177,6 +178,7 @@ totals AS (
     COUNT(IF(counts AND is_active, 1, NULL)) AS counted_people,
     COUNT(IF(counts AND has_api, 1, NULL)) AS api_actors,
     COUNT(IF(counts AND has_subscription, 1, NULL)) AS subscription_actors,
+    COUNT(IF(is_person AND has_api, 1, NULL)) AS api_cost_people,
     COUNT(IF(is_person AND api_days > 0, 1, NULL)) AS api_people,
     SUM(IF(is_person, api_days, 0)) AS api_person_days,
     SUM(sessions) AS sessions,

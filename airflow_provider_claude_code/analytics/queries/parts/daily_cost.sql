@@ -4,7 +4,7 @@
 -- date: the UTC day.
 -- organization_id: the organisation.
 -- is_complete: whether the newest load read the day's usage after it was complete.
--- api_actors: people and API keys, but those of machines, who were active with customer_type api or have a cost of it.
+-- api_actors: people and API keys, but those of machines, who have a cost of customer_type api.
 -- api_sessions: sessions of customer_type api.
 -- api_sessions_with_cost: those of them whose cost is known in US dollars.
 -- api_cost_cents: estimated cost of customer_type api in US cents, as far as it is known; 0 without any.
@@ -17,7 +17,7 @@ WITH estimates AS (
   SELECT
     organization_id,
     date,
-    COUNT(DISTINCT IF(is_active OR has_cost, person, NULL)) AS api_actors,
+    COUNT(DISTINCT IF(has_cost, person, NULL)) AS api_actors,
     SUM(sessions) AS api_sessions,
     SUM(IF(other_cost_entries = 0, sessions_with_model_detail, 0)) AS api_sessions_with_cost,
     SUM(api_cost_cents) AS api_cost_cents

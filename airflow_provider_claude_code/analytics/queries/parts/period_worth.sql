@@ -13,8 +13,11 @@
 -- api_person_days: sum over people of their days with such activity.
 -- people_beside_api: people with an active day without activity of customer_type api.
 -- other_people: people who were active with another customer_type, also or only.
+-- api_cost_people: people with an estimated cost.
 -- charged_people: people with charges for Claude Code.
 -- keys: active API keys, without those of machines, as in the other columns about keys.
+-- api_cost_keys: those with an estimated cost.
+-- charged_keys: those with charges for Claude Code.
 -- commits: people's commits made by Claude Code.
 -- pull_requests: people's pull requests made by Claude Code.
 -- actions: tool actions that people accepted.
@@ -53,8 +56,11 @@ SELECT
   SUM(IF(who.kind = 'person', who.api_days, 0)) AS api_person_days,
   COUNT(IF(who.kind = 'person' AND who.active_days > who.api_days, 1, NULL)) AS people_beside_api,
   COUNT(IF(who.kind = 'person' AND who.other_days > 0, 1, NULL)) AS other_people,
+  COUNT(IF(who.kind = 'person' AND who.api_cost_cents <> 0, 1, NULL)) AS api_cost_people,
   COUNT(IF(who.kind = 'person' AND who.charged_cents <> 0, 1, NULL)) AS charged_people,
   COUNT(IF(who.kind = 'key' AND who.active_days > 0, 1, NULL)) AS keys,
+  COUNT(IF(who.kind = 'key' AND who.api_cost_cents <> 0, 1, NULL)) AS api_cost_keys,
+  COUNT(IF(who.kind = 'key' AND who.charged_cents <> 0, 1, NULL)) AS charged_keys,
   SUM(IF(who.kind = 'person', who.commits, 0)) AS commits,
   SUM(IF(who.kind = 'person', who.pull_requests, 0)) AS pull_requests,
   SUM(IF(who.kind = 'person', who.actions, 0)) AS actions,

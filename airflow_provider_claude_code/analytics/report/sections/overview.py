@@ -125,13 +125,13 @@ def _cost(organization: Organization, settings: Settings) -> list[Tile]:
     now = organization.comparison.period
     if not has_api_usage(now):
         return [Tile(label, "none", "", "no API usage") for label in labels]
-    few = f"not shown: fewer than {settings.min_group_size} people and API keys have API usage"
+    few = f"not shown: fewer than {settings.min_group_size} people and API keys have API usage with a known cost"
     if settings.is_few(now["api_actors"]):
         return [Tile(label, NOTHING, "", few) for label in labels]
     return [
         _amount(organization, labels[0], itemgetter("api_cost_usd"), "", organization.charged_usd),
         Tile(labels[1], NOTHING, "", few)
-        if settings.is_few(now["api_people"])
+        if any(settings.is_few(now[name]) for name in ("api_people", "api_cost_people"))
         else _amount(organization, labels[1], _cost_per_person_and_day, "people_")
         if now["api_people"]
         else Tile(labels[1], NOTHING, "", "no API usage of people"),

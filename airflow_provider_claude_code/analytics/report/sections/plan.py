@@ -75,6 +75,8 @@ def _not_compared(organization: Organization, settings: Settings) -> str:
     is_charged = row["charged_days"] == row["days_in_period"]
     if is_charged and row["unattributed_charged_usd"] and not row["charged_people"]:
         return "Not compared: the charges do not say whom they are for."
+    if settings.is_few(row["charged_people" if is_charged else "api_cost_people"]):
+        return f"Not compared: it would show what fewer than {settings.min_group_size} people cost."
     known = min(_known(row, "subscription"), Decimal(1) if is_charged else _known(row, "api"))
     if known < _LEAST_KNOWN or row["other_cost_entries"] or row["other_charges"]:
         return (

@@ -199,8 +199,8 @@ def _cost(whole: Sequence[Row], settings: Settings, *, with_keys: bool) -> str:
     weeks = sum(row["api_people"] for row in whole)
     if not weeks:
         return "none; nobody has API usage"
-    if any(settings.is_few(row["api_people"]) for row in whole):
-        return f"not shown; fewer than {settings.min_group_size} people have API usage in a week"
+    if any(settings.is_few(row[name]) for row in whole for name in ("api_people", "api_cost_people")):
+        return f"not shown; fewer than {settings.min_group_size} people have API usage with a known cost in a week"
     amounts = [row[name] for row in whole for name in ("api_cost_usd", *(["key_api_cost_usd"] if with_keys else []))]
     known = [amount for amount in amounts if amount is not None]
     if not known:
@@ -211,7 +211,7 @@ def _cost(whole: Sequence[Row], settings: Settings, *, with_keys: bool) -> str:
 
 
 def _has_few_keys(blocks: Sequence[Row], settings: Settings) -> bool:
-    return any(settings.is_few(row["keys"]) for row in blocks)
+    return any(settings.is_few(row[name]) for row in blocks for name in ("keys", "api_cost_keys"))
 
 
 def _pull_requests(row: Row, *, with_keys: bool) -> int:
