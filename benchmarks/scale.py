@@ -22,8 +22,8 @@ from sqlglot.optimizer.qualify import qualify
 from sqlglot.optimizer.scope import traverse_scope
 
 from airflow_provider_claude_code.analytics.queries import Settings, render
-from airflow_provider_claude_code.api.paging import MAX_PAGE_LIMIT, MAX_PAGES
-from airflow_provider_claude_code.api.settings import ClientSettings
+from airflow_provider_claude_code.api.paging import MAX_PAGES
+from airflow_provider_claude_code.api.settings import MAX_PAGE_LIMIT, ClientSettings
 from airflow_provider_claude_code.sandbox import Organization
 from airflow_provider_claude_code.streams.usage import USAGE
 from airflow_provider_claude_code.streams.usage.flatten import UsageFlattener

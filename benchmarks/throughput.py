@@ -24,7 +24,7 @@ import duckdb
 import pandas as pd
 
 from airflow_provider_claude_code.api.decoding import decode_continuation
-from airflow_provider_claude_code.api.paging import MAX_PAGE_LIMIT
+from airflow_provider_claude_code.api.settings import MAX_PAGE_LIMIT
 from airflow_provider_claude_code.streams.usage import USAGE
 from airflow_provider_claude_code.streams.usage.flatten import UsageFlattener
 from airflow_provider_claude_code.streams.usage.pages import decode_records

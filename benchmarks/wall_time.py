@@ -8,9 +8,9 @@ from pathlib import Path
 import httpx
 import msgspec
 
-from airflow_provider_claude_code.api.paging import MAX_PAGE_LIMIT
+from airflow_provider_claude_code.api.settings import MAX_PAGE_LIMIT
 from airflow_provider_claude_code.sandbox import API_KEY
-from airflow_provider_claude_code.streams.usage.pages import REPORT_PATH
+from airflow_provider_claude_code.streams.usage import USAGE
 from benchmarks.loading import connections, load, totals_of_files, use
 from benchmarks.measuring import Cost, Row, Section, cost_of, interleaved, ratios
 from benchmarks.servers import api_server
@@ -33,7 +33,7 @@ def fetch(url: str) -> None:
     fetched = 0
     with httpx.Client(base_url=url, headers=headers) as client:
         while True:
-            body = client.get(REPORT_PATH, params=query).raise_for_status().content
+            body = client.get(USAGE.path, params=query).raise_for_status().content
             fetched += 1
             cursor = msgspec.json.decode(body, type=_Cursor).next_page
             if cursor is None:

@@ -22,8 +22,6 @@ log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
-MAX_PAGE_LIMIT = 1000
-"""Maximum number of records per page in the API."""
 MAX_PAGES = 100_000
 """Maximum number of pages of a day: with full pages, a hundred million records."""
 MAX_EMPTY_PAGES = 1_000

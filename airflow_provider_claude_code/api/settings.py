@@ -12,12 +12,13 @@ from urllib.request import getproxies
 import httpx
 
 from airflow_provider_claude_code import __version__
-from airflow_provider_claude_code.api.paging import MAX_PAGE_LIMIT
 from airflow_provider_claude_code.exceptions import ClaudeCodeConfigurationError
 
 DEFAULT_BASE_URL = "https://api.anthropic.com"
 DEFAULT_ANTHROPIC_VERSION = "2023-06-01"
 """The version whose report is documented field by field."""
+MAX_PAGE_LIMIT = 1000
+"""Maximum number of records per page in the API."""
 PROJECT_URL = "https://github.com/airflow-provider-claude-code/airflow-provider-claude-code"
 
 Authentication = Literal["api_key", "bearer"]

@@ -10,10 +10,6 @@ from datetime import UTC, date, datetime, timedelta
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from asgiref.sync import sync_to_async
-
-from airflow_provider_claude_code.api.client import AsyncClaudeCodeClient, ClaudeCodeClient
-from airflow_provider_claude_code.api.paging import start_again
 from airflow_provider_claude_code.api.rate_limit import RateLimit
 from airflow_provider_claude_code.api.settings import ClientSettings
 from airflow_provider_claude_code.connection import checked_extra, client_settings, named, without_the_connection
@@ -34,6 +30,7 @@ from airflow_provider_claude_code.version_compat import (
 if TYPE_CHECKING:
     import pandas as pd
 
+    from airflow_provider_claude_code.api.client import AsyncClaudeCodeClient, ClaudeCodeClient
     from airflow_provider_claude_code.api.models import Organization
     from airflow_provider_claude_code.api.paging import Page
     from airflow_provider_claude_code.streams.base import Filters, Stream
@@ -136,6 +133,9 @@ class ClaudeCodeHook(BaseHook):
 
         :raises ClaudeCodeConfigurationError: the Connection cannot be used.
         """
+        # Not needed to parse a Dag file, as in the other methods.
+        from airflow_provider_claude_code.api.client import ClaudeCodeClient
+
         clients = self._clients
         if not hasattr(clients, "own"):
             clients.own = ClaudeCodeClient(self.settings, rate_limit=self._rate_limit)
@@ -156,11 +156,19 @@ class ClaudeCodeHook(BaseHook):
 
         :raises ClaudeCodeConfigurationError: the Connection cannot be used.
         """
+
         # Airflow's own async calls for Connections fail or deadlock before 3.3.2 (apache/airflow#71891) and are missing
         # from 3.0. In asgiref's thread the synchronous ones work in the triggerer of every version; in another thread
         # they do not, as they have to find back to the triggerer's event loop. Creating the client there as well keeps
-        # the event loop free while it reads the certificates.
-        return await sync_to_async(lambda: AsyncClaudeCodeClient(self.settings))()
+        # the event loop free while it is imported and reads the certificates.
+        def create() -> AsyncClaudeCodeClient:
+            from airflow_provider_claude_code.api.client import AsyncClaudeCodeClient
+
+            return AsyncClaudeCodeClient(self.settings)
+
+        from asgiref.sync import sync_to_async
+
+        return await sync_to_async(create)()
 
     def get_organization(self) -> Organization:
         """
@@ -260,6 +268,7 @@ class ClaudeCodeHook(BaseHook):
         import pandas as pd
         import pyarrow as pa
 
+        from airflow_provider_claude_code.api.paging import start_again
         from airflow_provider_claude_code.tables.spool import arrow_schema, arrow_tables
 
         stream = next((stream for stream in STREAMS.values() if table in stream.table_names), None)
@@ -293,6 +302,8 @@ class ClaudeCodeHook(BaseHook):
         Asks for the organisation, which a key may be allowed to read without the usage, and then for each stream. A key
         that may read the usage is good. Never raises; the message never contains the key.
         """
+        from airflow_provider_claude_code.api.client import ClaudeCodeClient
+
         # A day that is past the freshness delay at any hour.
         day = datetime.now(UTC).date() - timedelta(days=2)
         try:

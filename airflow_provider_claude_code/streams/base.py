@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pkgutil
 import re
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -23,6 +24,21 @@ if TYPE_CHECKING:
 
 Filters = Mapping[str, Sequence[str]]
 """Which records of a stream to load: the values to keep, by the name of the filter."""
+
+
+def imported(name: str) -> Callable[..., Any]:
+    """
+    Return a function that is imported when it is called first.
+
+    What reads and flattens pages takes longer to import than everything else that a Dag file needs of a stream.
+
+    :param name: its name, as ``package.module:function``.
+    """
+
+    def call(*arguments: Any, **options: Any) -> Any:
+        return pkgutil.resolve_name(name)(*arguments, **options)
+
+    return call
 
 
 class CompleteFrom(Protocol):

@@ -5,15 +5,17 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from datetime import UTC, date, datetime, timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 
-from airflow_provider_claude_code.api.client import AsyncClaudeCodeClient
 from airflow_provider_claude_code.days import FRESHNESS_DELAY, parse_day
 from airflow_provider_claude_code.exceptions import ClaudeCodeError
 from airflow_provider_claude_code.hooks.claude_code import ClaudeCodeHook
 from airflow_provider_claude_code.streams.registry import find_stream
+
+if TYPE_CHECKING:
+    from airflow_provider_claude_code.api.client import AsyncClaudeCodeClient
 
 NOT_COMPLETE = "%s is not complete: the API's data ends at %s, and the day is complete at %s"
 LONGEST_NAP = 60.0

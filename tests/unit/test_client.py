@@ -41,7 +41,8 @@ from airflow_provider_claude_code.exceptions import (
     ClaudeCodeServerError,
 )
 from airflow_provider_claude_code.sandbox import OAUTH_TOKEN, Faults, Sandbox
-from airflow_provider_claude_code.streams.usage.pages import REPORT_PATH, usage_requests
+from airflow_provider_claude_code.streams.usage import USAGE
+from airflow_provider_claude_code.streams.usage.pages import usage_requests
 from tests.fixtures.records import official_example
 from tests.fixtures.retries import few_attempts
 from tests.fixtures.servers.wire import Broken, Wire, self_signed_certificate
@@ -189,8 +190,8 @@ class TestTheWayToTheApi:
 
         read(settings_for(wire, page_limit=7))
 
-        assert wire.requests[0].startswith(f"GET {REPORT_PATH}?starting_at=2026-01-13&limit=7 HTTP/1.1")
-        asked = re.escape(f"GET {REPORT_PATH}?starting_at=2026-01-13&limit=7&page=")
+        assert wire.requests[0].startswith(f"GET {USAGE.path}?starting_at=2026-01-13&limit=7 HTTP/1.1")
+        asked = re.escape(f"GET {USAGE.path}?starting_at=2026-01-13&limit=7&page=")
         assert re.match(asked + r"a%2Bb(/|%2F)c%26d%3De(\+|%20)%C3%BC%3D%3D HTTP/1.1\s", wire.requests[1])
 
     def test_a_walk_uses_one_connection(self, wire: Wire, read: Read) -> None:
@@ -209,13 +210,13 @@ class TestTheWayToTheApi:
     def test_a_path_of_the_base_url_is_kept(self, wire: Wire, read: Read) -> None:
         read(settings_for(wire, base_url=f"{wire.base_url}/gateway/anthropic/"))
 
-        assert wire.requests[0].startswith(f"GET /gateway/anthropic{REPORT_PATH}?")
+        assert wire.requests[0].startswith(f"GET /gateway/anthropic{USAGE.path}?")
 
     @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
     def test_a_redirect_never_takes_the_key_elsewhere(
         self, wire: Wire, other_host: Wire, read: Read, status: int
     ) -> None:
-        wire.answers = [wire.answer(status, b"", location=f"{other_host.base_url}{REPORT_PATH}")]
+        wire.answers = [wire.answer(status, b"", location=f"{other_host.base_url}{USAGE.path}")]
 
         with pytest.raises(ClaudeCodeBadRequestError, match="Redirects are not followed") as caught:
             read(settings_for(wire))

@@ -18,6 +18,7 @@ import pyarrow as pa
 import pytest
 from airflow.sdk import Connection
 
+from airflow_provider_claude_code.api import client as client_module
 from airflow_provider_claude_code.api import paging
 from airflow_provider_claude_code.api.settings import ClientSettings
 from airflow_provider_claude_code.connection import client_settings
@@ -595,13 +596,13 @@ class TestConnectionTest:
 
     def test_nobody_waits_as_long_as_a_load_does(self, hook: ClaudeCodeHook, monkeypatch: pytest.MonkeyPatch) -> None:
         seen: list[ClientSettings] = []
-        really = hook_module.ClaudeCodeClient
+        really = client_module.ClaudeCodeClient
 
         def client(settings: ClientSettings) -> Any:
             seen.append(settings)
             return really(settings)
 
-        monkeypatch.setattr(hook_module, "ClaudeCodeClient", client)
+        monkeypatch.setattr(client_module, "ClaudeCodeClient", client)
 
         assert hook.test_connection()[0]
         [settings] = seen

@@ -10,6 +10,7 @@ import pytest
 
 from airflow_provider_claude_code.api import paging
 from airflow_provider_claude_code.api.paging import Page, bounded
+from airflow_provider_claude_code.api.settings import MAX_PAGE_LIMIT
 from airflow_provider_claude_code.exceptions import ClaudeCodeResponseError
 from airflow_provider_claude_code.streams.usage.pages import usage_requests
 from tests.fixtures.walks import walk
@@ -244,7 +245,7 @@ def test_a_walk_without_an_end_is_ended(name: str, records: int, problem: str, m
 
 def test_no_honest_day_is_near_the_bounds() -> None:
     """A million people with ten records each, and as many empty pages as nobody has ever seen."""
-    assert paging.MAX_PAGES >= 10 * 1_000_000 * 10 / paging.MAX_PAGE_LIMIT
+    assert paging.MAX_PAGES >= 10 * 1_000_000 * 10 / MAX_PAGE_LIMIT
     assert paging.MAX_EMPTY_PAGES >= 1000
     assert paging.MAX_WALK_SECONDS >= 86_400
 

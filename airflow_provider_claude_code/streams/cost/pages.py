@@ -12,11 +12,11 @@ from typing import Any
 from airflow_provider_claude_code.api.decoding import PageDecoder
 from airflow_provider_claude_code.api.paging import Page, Query, Request, Requests, cursor_pages
 from airflow_provider_claude_code.exceptions import ClaudeCodeBadRequestError
+from airflow_provider_claude_code.streams.cost import COST
 from airflow_provider_claude_code.streams.cost.models import Charges, CostReport, TotalCharges
 
 log = logging.getLogger(__name__)
 
-COST_PATH = "/v1/organizations/analytics/cost"
 BETA_HEADER = {"anthropic-beta": "analytics-usage-cost-2026-08-24"}
 GROUPS = ("actor", "model", "product", "workspace_id", "organization_id")
 """The dimensions by which charges are grouped. The API allows five in addition to the cost type."""
@@ -49,7 +49,7 @@ def cost_requests(day: date, limit: int, *, products: Sequence[str]) -> Requests
     def pages(subject: str, row: type[Charges], grouping: Query) -> Requests:
         return cursor_pages(
             Request(
-                path=COST_PATH,
+                path=COST.path,
                 query={**query, **grouping},
                 subject=f"{subject} of {day}",
                 decode=partial(decode_charges, day=day, products=products, row=row),

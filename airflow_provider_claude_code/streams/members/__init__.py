@@ -1,8 +1,6 @@
 """The stream ``members``: a snapshot of the organisation's members, workspaces and API keys."""
 
-from airflow_provider_claude_code.streams.base import Stream, as_of_now
-from airflow_provider_claude_code.streams.members.flatten import MembersFlattener
-from airflow_provider_claude_code.streams.members.pages import MEMBERS_PATH, member_requests
+from airflow_provider_claude_code.streams.base import Stream, as_of_now, imported
 from airflow_provider_claude_code.streams.members.tables import TABLES
 
 MEMBERS = Stream(
@@ -13,9 +11,9 @@ MEMBERS = Stream(
         "workspaces that are not archived. They have no seat tiers, no last activity and no removed people: load a "
         "snapshot every day to keep a history."
     ),
-    path=MEMBERS_PATH,
-    requests=member_requests,
-    flattener=MembersFlattener,
+    path="/v1/organizations/users",
+    requests=imported(f"{__name__}.pages:member_requests"),
+    flattener=imported(f"{__name__}.flatten:MembersFlattener"),
     tables=TABLES,
     complete_from=as_of_now,
     restarts=5,

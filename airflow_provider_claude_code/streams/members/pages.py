@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 from airflow_provider_claude_code.api.decoding import PageDecoder
 from airflow_provider_claude_code.api.paging import Page, Request, Requests, id_pages
 from airflow_provider_claude_code.exceptions import ClaudeCodeBadRequestError
+from airflow_provider_claude_code.streams.members import MEMBERS
 from airflow_provider_claude_code.streams.members.models import (
     ApiKeys,
     Members,
@@ -23,7 +24,6 @@ from airflow_provider_claude_code.streams.members.models import (
 
 log = logging.getLogger(__name__)
 
-MEMBERS_PATH = "/v1/organizations/users"
 WORKSPACES_PATH = "/v1/organizations/workspaces"
 API_KEYS_PATH = "/v1/organizations/api_keys"
 
@@ -50,7 +50,7 @@ def member_requests(day: date, limit: int) -> Requests:
     :param limit: items per page, 1 to 1000.
     """
     members = Request(
-        path=MEMBERS_PATH,
+        path=MEMBERS.path,
         query={"limit": limit},
         subject="the list of members",
         decode=partial(decode_items, decoder=_members, limit=limit),

@@ -8,9 +8,8 @@ from functools import partial
 
 from airflow_provider_claude_code.api.decoding import PageDecoder
 from airflow_provider_claude_code.api.paging import Request, Requests, cursor_pages
+from airflow_provider_claude_code.streams.usage import USAGE
 from airflow_provider_claude_code.streams.usage.models import Record, Report
-
-REPORT_PATH = "/v1/organizations/usage_report/claude_code"
 
 decode_report = PageDecoder(Report).decode
 
@@ -24,7 +23,7 @@ def usage_requests(day: date, limit: int) -> Requests:
     """
     return cursor_pages(
         Request(
-            path=REPORT_PATH,
+            path=USAGE.path,
             query={"starting_at": day.isoformat(), "limit": limit},
             subject=f"the Claude Code usage of {day}",
             decode=partial(decode_records, day=day, limit=limit),
