@@ -133,7 +133,7 @@ class ClaudeCodeHook(BaseHook):
 
         :raises ClaudeCodeConfigurationError: the Connection cannot be used.
         """
-        # Not needed to parse a Dag file, as in the other methods.
+        # Imported here and in other methods, since a Dag file does not need it.
         from airflow_provider_claude_code.api.client import ClaudeCodeClient
 
         clients = self._clients

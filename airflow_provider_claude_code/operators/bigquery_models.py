@@ -160,7 +160,7 @@ class ClaudeCodeBigQueryModelsOperator(BigQueryJobsMixin, BaseOperator):
         self.since = since
         self.max_drop = max_drop
         self.max_age_hours = max_age_hours
-        # Without the first day, which may be a template. Refuses what cannot be used when the Dag is parsed.
+        # Without the first day, which may be a template. The rest is checked when the Dag is parsed.
         self._settings = Settings(
             min_group_size=min_group_size,
             breakdown_grain=breakdown_grain,

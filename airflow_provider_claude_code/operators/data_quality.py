@@ -99,7 +99,7 @@ class ClaudeCodeDataQualityOperator(ClaudeCodeAnalyticsOperator):
         if isinstance(budget_percents, str) or not isinstance(budget_percents, Iterable):
             raise ClaudeCodeConfigurationError(f"budget_percents is {budget_percents!r}; a list was expected.")
         self.budget_percents = tuple(budget_percents)
-        # Without what may be a template. Refuses what cannot be used when the Dag is parsed.
+        # Without what may be a template. The rest is checked when the Dag is parsed.
         self._settings = Settings(max_drop=max_drop, max_age_hours=max_age_hours, budget_percents=self.budget_percents)
 
     def _settle_checks(self, *, is_rendered: bool = True) -> None:

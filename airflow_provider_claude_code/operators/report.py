@@ -115,7 +115,7 @@ class ClaudeCodeReportOperator(ClaudeCodeAnalyticsOperator):
         self.monthly_budget_usd = monthly_budget_usd
         self.assumptions = assumptions or {}
         self._assumptions = Assumptions.parse(self.assumptions)
-        # Without what may be a template. Refuses what cannot be used when the Dag is parsed.
+        # Without what may be a template. The rest is checked when the Dag is parsed.
         self._settings = Settings(
             min_group_size=min_group_size,
             breakdown_grain=breakdown_grain,

@@ -67,11 +67,9 @@ def people_cost(organization: Organization, settings: Settings, assumptions: Ass
     seats = seats_cost(settings, row, assumptions)
     if seats is None and not row["api_people"]:
         return "Unknown: people work with subscriptions. Declare seat_price and seats to see what they cost."
-    # Charges that all name nobody do not say what people cost.
-    names_people = row["charged_people"] > 0 or not row["unattributed_charged_usd"]
     is_charged = (
         row["charged_days"] == row["days_loaded"] == row["days_in_period"]
-        and names_people
+        and not charges_name_nobody(row)
         and not settings.is_few(row["charged_people"])
     )
     if not is_charged and settings.is_few(row["api_cost_people"]):
@@ -94,6 +92,11 @@ def people_cost(organization: Organization, settings: Settings, assumptions: Ass
         people=row["people"] if of_everybody else row["api_people"],
         person_days=row["person_days"] if of_everybody else row["api_person_days"],
     )
+
+
+def charges_name_nobody(row: Row) -> bool:
+    """Return whether there are charges but none for a person, so that they do not say what people cost."""
+    return bool(row["unattributed_charged_usd"]) and not row["charged_people"]
 
 
 def keys_cost(cost: PeopleCost, row: Row) -> tuple[str, Decimal, bool] | None:

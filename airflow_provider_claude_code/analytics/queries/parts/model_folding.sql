@@ -15,7 +15,7 @@ WITH group_members AS (
     models.bucket_start AS period,
     models.organization_id,
     models.undated_model AS name,
-    -- Who adds to tokens and costs counts. The others are there as nobody: a model that they alone have is folded.
+    -- Only people with tokens and a cost count. The others are null, so that a model that only they use is folded.
     IF(models.is_used AND models.has_cost, models.person, NULL) AS person,
     IF(models.is_used AND models.has_cost, COALESCE(models.group_name, '(unmapped)' /* unmapped */), NULL) AS link
   FROM `claude_code.bucket_models` AS models

@@ -8,6 +8,7 @@ from airflow_provider_claude_code.analytics.assumptions import Assumptions
 from airflow_provider_claude_code.analytics.queries import Settings
 from airflow_provider_claude_code.analytics.report.data import Organization, Row, is_month
 from airflow_provider_claude_code.analytics.report.elements import Facts, Note, Section, Table
+from airflow_provider_claude_code.analytics.report.people_cost import charges_name_nobody
 from airflow_provider_claude_code.analytics.report.sections.worth import MARK_MACHINES, assumed
 from airflow_provider_claude_code.analytics.report.wording import count, dollars, number
 
@@ -73,7 +74,7 @@ def _not_compared(organization: Organization, settings: Settings) -> str:
             "Not compared: some charges are for people who did not work with Claude Code, or who are named differently."
         )
     is_charged = row["charged_days"] == row["days_in_period"]
-    if is_charged and row["unattributed_charged_usd"] and not row["charged_people"]:
+    if is_charged and charges_name_nobody(row):
         return "Not compared: the charges do not say whom they are for."
     if settings.is_few(row["charged_people" if is_charged else "api_cost_people"]):
         return f"Not compared: it would show what fewer than {settings.min_group_size} people cost."
