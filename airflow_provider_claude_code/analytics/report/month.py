@@ -46,7 +46,7 @@ class Month:
 
     @property
     def unknown_days(self) -> int:
-        """How many of the days from ``since`` to ``until`` have no known cost, for example because none is loaded."""
+        """How many of the days from ``since`` to ``until`` have no known cost, such as those that are not loaded."""
         return (self.until - self.since).days + 1 - len(self.known_days) if self.until else 0
 
     @property
