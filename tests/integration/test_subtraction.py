@@ -13,6 +13,7 @@ import pytest
 from airflow_provider_claude_code.analytics.queries.settings import Settings, whole_period
 from airflow_provider_claude_code.analytics.report.collecting import collect
 from airflow_provider_claude_code.analytics.report.data import Organization as Reported
+from airflow_provider_claude_code.analytics.report.sections.money import known_estimates
 from airflow_provider_claude_code.sandbox import Organization
 from tests.fixtures.analytics_data import LAST, MAPPING, History, key, mapped, over_memory, record
 from tests.fixtures.charges_data import Books, api_key, charge, sandbox_with_charges, user
@@ -216,6 +217,7 @@ def test_a_cost_that_few_of_the_active_people_have_is_not_shown() -> None:
 
     assert reported.totals["sessions"] == 6 * 21
     assert reported.comparison.period["api_cost_usd"] is None
+    assert known_estimates(reported, period) == []
     assert wrong_cells(shown) == []
     assert who_stands_out(shown, 5) == []
 

@@ -6,6 +6,7 @@
 -- actor_type: user_actor for people, api_actor for API keys, or a kind that the API added later.
 -- customer_type: api, subscription, or a kind that the API added later.
 -- actors: people or keys with usage, but keys of machines.
+-- actors_with_cost: those of them whose known cost is not 0.
 -- machines: keys of machines.
 -- sessions: their sessions.
 -- sessions_with_cost: those of them whose cost is known in US dollars.
@@ -33,6 +34,7 @@ SELECT
   actor_type,
   customer_type,
   COUNT(IF(counts, 1, NULL)) AS actors,
+  COUNT(IF(counts AND amount_cents <> 0, 1, NULL)) AS actors_with_cost,
   COUNT(IF(counts, NULL, 1)) AS machines,
   SUM(sessions) AS sessions,
   SUM(sessions_with_cost) AS sessions_with_cost,

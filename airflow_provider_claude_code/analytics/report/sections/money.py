@@ -219,6 +219,7 @@ def _between(first: date, start: float, last: date, end: float) -> dict[date, fl
 
 
 _KINDS = {"user_actor": "People", "api_actor": "API keys"}
+_ACTORS = ("actors", "actors_with_cost")
 _TYPES = {"api": "API cost", "subscription": "Subscription value (not billed)"}
 
 
@@ -230,12 +231,13 @@ def known_estimates(organization: Organization, settings: Settings) -> list[Sect
         kinds: dict[str, list[Row]] = {}
         for row in cells:
             kinds.setdefault(f"{heading}: {_KINDS.get(row['actor_type'], 'others')}", []).append(row)
-        if any(settings.is_few(row["actors"]) for row in cells):
+        if any(settings.is_few(row[name]) for row in cells for name in _ACTORS):
             # Subtracting one of them from the total would give the other.
-            together = {name: total(cells, name) for name in ("sessions", "sessions_with_cost", "actors", "amount_usd")}
+            summed = ("sessions", "sessions_with_cost", *_ACTORS, "amount_usd")
+            together = {name: total(cells, name) for name in summed}
             kinds = {f"{heading}: people and API keys": [together]}
         for label, members in kinds.items():
-            if settings.is_few(sum(row["actors"] for row in members)):
+            if any(settings.is_few(sum(row[name] for row in members)) for name in _ACTORS):
                 continue
             sessions = sum(row["sessions"] for row in members)
             known = share(sum(row["sessions_with_cost"] for row in members), sessions)
