@@ -31,6 +31,8 @@ nox.options.default_venv_backend = "uv|virtualenv"
 nox.options.download_python = "never"
 nox.options.reuse_venv = "yes"
 
+# Each of an Airflow's many processes would compile all that it imports, as in the Makefile.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 # pyenv keeps interpreters where nobody looks for them.
 for folder in sorted(Path.home().glob(".pyenv/versions/*/bin")):
     os.environ["PATH"] += f"{os.pathsep}{folder}"
