@@ -305,7 +305,7 @@ COMMANDS = (
     ),
     Command(
         "test-connection",
-        "Print whose key a Connection has, or what is wrong with it",
+        "Print whose key a Connection has, or what is wrong",
         "Print the organisation of a Connection's key and what the key may read, or what is wrong with the Connection.",
         _test_connection_arguments,
     ),

@@ -59,7 +59,7 @@ def execute(operator: BaseOperator) -> None:
 def test_the_docstrings_say_what_is_templated(operator: type[BaseOperator]) -> None:
     documented = set()
     for documented_class in operator.__mro__:
-        for text in re.split(r"\n\s+:", documented_class.__doc__ or ""):
+        for text in re.split(r"\n\s*:", documented_class.__doc__ or ""):
             if (name := re.match(r"param (\w+):", text)) and "(templated" in text:
                 documented.add(name[1])
     fields = set(operator.template_fields)
