@@ -268,6 +268,13 @@ class TestSettings:
             {"password": f" {KEY}"},
             {"password": f"{KEY}\n"},
             {"password": f"{KEY[:20]}\n{KEY[20:]}"},
+            {"password": f'"{KEY}"'},
+            {"password": f"'{KEY}"},
+            {"password": f"{KEY},"},
+            {"password": f"<{KEY}>"},
+            {"password": f"x-api-key:{KEY}"},
+            {"password": f"ANTHROPIC_ADMIN_KEY={KEY}"},
+            {"password": KEY + KEY},
             {"password": KEY, "host": "api.anthropic.com"},
             {"password": KEY, "host": "http://api.anthropic.com"},
             {"password": KEY, "host": "https://api.anthropic.com:port"},
@@ -331,6 +338,10 @@ class TestSettings:
 
         connection(password=KEY, extra={"pseudonym_secret": "too short"})
         with pytest.raises(ClaudeCodeConfigurationError, match="too short"):
+            _ = ClaudeCodeHook().pseudonyms
+
+        connection(password=KEY, extra={"pseudonym_secret": "sixteen characters\n"})
+        with pytest.raises(ClaudeCodeConfigurationError, match="starts or ends with blanks"):
             _ = ClaudeCodeHook().pseudonyms
 
         connection(password=KEY, extra={"pseudonym_secret": "sixteen characters"})
@@ -548,13 +559,21 @@ class TestConnectionTest:
         assert not good
         assert "Check the API base URL" in message
 
-    def test_the_first_part_of_a_path_at_the_host(self, sandbox: Sandbox, connection: Any) -> None:
-        connection(host=f"{sandbox.base_url}/v1/", password=sandbox.api_key)
+    @pytest.mark.parametrize(
+        "path", ["/v1", "/v1/", "/gateway/v1", "/v1/organizations", "/v1/organizations/usage_report/claude_code"]
+    )
+    def test_a_path_at_the_host_that_requests_add(self, sandbox: Sandbox, connection: Any, path: str) -> None:
+        connection(host=f"{sandbox.base_url}{path}", password=sandbox.api_key)
 
         good, message = ClaudeCodeHook().test_connection()
 
-        assert (good, message) == (False, "The API base URL ends with /v1, which requests add: leave it out.")
+        assert (good, message) == (False, "Requests add the path from /v1 on: leave it out of the API base URL.")
         assert sandbox.requests == []
+
+    def test_a_gateway_may_have_a_path_of_its_own(self, connection: Any) -> None:
+        base_url = "https://gateway.example.com/v1/account/anthropic"
+        connection(host=base_url, password=KEY)
+        assert ClaudeCodeHook().settings.base_url == base_url
 
     def test_a_proxy_s_page(self, hook: ClaudeCodeHook, sandbox: Sandbox) -> None:
         sandbox.faults = Faults(html=True)
