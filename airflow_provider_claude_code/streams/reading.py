@@ -10,7 +10,11 @@ from pathlib import Path
 
 from airflow_provider_claude_code.api.paging import Page, start_again
 from airflow_provider_claude_code.api.read_ahead import read_ahead
-from airflow_provider_claude_code.exceptions import ClaudeCodeConfigurationError, ClaudeCodeIncompleteDayError
+from airflow_provider_claude_code.exceptions import (
+    ClaudeCodeConfigurationError,
+    ClaudeCodeIncompleteDayError,
+    ClaudeCodePublishError,
+)
 from airflow_provider_claude_code.streams.base import Filters, Stream
 from airflow_provider_claude_code.tables.contract import FileFormat, Table
 from airflow_provider_claude_code.tables.loads import Load, begin_load
@@ -87,6 +91,7 @@ class DayReader:
         :param after: ``loaded_at`` of the newest load of the day so far.
         :raises ClaudeCodeIncompleteDayError: the day is not complete by the clock of the API.
         :raises ClaudeCodeAPIError: the day cannot be read whole.
+        :raises ClaudeCodePublishError: the directory was removed.
         """
 
         def read() -> Load:
@@ -107,8 +112,8 @@ class DayReader:
         with DaySpool(directory, self.tables, self.file_format, load_id, loaded_at) as spool:
             for number, page in enumerate(read_ahead(self.iter_pages(day)), start=1):
                 if not directory.exists():
-                    raise FileNotFoundError(
-                        f"{day} is not loaded: its temporary directory was removed, as it is when the task is stopped"
+                    raise ClaudeCodePublishError(
+                        f"{day} is not loaded: its temporary directory was removed, as it is when the task is stopped."
                     )
                 # The first page decides for all pages of the day.
                 if as_of is None:
