@@ -88,7 +88,7 @@ class ClaudeCodeTransferOperator(BaseOperator):
 
     :param day: the UTC day to load, ``YYYY-MM-DD`` (templated). The default is ``day`` in the configuration of the run,
         else its partition key, else the day before the run. Snapshots (streams that describe the current state) are
-        stored under the day on which the load begins, and skipped for days before yesterday.
+        stored under the day on which the load begins, and skipped if ``day`` is more than two days before it.
     :param stream: the report or list of the API to load.
     :param filters: which records of the stream to load: for ``cost``, ``{"products": ["claude_code"]}`` is the default
         and ``{"products": []}`` loads the charges of all products. Each day of a table contains what its last

@@ -19,6 +19,8 @@ from airflow.timetables.interval import CronDataIntervalTimetable, DeltaDataInte
 from airflow.timetables.trigger import CronTriggerTimetable, DeltaTriggerTimetable, MultipleCronTriggerTimetable
 
 from airflow_provider_claude_code.days import DEFAULT_DAY
+from airflow_provider_claude_code.streams.members import MEMBERS
+from airflow_provider_claude_code.transfers.period import days_to_load
 
 TEMPLATE = DAG("a_dag", schedule=None).get_template_env().from_string(DEFAULT_DAY)
 ONE_DAY = timedelta(days=1)
@@ -175,6 +177,15 @@ def test_the_zone_is_that_of_the_schedule_however_it_is_written() -> None:
                 }.items():
                     found = day_of(timetable, interval, run_type, has_interval=has_interval)
                     assert found == day, (timetable, run_type, has_interval)
+
+
+@pytest.mark.parametrize("zone", ["America/Los_Angeles", "Pacific/Pago_Pago", "Pacific/Kiritimati", "UTC"])
+def test_no_daily_run_skips_a_snapshot(zone: str) -> None:
+    for hour in range(24):
+        timetable = CronTriggerTimetable(f"0 {hour} * * *", timezone=zone)
+        for interval in intervals(timetable, datetime(2025, 7, 10, tzinfo=UTC), 3):
+            today = interval.end.astimezone(UTC).date()
+            assert days_to_load(MEMBERS, None, day_of(timetable, interval), 0, today) == [today]
 
 
 @pytest.mark.parametrize("cron", ["0 0 * * *", "0 6 * * *", "0 0 * * 0"])
