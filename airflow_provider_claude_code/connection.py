@@ -77,8 +77,8 @@ def client_settings(connection: Connection) -> ClientSettings:
 
 
 def _base_url(connection: Connection) -> str:
-    """Return the API's base URL with the Connection's port."""
-    url: str = connection.host or ClientSettings.base_url
+    """Return the API's base URL with the Connection's port, in one form, so that lineage has a single name for it."""
+    url: str = (connection.host or ClientSettings.base_url).rstrip("/")
     # Some secrets backends, such as Vault's, pass text. Airflow's UI sends 0 for an empty port.
     port = _number(_whole, connection.port or 0)
     if port == 0:
@@ -90,7 +90,6 @@ def _base_url(connection: Connection) -> str:
     parsed = parse_base_url(url)
     # httpx does not distinguish an explicit default port from an implicit one.
     written = re.match(r"[^/]*:([0-9]+)(/|$)", url.partition("//")[2])
-    # A default port is not added, so that assets and lineage have a single name for an API.
     if port == (int(written[1]) if written else DEFAULT_PORTS[parsed.scheme]):
         return url
     if written:
