@@ -328,6 +328,12 @@ class TestSettings:
         assert ClaudeCodeHook().claude_code_conn_id == "claude_code_default"
         assert ClaudeCodeHook("no_such_connection").claude_code_conn_id == "no_such_connection"
 
+    def test_a_key_in_the_place_of_an_id_is_not_quoted(self) -> None:
+        hook = ClaudeCodeHook(KEY)
+        with pytest.raises(ClaudeCodeConfigurationError, match="does not exist") as caught:
+            hook.get_conn()
+        assert "CANARY" not in str(caught.value) + hook.test_connection()[1]
+
     def test_the_connection_of_the_argument_is_read(self, connection: Any) -> None:
         connection(conn_id="another", password=KEY, extra={"page_limit": 3})
 
