@@ -59,12 +59,13 @@ class DayReader:
     dag_id: str
     run_id: str
 
-    def refuse_incomplete(self, day: date, as_of: datetime) -> None:
+    def refuse_incomplete(self, day: date, as_of: datetime, as_of_is: str = "the time is") -> None:
         """
         Refuse a day that is not complete, unless that is allowed.
 
         :param day: the UTC day.
         :param as_of: the moment up to which the API's data is up to date, aware.
+        :param as_of_is: what to call that moment in the message.
         :raises ClaudeCodeIncompleteDayError: it is not.
         :raises ClaudeCodeConfigurationError: it has not begun.
         """
@@ -75,9 +76,8 @@ class DayReader:
         complete_from = self.stream.complete_from(day)
         if as_of >= complete_from or (self.allow_incomplete and day <= now.date()):
             return
-        now_is = "the API's data ends at" if self.stream.as_of else "the time is"
         raise ClaudeCodeIncompleteDayError(
-            f"{day} is not complete until {complete_from:%Y-%m-%d %H:%M} UTC; {now_is} "
+            f"{day} is not complete until {complete_from:%Y-%m-%d %H:%M} UTC; {as_of_is} "
             f"{as_of:%Y-%m-%d %H:%M} UTC. Wait with ClaudeCodeFreshnessSensor, let the task retry, or set "
             "allow_incomplete=True to load what there is."
         )
@@ -118,7 +118,8 @@ class DayReader:
                 # The first page decides for all pages of the day.
                 if as_of is None:
                     as_of = self._as_of(page)
-                    self.refuse_incomplete(day, as_of)
+                    as_of_is = "the API's data ends at" if self.stream.as_of else "the time is"
+                    self.refuse_incomplete(day, as_of, as_of_is)
                 spool.write(flattener.flatten(page.records))
                 totals.unknown_names |= page.unknown_fields
                 organization_id = organization_id or page.organization_id
