@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from airflow_provider_claude_code.api.settings import DEFAULT_PORTS, ClientSettings, parse_base_url
 from airflow_provider_claude_code.exceptions import ClaudeCodeConfigurationError
 from airflow_provider_claude_code.get_provider_info import CONNECTION_FIELDS
+from airflow_provider_claude_code.quoting import quoted
 from airflow_provider_claude_code.version_compat import AirflowNotFoundException, mask_secret
 
 if TYPE_CHECKING:
@@ -30,16 +31,16 @@ def without_the_connection(conn_id: str) -> Iterator[None]:
         yield
     except AirflowNotFoundException:
         raise ClaudeCodeConfigurationError(
-            f"Connection {conn_id!r} does not exist. Correct its id, or create it: airflow connections add "
-            f"{shlex.quote(conn_id)} --conn-type claude_code --conn-password KEY"
+            f"Connection {quoted(conn_id)!r} does not exist. Correct its id, or create it: airflow connections add "
+            f"{shlex.quote(quoted(conn_id))} --conn-type claude_code --conn-password KEY"
         ) from None
     except ClaudeCodeConfigurationError as error:
         raise ClaudeCodeConfigurationError(f"{named(conn_id)}{error}") from None
 
 
 def named(conn_id: str) -> str:
-    """Return the beginning of errors about a Connection."""
-    return f"Connection {conn_id!r}: "
+    """Return the beginning of errors about a Connection. Somebody may have passed the key as its id."""
+    return f"Connection {quoted(conn_id)!r}: "
 
 
 def client_settings(connection: Connection) -> ClientSettings:
@@ -77,8 +78,8 @@ def client_settings(connection: Connection) -> ClientSettings:
 
 
 def _base_url(connection: Connection) -> str:
-    """Return the API's base URL with the Connection's port."""
-    url: str = connection.host or ClientSettings.base_url
+    """Return the API's base URL with the Connection's port, in one form, so that lineage has a single name for it."""
+    url: str = (connection.host or ClientSettings.base_url).rstrip("/")
     # Some secrets backends, such as Vault's, pass text. Airflow's UI sends 0 for an empty port.
     port = _number(_whole, connection.port or 0)
     if port == 0:
@@ -90,7 +91,6 @@ def _base_url(connection: Connection) -> str:
     parsed = parse_base_url(url)
     # httpx does not distinguish an explicit default port from an implicit one.
     written = re.match(r"[^/]*:([0-9]+)(/|$)", url.partition("//")[2])
-    # A default port is not added, so that assets and lineage have a single name for an API.
     if port == (int(written[1]) if written else DEFAULT_PORTS[parsed.scheme]):
         return url
     if written:

@@ -13,7 +13,9 @@ DEFAULT_DAY = (
     "{% set schedule = dag.timetable.timetable | default(dag.timetable) %}"
     "{% set cron = (schedule.timetables | default(schedule._timetables | default([schedule]))) | first %}"
     "{% set zone = cron.timezone | default(cron._timezone | default('UTC')) %}"
-    "{% set end = data_interval_end | default(none) or logical_date | default(none) or dag_run.run_after %}"
+    # The data interval of a run that is triggered by hand is the last whole one before its logical date.
+    "{% set moments = [data_interval_end | default(none), logical_date | default(none)] | select | list %}"
+    "{% set end = moments | max if moments else dag_run.run_after %}"
     # An unknown name stays text, which fromtimestamp() refuses; None would be the worker's own zone.
     "{% set zone = macros.dateutil.tz.gettz(zone) or zone if zone is string else zone %}"
     # run_after may be a plain datetime, which has no in_timezone(), and a pendulum.DateTime knows no zones of dateutil.
@@ -30,7 +32,7 @@ partition key, else the date before the run.
 
 The date of a scheduled or backfilled run is that of the end of its data interval in the time zone of the schedule.
 There, the runs of a daily schedule have consecutive dates; in UTC one is missing and another repeated when the clocks
-change. The date of any other run is that of its data interval's end, its logical date or ``run_after`` in UTC.
+change. The date of any other run is that of its logical date or, without one, of ``run_after`` in UTC.
 
 ``{{ ds }}`` is the day of the run itself for cron schedules, so a day that is not over, and is missing
 altogether from manual, asset-triggered and partitioned runs.

@@ -29,7 +29,7 @@ from airflow_provider_claude_code.api.paging import (
     start_again,
 )
 from airflow_provider_claude_code.api.rate_limit import RateLimit
-from airflow_provider_claude_code.api.request_log import leave_ids_out_of_the_log
+from airflow_provider_claude_code.api.request_log import leave_cursors_out_of_the_log
 from airflow_provider_claude_code.api.retries import retry_arguments
 from airflow_provider_claude_code.api.settings import ClientSettings, unusable_environment
 from airflow_provider_claude_code.exceptions import ClaudeCodeAPIError, ClaudeCodeCursorError, ClaudeCodeResponseError
@@ -374,7 +374,7 @@ def _short(requests: Requests, settings: ClientSettings) -> Requests:
 
 
 def _open(client_class: type[HttpxClient], settings: ClientSettings, transport: Any) -> HttpxClient:
-    leave_ids_out_of_the_log()
+    leave_cursors_out_of_the_log()
     network = settings.network_arguments() if transport is None else {"transport": transport}
     try:
         return client_class(**settings.httpx_arguments, **network)

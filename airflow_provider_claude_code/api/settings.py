@@ -26,6 +26,8 @@ Authentication = Literal["api_key", "bearer"]
 DEFAULT_PORTS = {"https": 443, "http": 80}
 
 _PLAIN_HTTP_HOSTS = {b"localhost", b"127.0.0.1", b"::1"}
+_AROUND_A_KEY = " \t\r\n'\"`<>,;"
+"""What is easily copied together with a key."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,8 +64,13 @@ class ClientSettings:
             # No check keeps the key in a variable, since some tools show the variables of a failed frame.
             (bool(self.api_key), "The password is empty; enter an admin API key (sk-ant-admin01-...)"),
             (
-                self.api_key == self.api_key.strip(),
-                "The admin API key starts or ends with blanks or a line break; paste it again",
+                self.api_key == self.api_key.strip(_AROUND_A_KEY),
+                "The admin API key starts or ends with a blank, a line break, a quotation mark or another character "
+                "that does not belong to it; paste it again",
+            ),
+            (
+                "sk-ant-" not in self.api_key[1:],
+                "There is something before sk-ant-, with which the admin API key starts; enter only the key, once",
             ),
             (
                 self.api_key.isascii() and self.api_key.isprintable() and " " not in self.api_key,
@@ -177,12 +184,13 @@ def parse_base_url(text: str) -> httpx.URL:
 
     :raises ClaudeCodeConfigurationError: the URL cannot be used, or would send the key where it must not go.
     """
+    if re.search(r"\s", text):
+        raise ClaudeCodeConfigurationError("The API base URL contains blanks or line breaks; paste it again.")
     url = _parsed(text)
     if url is None:
         # The parser's error quotes the host or port, in whose place somebody may have pasted the key.
         raise ClaudeCodeConfigurationError("The API base URL is not a URL: its host or port cannot be read.")
     checks = [
-        (not re.search(r"\s", text), "The API base URL contains blanks or line breaks; paste it again"),
         (
             url.scheme in DEFAULT_PORTS and url.raw_host,
             "The API base URL needs a scheme and a host, for example https://api.anthropic.com",
@@ -192,7 +200,10 @@ def parse_base_url(text: str) -> httpx.URL:
             not (url.query or url.fragment or url.userinfo),
             "The API base URL must not contain a query, a fragment or credentials",
         ),
-        (not url.path.rstrip("/").endswith("/v1"), "The API base URL ends with /v1, which requests add: leave it out"),
+        (
+            not re.search(r"/v1/?(organizations(/.*)?)?$", url.path),
+            "Requests add the path from /v1 on: leave it out of the API base URL",
+        ),
         (
             url.scheme != "http" or url.raw_host in _PLAIN_HTTP_HOSTS,
             "The API base URL must use https, since anybody on the network could read the key over plain http "

@@ -292,7 +292,11 @@ class ObjectStore:
     def delete(self, key: str) -> None:
         """Delete an object, unless another writer has deleted it."""
         with suppress(FileNotFoundError):
-            self._fs.rm_file(self._path(key))
+            try:
+                self._fs.rm_file(self._path(key))
+            except NotImplementedError:
+                # Azure's file system before 2026. The name is not a pattern.
+                self._fs.rm(self._path(key), expand_path=False)
 
     def url(self, key: str) -> str:
         """Return an object's URL."""

@@ -10,7 +10,11 @@ from pathlib import Path
 
 from airflow_provider_claude_code.api.paging import Page, start_again
 from airflow_provider_claude_code.api.read_ahead import read_ahead
-from airflow_provider_claude_code.exceptions import ClaudeCodeConfigurationError, ClaudeCodeIncompleteDayError
+from airflow_provider_claude_code.exceptions import (
+    ClaudeCodeConfigurationError,
+    ClaudeCodeIncompleteDayError,
+    ClaudeCodePublishError,
+)
 from airflow_provider_claude_code.streams.base import Filters, Stream
 from airflow_provider_claude_code.tables.contract import FileFormat, Table
 from airflow_provider_claude_code.tables.loads import Load, begin_load
@@ -55,12 +59,13 @@ class DayReader:
     dag_id: str
     run_id: str
 
-    def refuse_incomplete(self, day: date, as_of: datetime) -> None:
+    def refuse_incomplete(self, day: date, as_of: datetime, as_of_is: str = "the time is") -> None:
         """
         Refuse a day that is not complete, unless that is allowed.
 
         :param day: the UTC day.
         :param as_of: the moment up to which the API's data is up to date, aware.
+        :param as_of_is: what to call that moment in the message.
         :raises ClaudeCodeIncompleteDayError: it is not.
         :raises ClaudeCodeConfigurationError: it has not begun.
         """
@@ -71,9 +76,8 @@ class DayReader:
         complete_from = self.stream.complete_from(day)
         if as_of >= complete_from or (self.allow_incomplete and day <= now.date()):
             return
-        now_is = "the API's data ends at" if self.stream.as_of else "the time is"
         raise ClaudeCodeIncompleteDayError(
-            f"{day} is not complete until {complete_from:%Y-%m-%d %H:%M} UTC; {now_is} "
+            f"{day} is not complete until {complete_from:%Y-%m-%d %H:%M} UTC; {as_of_is} "
             f"{as_of:%Y-%m-%d %H:%M} UTC. Wait with ClaudeCodeFreshnessSensor, let the task retry, or set "
             "allow_incomplete=True to load what there is."
         )
@@ -87,6 +91,7 @@ class DayReader:
         :param after: ``loaded_at`` of the newest load of the day so far.
         :raises ClaudeCodeIncompleteDayError: the day is not complete by the clock of the API.
         :raises ClaudeCodeAPIError: the day cannot be read whole.
+        :raises ClaudeCodePublishError: the directory was removed.
         """
 
         def read() -> Load:
@@ -107,13 +112,14 @@ class DayReader:
         with DaySpool(directory, self.tables, self.file_format, load_id, loaded_at) as spool:
             for number, page in enumerate(read_ahead(self.iter_pages(day)), start=1):
                 if not directory.exists():
-                    raise FileNotFoundError(
-                        f"{day} is not loaded: its temporary directory was removed, as it is when the task is stopped"
+                    raise ClaudeCodePublishError(
+                        f"{day} is not loaded: its temporary directory was removed, as it is when the task is stopped."
                     )
                 # The first page decides for all pages of the day.
                 if as_of is None:
                     as_of = self._as_of(page)
-                    self.refuse_incomplete(day, as_of)
+                    as_of_is = "the API's data ends at" if self.stream.as_of else "the time is"
+                    self.refuse_incomplete(day, as_of, as_of_is)
                 spool.write(flattener.flatten(page.records))
                 totals.unknown_names |= page.unknown_fields
                 organization_id = organization_id or page.organization_id

@@ -19,7 +19,7 @@ class Pseudonyms:
 
     :param secret: the Connection's ``pseudonym_secret``, at least 16 characters. Whoever has it can test
         whether a pseudonym belongs to a given address.
-    :raises ClaudeCodeConfigurationError: there is no secret, or one that could be guessed.
+    :raises ClaudeCodeConfigurationError: there is no secret, or one that could be guessed or was pasted with blanks.
     """
 
     def __init__(self, secret: str | None) -> None:
@@ -31,6 +31,11 @@ class Pseudonyms:
             raise ClaudeCodeConfigurationError(
                 f"The pseudonym secret is too short to protect anybody: use at least "
                 f"{SHORTEST_SECRET} random characters."
+            )
+        if secret != secret.strip():
+            # Whoever enters it without them elsewhere would get other pseudonyms.
+            raise ClaudeCodeConfigurationError(
+                "The pseudonym secret starts or ends with blanks or a line break; paste it again."
             )
         self._hmac = hmac.new(secret.encode(), digestmod=hashlib.sha256)
         self.key_id = self._digest(b"pseudonym_key_id")[:16]

@@ -29,6 +29,7 @@ from airflow_provider_claude_code.exceptions import (
 )
 from airflow_provider_claude_code.hooks.claude_code import ClaudeCodeHook, fail_without_retry
 from airflow_provider_claude_code.lineage import add_hook_lineage
+from airflow_provider_claude_code.storage.errors import typed_store_errors
 from airflow_provider_claude_code.storage.spool_directory import spool_directory
 from airflow_provider_claude_code.streams.registry import DATA_TABLES, find_stream
 from airflow_provider_claude_code.tables.contract import FileFormat
@@ -87,7 +88,7 @@ class ClaudeCodeTransferOperator(BaseOperator):
 
     :param day: the UTC day to load, ``YYYY-MM-DD`` (templated). The default is ``day`` in the configuration of the run,
         else its partition key, else the day before the run. Snapshots (streams that describe the current state) are
-        stored under the day on which the load begins, and skipped for days before yesterday.
+        stored under the day on which the load begins, and skipped if ``day`` is more than two days before it.
     :param stream: the report or list of the API to load.
     :param filters: which records of the stream to load: for ``cost``, ``{"products": ["claude_code"]}`` is the default
         and ``{"products": []}`` loads the charges of all products. Each day of a table contains what its last
@@ -311,12 +312,14 @@ class ClaudeCodeTransferOperator(BaseOperator):
                 folder.mkdir(exist_ok=True)
                 yield day, folder, target.last_loaded_at(day)
 
-        threads = max(1, min(len(days), self._days_at_a_time))
-        if threads > 1:
-            # Only this thread asks Airflow for Connections.
-            self.hook.get_conn()
-            reader.get_pseudonyms()
-        return work_ahead(lambda arguments: reader.read(*arguments), prepared(), threads)
+        def read(arguments: tuple[date, Path, datetime | None]) -> Load:
+            with typed_store_errors(directory.as_uri()):
+                return reader.read(*arguments)
+
+        # Only this thread asks Airflow for Connections.
+        self.hook.get_conn()
+        reader.get_pseudonyms()
+        return work_ahead(read, prepared(), max(1, min(len(days), self._days_at_a_time)))
 
     def _load_day(self, target: Target, loads: Iterator[Load], progress: Progress) -> dict[str, Any]:
         """Load the current day, or finish it if it was started before the task was deferred; return its summary."""

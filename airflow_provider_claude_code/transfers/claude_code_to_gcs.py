@@ -60,9 +60,8 @@ class ClaudeCodeToGCSOperator(ClaudeCodeTransferOperator):
     ) -> None:
         super().__init__(file_format=file_format, **kwargs)
         self.bucket = bucket
-        if not is_template(bucket):
-            self._refuse_unusable_bucket()
         self.prefix = prefix
+        self._refuse_unusable_place(is_rendered=False)
         self.gcp_conn_id = gcp_conn_id
         self.impersonation_chain = impersonation_chain
 
@@ -87,7 +86,7 @@ class ClaudeCodeToGCSOperator(ClaudeCodeTransferOperator):
         from airflow_provider_claude_code.storage.gcs import GCSStore
         from airflow_provider_claude_code.targets.files import FileTarget
 
-        self._refuse_unusable_bucket()
+        self._refuse_unusable_place()
         hook = GCSHook(
             gcp_conn_id=self.gcp_conn_id, impersonation_chain=accounts("impersonation_chain", self.impersonation_chain)
         )
@@ -98,8 +97,13 @@ class ClaudeCodeToGCSOperator(ClaudeCodeTransferOperator):
             raise ClaudeCodeConfigurationError(f"bucket is {self.bucket!r}: {error}") from error
         return FileTarget(store, self.stream, cast("FileFormat", self.file_format))
 
-    def _refuse_unusable_bucket(self) -> None:
-        if not self.bucket or "/" in str(self.bucket):
+    def _refuse_unusable_place(self, *, is_rendered: bool = True) -> None:
+        if (is_rendered or not is_template(self.bucket)) and (not self.bucket or "/" in str(self.bucket)):
             raise ClaudeCodeConfigurationError(
                 f"bucket is {self.bucket!r}; a bucket's name was expected, without gs:// and without a path."
+            )
+        # Reports could not read such a folder either.
+        if (is_rendered or not is_template(self.prefix)) and "//" in self.folder:
+            raise ClaudeCodeConfigurationError(
+                f"prefix is {self.prefix!r}; a folder of the bucket was expected, without gs:// and double slashes."
             )

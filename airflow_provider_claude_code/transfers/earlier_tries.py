@@ -45,9 +45,11 @@ class EarlierTries:
     def of(cls, operator: ClaudeCodeTransferOperator, context: Context) -> EarlierTries:
         """Return those of a task."""
         pseudonyms = operator.hook.pseudonyms.key_id if operator.actor_identity == "hmac" else None
-        asked = [operator.stream, operator.filters, operator.tables, operator.on_empty, pseudonyms]
+        # Another key may see more of a day.
+        asked = [operator.claude_code_conn_id, operator.stream, operator.filters, operator.tables]
+        settings = [operator.on_empty, pseudonyms]
         places = [operator.file_format, *map(operator.table_uri, operator.tables)]
-        return cls(context.get("task_state_store"), [*asked, *places, __version__])
+        return cls(context.get("task_state_store"), [*asked, *settings, *places, __version__])
 
     def continued(self, progress: Progress, target: Target) -> Progress:
         """Skip the first days if earlier tries have loaded them."""

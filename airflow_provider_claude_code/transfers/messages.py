@@ -35,7 +35,8 @@ def warn_of_skipped_days(operator: ClaudeCodeTransferOperator, days: list[date],
     end = context.get("prev_data_interval_end_success")
     if not end:
         return
-    previous = parse_day(operator.render_template(DEFAULT_DAY, {**context, "data_interval_end": end}))
+    run_before: Context = {**context, "data_interval_end": end, "logical_date": end}
+    previous = parse_day(operator.render_template(DEFAULT_DAY, run_before))
     if days[0] - previous > timedelta(days=1):
         log.warning(
             "The last successful run before this one was for %s, and this one loads %s to %s: no run loads the "

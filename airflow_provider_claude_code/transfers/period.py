@@ -29,8 +29,9 @@ def days_to_load(stream: Stream, first: date | None, last: date, lookback_days: 
     :raises AirflowSkipException: the stream describes the current state, and the day is long over.
     """
     if stream.is_snapshot:
-        # The current state says nothing about the days of a backfill.
-        if last < today - timedelta(days=1):
+        # The current state says nothing about the days of a backfill. A daily run in the evening of an American zone
+        # is for the day before yesterday in UTC.
+        if last < today - timedelta(days=2):
             raise AirflowSkipException(f"{stream.title} can only be loaded for today, not for {last}.")
         if first is not None:
             log.warning(

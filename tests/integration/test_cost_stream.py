@@ -105,8 +105,14 @@ def test_pseudonyms_are_those_of_usage(sandbox: Sandbox, day: date, tmp_path: Pa
 
 def test_a_day_is_loaded_once_its_charges_are_complete(sandbox: Sandbox, tmp_path: Path) -> None:
     yesterday = datetime.now(UTC).date() - timedelta(days=1)
-    with pytest.raises(ClaudeCodeIncompleteDayError):
+    with pytest.raises(ClaudeCodeIncompleteDayError, match="the time is"):
         load(tmp_path, yesterday)
+    assert sandbox.requests == []
+    # An API that has not refreshed its data since yesterday.
+    sandbox.now = lambda: datetime.now(UTC) - timedelta(days=1)
+    with pytest.raises(ClaudeCodeIncompleteDayError, match="the API's data ends at"):
+        load(tmp_path, yesterday - timedelta(days=1))
+    sandbox.now = lambda: datetime.now(UTC)
     assert rows(tmp_path, "loads") == []
     (summary,) = load(tmp_path, yesterday, allow_incomplete=True)["days"]
     assert not summary["complete"]

@@ -221,6 +221,15 @@ class TestLayout:
             run(operator)
         assert sandbox.requests == []
 
+    @pytest.mark.parametrize("prefix", ["gs://usage/a", "/gs://usage", "a//b"])
+    def test_a_prefix_that_is_a_url_or_that_reports_cannot_read_is_refused(self, sandbox: Sandbox, prefix: str) -> None:
+        with pytest.raises(ClaudeCodeConfigurationError, match=r"prefix is '.*without gs:// and double slashes"):
+            ClaudeCodeToGCSOperator(task_id="load", bucket=BUCKET, prefix=prefix)
+        rendered = ClaudeCodeToGCSOperator(task_id="load", bucket=BUCKET, prefix="{{ a_prefix }}", day=str(DAY))
+        rendered.prefix = prefix
+        with pytest.raises(AirflowFailException, match="prefix is"):
+            run(rendered)
+
     @pytest.mark.parametrize("bucket", ["-usage", "Usage_", "us..age", "bücket"])
     def test_a_name_that_no_bucket_can_have_fails_for_good(self, sandbox: Sandbox, bucket: str) -> None:
         with pytest.raises(AirflowFailException, match="bucket"):

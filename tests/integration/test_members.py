@@ -167,7 +167,7 @@ def test_a_workspace_that_is_archived_meanwhile_does_not_end_the_load(lists: Lis
 
 
 def test_a_snapshot_of_an_earlier_day_is_skipped_without_a_request(lists: Lists, tmp_path: Path) -> None:
-    day = datetime.now(UTC).date() - timedelta(days=2)
+    day = datetime.now(UTC).date() - timedelta(days=3)
     with pytest.raises(AirflowSkipException, match=f"only be loaded for today, not for {day}"):
         load(tmp_path / "files", day=str(day))
     assert lists.requests == []

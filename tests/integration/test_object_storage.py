@@ -388,6 +388,7 @@ class TestReplacement:
             "ti": SimpleNamespace(dag_id="usage", run_id="scheduled__1"),
             "dag": DAG("usage", schedule="@daily"),
             "dag_run": SimpleNamespace(run_type="scheduled", run_after=end, partition_key=None),
+            "logical_date": end,
             "data_interval_end": end,
             "prev_data_interval_end_success": last_end and pendulum.parse(last_end),
             "macros": MacrosAccessor(),

@@ -297,10 +297,16 @@ class TestARetry:
         self.attempt(tmp_path, store, 2)
         assert set(api.asked) == set(days_before(4))
 
-    def test_other_arguments_load_all_days(self, api: API, tmp_path: Path) -> None:
+    @pytest.mark.parametrize(
+        "changed", [{"tables": ["usage"]}, {"claude_code_conn_id": "another_key"}, {"file_format": "csv"}], ids=str
+    )
+    def test_other_arguments_load_all_days(
+        self, api: API, tmp_path: Path, changed: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setenv("AIRFLOW_CONN_ANOTHER_KEY", json.dumps({"conn_type": "claude_code", "password": "another"}))
         store = Store()
         self.fail(api, tmp_path, store)
-        self.attempt(tmp_path, store, 2, tables=["usage"])
+        self.attempt(tmp_path, store, 2, **changed)
         assert set(api.asked) == set(days_before(5))
 
     def test_days_of_long_ago_are_loaded_again(self, api: API, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -34,6 +34,7 @@ from airflow.sdk import Asset, AssetAlias
 from airflow.sdk.execution_time.context import OutletEventAccessors
 
 from airflow_provider_claude_code.api.client import ClaudeCodeClient
+from airflow_provider_claude_code.exceptions import ClaudeCodePublishError
 from airflow_provider_claude_code.hooks.claude_code import ClaudeCodeHook
 from airflow_provider_claude_code.sandbox import Faults, Organization, Sandbox, cost_report
 from airflow_provider_claude_code.sandbox import charges as sandbox_charges
@@ -862,7 +863,7 @@ class TestTheSpool:
         sender = threading.Thread(target=send_signal)
         try:
             sender.start()
-            with pytest.raises(FileNotFoundError):
+            with pytest.raises(ClaudeCodePublishError):
                 run(operator)
         finally:
             sender.join()

@@ -978,6 +978,17 @@ class TestTheKeyStaysSecret:
             assert CANARY not in text
 
 
+def test_a_cursor_is_not_logged_since_it_may_name_somebody(
+    wire: Wire, read: Read, caplog: pytest.LogCaptureFixture
+) -> None:
+    wire.answers = [wire.page("ada@example.com"), wire.page()]
+    caplog.set_level(logging.INFO, logger="httpx")
+    read(settings_for(wire))
+    assert caplog.text.count("HTTP Request: GET") == 2
+    assert "page=..." in caplog.text
+    assert not re.search("ada(@|%40)", caplog.text)
+
+
 class TestSettings:
     """What is refused before anything is sent."""
 

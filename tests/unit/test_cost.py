@@ -230,6 +230,7 @@ class TestPage:
             ({"group": {"actor": ADA, "product": "chat"}}, "another product"),
             ({"group": {"actor": {"user_id": "u"}}}, "type"),
             ({"group": {"actor": {"type": "api_actor", "api_key_id": 5}}}, "api_key_id"),
+            *(({"group": {"actor": ADA | {"user_id": user_id}}}, "user_id") for user_id in (5, True, ["u"], {})),
             ({"cost": {"amount": "1_0", "list_amount": "1", "currency": "USD"}}, "plain decimal"),
             ({"cost": {"amount": "1", "list_amount": "NaN", "currency": "USD"}}, "list_amount"),
             ({"cost": {"amount": "1e15", "list_amount": "1", "currency": "USD"}}, "must be from"),

@@ -194,6 +194,8 @@ class TestSettings:
             ("", 443, "https://api.anthropic.com"),
             ("", 8443, "https://api.anthropic.com:8443"),
             ("https://gateway.example.com", 443, "https://gateway.example.com"),
+            ("https://gateway.example.com/", 443, "https://gateway.example.com"),
+            ("https://gateway.example.com/anthropic/", 8443, "https://gateway.example.com:8443/anthropic"),
             ("https://gateway.example.com", 8443, "https://gateway.example.com:8443"),
             ("https://gateway.example.com", 80, "https://gateway.example.com:80"),
             ("https://gateway.example.com:443", 443, "https://gateway.example.com:443"),
@@ -202,7 +204,7 @@ class TestSettings:
             ("https://a.example.com/x//a.example.com", 8443, "https://a.example.com:8443/x//a.example.com"),
             ("http://127.0.0.1", 80, "http://127.0.0.1"),
             ("http://127.0.0.1", 443, "http://127.0.0.1:443"),
-            ("http://127.0.0.1/", 8787, "http://127.0.0.1:8787/"),
+            ("http://127.0.0.1/", 8787, "http://127.0.0.1:8787"),
             ("http://[::1]", 8787, "http://[::1]:8787"),
             ("http://[::1]:8787", 8787, "http://[::1]:8787"),
             ("", 0, "https://api.anthropic.com"),
@@ -268,6 +270,13 @@ class TestSettings:
             {"password": f" {KEY}"},
             {"password": f"{KEY}\n"},
             {"password": f"{KEY[:20]}\n{KEY[20:]}"},
+            {"password": f'"{KEY}"'},
+            {"password": f"'{KEY}"},
+            {"password": f"{KEY},"},
+            {"password": f"<{KEY}>"},
+            {"password": f"x-api-key:{KEY}"},
+            {"password": f"ANTHROPIC_ADMIN_KEY={KEY}"},
+            {"password": KEY + KEY},
             {"password": KEY, "host": "api.anthropic.com"},
             {"password": KEY, "host": "http://api.anthropic.com"},
             {"password": KEY, "host": "https://api.anthropic.com:port"},
@@ -319,6 +328,12 @@ class TestSettings:
         assert ClaudeCodeHook().claude_code_conn_id == "claude_code_default"
         assert ClaudeCodeHook("no_such_connection").claude_code_conn_id == "no_such_connection"
 
+    def test_a_key_in_the_place_of_an_id_is_not_quoted(self) -> None:
+        hook = ClaudeCodeHook(KEY)
+        with pytest.raises(ClaudeCodeConfigurationError, match="does not exist") as caught:
+            hook.get_conn()
+        assert "CANARY" not in str(caught.value) + hook.test_connection()[1]
+
     def test_the_connection_of_the_argument_is_read(self, connection: Any) -> None:
         connection(conn_id="another", password=KEY, extra={"page_limit": 3})
 
@@ -331,6 +346,10 @@ class TestSettings:
 
         connection(password=KEY, extra={"pseudonym_secret": "too short"})
         with pytest.raises(ClaudeCodeConfigurationError, match="too short"):
+            _ = ClaudeCodeHook().pseudonyms
+
+        connection(password=KEY, extra={"pseudonym_secret": "sixteen characters\n"})
+        with pytest.raises(ClaudeCodeConfigurationError, match="starts or ends with blanks"):
             _ = ClaudeCodeHook().pseudonyms
 
         connection(password=KEY, extra={"pseudonym_secret": "sixteen characters"})
@@ -548,13 +567,21 @@ class TestConnectionTest:
         assert not good
         assert "Check the API base URL" in message
 
-    def test_the_first_part_of_a_path_at_the_host(self, sandbox: Sandbox, connection: Any) -> None:
-        connection(host=f"{sandbox.base_url}/v1/", password=sandbox.api_key)
+    @pytest.mark.parametrize(
+        "path", ["/v1", "/v1/", "/gateway/v1", "/v1/organizations", "/v1/organizations/usage_report/claude_code"]
+    )
+    def test_a_path_at_the_host_that_requests_add(self, sandbox: Sandbox, connection: Any, path: str) -> None:
+        connection(host=f"{sandbox.base_url}{path}", password=sandbox.api_key)
 
         good, message = ClaudeCodeHook().test_connection()
 
-        assert (good, message) == (False, "The API base URL ends with /v1, which requests add: leave it out.")
+        assert (good, message) == (False, "Requests add the path from /v1 on: leave it out of the API base URL.")
         assert sandbox.requests == []
+
+    def test_a_gateway_may_have_a_path_of_its_own(self, connection: Any) -> None:
+        base_url = "https://gateway.example.com/v1/account/anthropic"
+        connection(host=base_url, password=KEY)
+        assert ClaudeCodeHook().settings.base_url == base_url
 
     def test_a_proxy_s_page(self, hook: ClaudeCodeHook, sandbox: Sandbox) -> None:
         sandbox.faults = Faults(html=True)

@@ -19,6 +19,8 @@ from airflow.timetables.interval import CronDataIntervalTimetable, DeltaDataInte
 from airflow.timetables.trigger import CronTriggerTimetable, DeltaTriggerTimetable, MultipleCronTriggerTimetable
 
 from airflow_provider_claude_code.days import DEFAULT_DAY
+from airflow_provider_claude_code.streams.members import MEMBERS
+from airflow_provider_claude_code.transfers.period import days_to_load
 
 TEMPLATE = DAG("a_dag", schedule=None).get_template_env().from_string(DEFAULT_DAY)
 ONE_DAY = timedelta(days=1)
@@ -49,11 +51,22 @@ def intervals(timetable: Timetable, since: datetime, count: int) -> Iterator[Dat
         yield last
 
 
-def day_of(timetable: Any, interval: DataInterval, run_type: str = "scheduled", *, has_interval: bool = True) -> date:
+def day_of(
+    timetable: Any,
+    interval: DataInterval,
+    run_type: str = "scheduled",
+    *,
+    has_interval: bool = True,
+    logical_date: datetime | None = None,
+) -> date:
     # As the task runner gets it from the API server, and does not change it.
     run_after = datetime.fromisoformat(interval.end.astimezone(UTC).isoformat())
     dag_run = SimpleNamespace(run_type=run_type, run_after=run_after, partition_key=None)
-    context = {"logical_date": interval.start, "data_interval_start": interval.start, "data_interval_end": interval.end}
+    context = {
+        "logical_date": logical_date or interval.start,
+        "data_interval_start": interval.start,
+        "data_interval_end": interval.end,
+    }
     dag = SimpleNamespace(timetable=timetable)
     return date.fromisoformat(
         TEMPLATE.render(context if has_interval else {}, dag=dag, dag_run=dag_run, macros=MacrosAccessor())
@@ -164,6 +177,28 @@ def test_the_zone_is_that_of_the_schedule_however_it_is_written() -> None:
                 }.items():
                     found = day_of(timetable, interval, run_type, has_interval=has_interval)
                     assert found == day, (timetable, run_type, has_interval)
+
+
+@pytest.mark.parametrize("zone", ["America/Los_Angeles", "Pacific/Pago_Pago", "Pacific/Kiritimati", "UTC"])
+def test_no_daily_run_skips_a_snapshot(zone: str) -> None:
+    for hour in range(24):
+        timetable = CronTriggerTimetable(f"0 {hour} * * *", timezone=zone)
+        for interval in intervals(timetable, datetime(2025, 7, 10, tzinfo=UTC), 3):
+            today = interval.end.astimezone(UTC).date()
+            assert days_to_load(MEMBERS, None, day_of(timetable, interval), 0, today) == [today]
+
+
+@pytest.mark.parametrize("cron", ["0 0 * * *", "0 6 * * *", "0 0 * * 0"])
+@pytest.mark.parametrize("zone", ["UTC", "Europe/Berlin", "America/New_York", "Asia/Tokyo"])
+@pytest.mark.parametrize("timetable_class", [CronTriggerTimetable, CronDataIntervalTimetable])
+def test_a_run_that_is_triggered_by_hand_is_for_the_day_before_whatever_the_schedule(
+    timetable_class: Any, zone: str, cron: str
+) -> None:
+    for hour in range(24):
+        logical_date = pendulum.datetime(2025, 9, 3, hour)
+        timetable = timetable_class(cron, timezone=zone)
+        interval = timetable.infer_manual_data_interval(run_after=logical_date)
+        assert day_of(timetable, interval, "manual", logical_date=logical_date) == date(2025, 9, 2)
 
 
 def test_a_zone_that_the_worker_does_not_know_is_an_error_and_not_its_own_zone() -> None:

@@ -56,6 +56,20 @@ FILE_SYSTEM = CachingFileSystem(skip_instance_cache=True)
 attach("memory", conn_id="caching", fs=FILE_SYSTEM)
 
 
+class OldAzureFileSystem(fsspec.implementations.memory.MemoryFileSystem):
+    """Deletes like adlfs 2024.12, which the constraints of Airflow 3.0 pin."""
+
+    def rm_file(self, path: str) -> None:
+        raise NotImplementedError
+
+    def rm(self, path: Any, recursive: bool = False, maxdepth: int | None = None, expand_path: bool = True) -> None:
+        for found in self.expand_path(path) if expand_path else [path]:
+            super().rm_file(found)
+
+
+attach("memory", conn_id="old-azure", fs=OldAzureFileSystem(skip_instance_cache=True))
+
+
 put = store_behaviours.put
 
 
@@ -78,11 +92,11 @@ def no_space(*_: Any) -> None:
     raise OSError(errno.ENOSPC, "No space left on device")
 
 
-@pytest.fixture(params=["local", "memory"])
+@pytest.fixture(params=["local", "caching", "old-azure"])
 def store(request: pytest.FixtureRequest, tmp_path: Path) -> Store:
     if request.param == "local":
         return LocalStore(tmp_path / "root")
-    return ObjectStore(ObjectStoragePath(f"memory://{uuid.uuid4().hex}/prefix", conn_id="caching"))
+    return ObjectStore(ObjectStoragePath(f"memory://{uuid.uuid4().hex}/prefix", conn_id=request.param))
 
 
 class TestEveryStore(StoreBehaviours):

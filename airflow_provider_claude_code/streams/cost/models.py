@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
+from types import NoneType
 from typing import Any, NamedTuple
 
 import msgspec
@@ -102,6 +103,8 @@ class CostEntry(DocumentedRow, frozen=True):
         """Check the actor, whose shape depends on its type; msgspec adds the entry's path to the message."""
         if self.group.actor is not None:
             check_actor(self.group.actor, ACTOR_KINDS, "group.actor")
+        if not isinstance(self.user_id, (str, NoneType)):
+            raise ValueError("`group.actor.user_id` must be a string or null")
 
     @property
     def actor_type(self) -> str | None:
