@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from collections import defaultdict
 from datetime import UTC, date, datetime, time, timedelta
+from decimal import Decimal
 from typing import Any
 
 import pyarrow as pa
@@ -172,6 +173,41 @@ def test_charges_of_few_people_for_something_else_are_not_what_is_left(group: di
         assert any(cell.measure == "charged" for cell in shown.cells)
         assert wrong_cells(shown) == []
         assert who_stands_out(shown, 5) == []
+
+
+def test_the_charges_of_machines_do_not_hide_those_of_few_people() -> None:
+    """Groups show what machines are charged."""
+    books, machines = Books(), {f"k{number}": f"ci{number}" for number in range(4)}
+    for number in range(63):
+        day = LAST_OF_SANDBOX - timedelta(days=number)
+        books.load("acme", day, [record(f"p{person}@x", sessions=1) for person in range(8)])
+        books.charge("acme", day, [charge(user("p0", "p0@x"), 123), *(charge(api_key(id_), 10) for id_ in machines)])
+    books.snapshot(LAST_OF_SANDBOX - timedelta(days=62), {}, machines)
+    rows = [{**mapped(name, "pipelines", None), "actor_type": "machine"} for name in machines.values()]
+    tables = {**books.tables(), "mapping": pa.Table.from_pylist(rows, MAPPING)}
+    period = Settings(first_day=LAST_OF_SANDBOX - timedelta(days=6), last_day=LAST_OF_SANDBOX)
+
+    shown, reported = page(tables, period)
+
+    assert [row["amount_usd"] for row in reported.groups if row["amount"] == "charged"] == [Decimal("2.80")]
+    assert reported.charged_usd is None
+    assert wrong_cells(shown) == []
+    assert who_stands_out(shown, period.min_group_size) == []
+
+
+def test_the_cost_of_few_of_many_keys_is_not_what_is_left() -> None:
+    history = History()
+    for number in range(63):
+        people = [record(f"p{person}@x", sessions=1, models=[model(100)]) for person in range(8)]
+        keys = [record(actor=key(f"k{it}"), sessions=1, models=[model(333)] if it == 0 else []) for it in range(6)]
+        history.load("acme", LAST_OF_SANDBOX - timedelta(days=number), [*people, *keys])
+    period = Settings(first_day=LAST_OF_SANDBOX - timedelta(days=27), last_day=LAST_OF_SANDBOX)
+
+    shown, reported = page(history.tables(), period)
+
+    assert reported.comparison.with_keys
+    assert wrong_cells(shown) == []
+    assert who_stands_out(shown, period.min_group_size) == []
 
 
 @pytest.mark.parametrize("seed", range(6))

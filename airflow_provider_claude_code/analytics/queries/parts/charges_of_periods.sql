@@ -4,16 +4,12 @@
 -- period_start: first day of the week or month (UTC).
 -- organization_id: the organisation that is charged. Where it has no usage, the weeks and months are those of its
 --   parent.
--- person: who counts as a person, see `records`; null if the charge names nobody.
 -- charged_cents: the charge; null in another currency.
 SELECT
   periods.period_start,
   periods.days_in_period,
   periods.days_loaded,
   charges.*,
-  IF(
-    charges.actor_type IS NULL OR machines.actor IS NOT NULL, NULL, CONCAT(charges.actor_type, ':', charges.actor)
-  ) AS person,
   IF(charges.currency = 'USD', charges.amount_cents, NULL) AS charged_cents
 FROM `claude_code.charges` AS charges
 JOIN `claude_code.charge_days` AS charge_days
@@ -21,4 +17,3 @@ JOIN `claude_code.charge_days` AS charge_days
 JOIN `claude_code.breakdown_buckets` AS periods
   ON periods.organization_id = charge_days.periods_of
   AND charges.date BETWEEN periods.period_start AND periods.period_end
-LEFT JOIN `claude_code.machines` AS machines ON machines.actor = charges.actor AND charges.actor_type = 'api_actor'

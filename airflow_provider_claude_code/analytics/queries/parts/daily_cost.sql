@@ -10,7 +10,7 @@
 -- api_cost_cents: estimated cost of customer_type api in US cents, as far as it is known; 0 without any.
 -- charged_cents: what is charged for Claude Code in US cents, after discounts and before credits and taxes; null unless
 --   the charges were loaded after they were complete, with those of Claude Code, all in US dollars.
--- charged_actors: people, keys and others who are charged for it.
+-- charged_actors: people, keys and others who are charged for it, but keys of machines.
 -- is_month_charged: whether the charges of the calendar month are known so far, so that they are its cost: those of all
 --   its days, but for the last two days with usage, whose charges may not be complete yet.
 WITH estimates AS (
@@ -30,7 +30,7 @@ amounts AS (
     organization_id,
     date,
     SUM(IF(currency = 'USD', amount_cents, 0)) AS charged_cents,
-    COUNT(DISTINCT IF(amount_cents <> 0, CONCAT(actor_type, ' ', actor), NULL)) AS charged_actors,
+    COUNT(DISTINCT IF(amount_cents <> 0, person, NULL)) AS charged_actors,
     COUNT(IF(currency <> 'USD' AND amount_cents <> 0, 1, NULL)) AS other_charges
   FROM `claude_code.charges`
   WHERE is_claude_code
