@@ -20,6 +20,7 @@ from tests.truth.analytics import (
     person,
     total,
 )
+from tests.truth.comparison import known
 from tests.truth.records import exact_sum
 
 RESULTS = {
@@ -34,8 +35,7 @@ def kind(world: World, row: Row) -> str:
         return "nobody"
     name = row["actor"] if "actor" in row else person(row)
     machines = {mapped["actor_id"] for mapped in world.mapping or [] if mapped["actor_type"] == "machine"}
-    kinds = {"user_actor": "person", "api_actor": "machine" if name in machines else "key"}
-    return kinds.get(row["actor_type"], "other")
+    return {"user_actor": "person", "api_actor": "machine" if name in machines else "key"}.get(row["actor_type"], "key")
 
 
 def days_of(world: World, rows: Iterable[Row], *types: str) -> dict[str, set[date]]:
@@ -70,9 +70,7 @@ def period_worth(world: World) -> Iterator[Row]:
             "keys": len({person(row) for row in usage if kind(world, row) == "key" and world.is_active([row])}),
             "api_cost_keys": with_cost(world, entries, "key"),
             "charged_keys": sum(map(bool, charged_by_person(world, charges, "key").values())),
-            "other_cost_entries": money(row for row in entries if kind(world, row) in ("person", "key"))[
-                "other_cost_entries"
-            ],
+            "other_cost_entries": money(entries)["other_cost_entries"],
             "other_charges": sum(row["currency"] != "USD" and row["amount_cents"] != 0 for row in charges),
         }
         for prefix, who in (("", "person"), ("key_", "key"), ("machine_", "machine")):
@@ -95,6 +93,14 @@ def period_worth(world: World) -> Iterator[Row]:
 def sessions(prefix: str, rows: list[Row]) -> Row:
     detailed = total((row for row in rows if row["model_count"]), "num_sessions")
     return {f"{prefix}sessions": total(rows, "num_sessions"), f"{prefix}sessions_with_detail": detailed}
+
+
+def known_sessions(prefix: str, rows: list[Row], entries: Iterable[Row]) -> Row:
+    of_api = [row for row in rows if row["customer_type"] == "api"]
+    return {
+        f"{prefix}sessions": total(of_api, "num_sessions"),
+        f"{prefix}sessions_with_cost": known(of_api, entries),
+    }
 
 
 def is_claude_code(row: Row) -> bool:
@@ -223,7 +229,8 @@ def activity_blocks(world: World) -> Iterator[Row]:
                 "api_cost_keys": with_cost(world, entries, "key"),
                 "pull_requests": total(people, "pull_requests_by_claude_code"),
                 "key_pull_requests": total(keys, "pull_requests_by_claude_code"),
-                **sessions("api_", [row for row in people if row["customer_type"] == "api"]),
+                **known_sessions("api_", people, entries),
+                **known_sessions("key_api_", keys, entries),
                 **{
                     f"{prefix}api_cost_usd": money(row for row in entries if kind(world, row) == who)["api_cost_usd"]
                     for prefix, who in (("", "person"), ("key_", "key"))

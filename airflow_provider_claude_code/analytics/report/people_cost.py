@@ -81,12 +81,12 @@ def people_cost(organization: Organization, settings: Settings, assumptions: Ass
         detail += row["key_sessions"] - row["key_sessions_with_detail"]
     apart = (row["api_people"], row["people_beside_api"], row["other_people"], row["people"] - row["api_people"])
     of_everybody = seats is not None or any(map(settings.is_few, apart))
-    knows_use = not row["other_charges"] if is_charged else not (detail or row["other_cost_entries"])
     return PeopleCost(
         by_use=by_use,
         is_charged=is_charged,
         seats=seats,
-        is_known=knows_use and (seats is not None or not of_everybody or not row["other_people"]),
+        is_known=_is_known(row, detail, is_charged=is_charged)
+        and (seats is not None or not of_everybody or not row["other_people"]),
         of_everybody=of_everybody,
         with_keys=with_keys,
         people=row["people"] if of_everybody else row["api_people"],
@@ -113,10 +113,9 @@ def keys_cost(cost: PeopleCost, row: Row) -> tuple[str, Decimal, bool] | None:
     if not kinds:
         return None
     amount = sum((_by_use(row, kind, is_charged=cost.is_charged) for kind in kinds), start=Decimal(0))
-    sessions, with_detail = (
-        sum(row[f"{kind}_{name}"] for kind in kinds) for name in ("sessions", "sessions_with_detail")
-    )
-    return "API keys" if "key" in kinds else "API keys of machines", amount, cost.is_charged or sessions == with_detail
+    detail = sum(row[f"{kind}_sessions"] - row[f"{kind}_sessions_with_detail"] for kind in kinds)
+    name = "API keys" if "key" in kinds else "API keys of machines"
+    return name, amount, _is_known(row, detail, is_charged=cost.is_charged)
 
 
 def seats_cost(settings: Settings, row: Row, assumptions: Assumptions) -> Decimal | None:
@@ -138,6 +137,11 @@ def months_cost(settings: Settings, monthly: Assumption) -> Decimal:
     return sum(
         (monthly.value * count / calendar.monthrange(*month)[1] for month, count in months.items()), start=Decimal(0)
     )
+
+
+def _is_known(row: Row, without_detail: int, *, is_charged: bool) -> bool:
+    """Return whether a cost includes all sessions and currencies; ``without_detail`` of the sessions name no model."""
+    return not (row["other_charges"] if is_charged else without_detail or row["other_cost_entries"])
 
 
 def _by_use(row: Row, kind: str, *, is_charged: bool) -> Decimal:

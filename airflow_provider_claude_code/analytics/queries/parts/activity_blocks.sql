@@ -8,12 +8,15 @@
 -- people: people (user_actor) who were active.
 -- api_people: people who were active with customer_type api.
 -- api_cost_people: people with an estimated cost.
--- keys: API keys (api_actor) that were active, without those of machines, as in the other columns about keys.
+-- keys: active API keys, without those of machines, and active actors of kinds that the API added later, as in the other
+--   columns about keys.
 -- api_cost_keys: API keys with an estimated cost.
 -- pull_requests: people's pull requests made by Claude Code.
 -- key_pull_requests: pull requests of API keys.
 -- api_sessions: people's sessions of customer_type api.
--- api_sessions_with_detail: api_sessions of records that name models; the cost of the others is unknown.
+-- api_sessions_with_cost: those of them whose cost is known in US dollars.
+-- key_api_sessions: sessions of API keys of customer_type api.
+-- key_api_sessions_with_cost: those of them whose cost is known in US dollars.
 -- api_cost_usd: people's estimated cost of customer_type api in US dollars; null when no such record names a model.
 -- key_api_cost_usd: the same of API keys.
 WITH blocks AS (
@@ -42,13 +45,13 @@ actors AS (
     LOGICAL_OR(days.is_active AND days.customer_type = 'api') AS is_api,
     SUM(days.pull_requests) AS pull_requests,
     SUM(IF(days.customer_type = 'api', days.sessions, 0)) AS api_sessions,
-    SUM(IF(days.customer_type = 'api', days.sessions_with_model_detail, 0)) AS api_sessions_with_detail,
+    SUM(IF(days.customer_type = 'api' AND days.other_cost_entries = 0, days.sessions_with_model_detail, 0))
+      AS api_sessions_with_cost,
     SUM(days.api_cost_cents) AS api_cost_cents
   FROM `claude_code.actor_days` AS days
   JOIN blocks
     ON blocks.organization_id = days.organization_id AND days.date BETWEEN blocks.first_day AND blocks.last_day
-  LEFT JOIN `claude_code.machines` AS machines ON machines.actor = days.actor AND days.actor_type = 'api_actor'
-  WHERE days.actor_type = 'user_actor' OR (days.actor_type = 'api_actor' AND machines.actor IS NULL)
+  WHERE days.person IS NOT NULL
   GROUP BY 1, 2, 3, 4
 )
 SELECT
@@ -60,15 +63,17 @@ SELECT
   COUNT(IF(actors.actor_type = 'user_actor' AND actors.is_active, 1, NULL)) AS people,
   COUNT(IF(actors.actor_type = 'user_actor' AND actors.is_api, 1, NULL)) AS api_people,
   COUNT(IF(actors.actor_type = 'user_actor' AND actors.api_cost_cents <> 0, 1, NULL)) AS api_cost_people,
-  COUNT(IF(actors.actor_type = 'api_actor' AND actors.is_active, 1, NULL)) AS keys,
-  COUNT(IF(actors.actor_type = 'api_actor' AND actors.api_cost_cents <> 0, 1, NULL)) AS api_cost_keys,
+  COUNT(IF(actors.actor_type <> 'user_actor' AND actors.is_active, 1, NULL)) AS keys,
+  COUNT(IF(actors.actor_type <> 'user_actor' AND actors.api_cost_cents <> 0, 1, NULL)) AS api_cost_keys,
   SUM(IF(actors.actor_type = 'user_actor', actors.pull_requests, 0)) AS pull_requests,
-  SUM(IF(actors.actor_type = 'api_actor', actors.pull_requests, 0)) AS key_pull_requests,
+  SUM(IF(actors.actor_type <> 'user_actor', actors.pull_requests, 0)) AS key_pull_requests,
   SUM(IF(actors.actor_type = 'user_actor', actors.api_sessions, 0)) AS api_sessions,
-  SUM(IF(actors.actor_type = 'user_actor', actors.api_sessions_with_detail, 0)) AS api_sessions_with_detail,
+  SUM(IF(actors.actor_type = 'user_actor', actors.api_sessions_with_cost, 0)) AS api_sessions_with_cost,
+  SUM(IF(actors.actor_type <> 'user_actor', actors.api_sessions, 0)) AS key_api_sessions,
+  SUM(IF(actors.actor_type <> 'user_actor', actors.api_sessions_with_cost, 0)) AS key_api_sessions_with_cost,
   SUM(IF(actors.actor_type = 'user_actor', actors.api_cost_cents, NULL)) * 0.01 /* dollars_per_cent */
     AS api_cost_usd,
-  SUM(IF(actors.actor_type = 'api_actor', actors.api_cost_cents, NULL)) * 0.01 /* dollars_per_cent */
+  SUM(IF(actors.actor_type <> 'user_actor', actors.api_cost_cents, NULL)) * 0.01 /* dollars_per_cent */
     AS key_api_cost_usd
 FROM blocks
 JOIN loaded ON loaded.organization_id = blocks.organization_id AND loaded.block = blocks.block

@@ -3,8 +3,8 @@
 --
 -- period_start: first day of the period (UTC).
 -- organization_id: the organisation.
--- kind: person; key for the API key that somebody may work with, machine for that of a machine; nobody for charges that
---   name nobody, and other for kinds of actors that the API added later.
+-- kind: person; machine for the API key of a machine; key for other API keys, and for kinds of actors that the API added
+--   later; nobody for charges that name nobody.
 -- actor: the actor's id as it is compared.
 -- active_days: days with any session, commit, pull request, line, tool action or token.
 -- api_days: those of them with activity of customer_type api.
@@ -30,10 +30,10 @@ SELECT
   CASE
     WHEN actor_type IS NULL THEN 'nobody'
     WHEN actor_type = 'user_actor' THEN 'person'
-    WHEN actor_type = 'api_actor' THEN IF(machines.actor IS NULL, 'key', 'machine')
-    ELSE 'other'
+    WHEN person IS NULL THEN 'machine'
+    ELSE 'key'
   END AS kind,
-  done.actor,
+  actor,
   SUM(active_days) AS active_days,
   SUM(api_days) AS api_days,
   SUM(other_days) AS other_days,
@@ -58,6 +58,7 @@ FROM (
     days.organization_id,
     days.actor_type,
     days.actor,
+    days.person,
     COUNT(DISTINCT IF(days.is_active, days.date, NULL)) AS active_days,
     COUNT(IF(days.is_active AND days.customer_type = 'api', 1, NULL)) AS api_days,
     COUNT(DISTINCT IF(days.is_active AND days.customer_type <> 'api', days.date, NULL)) AS other_days,
@@ -80,10 +81,10 @@ FROM (
   FROM `claude_code.actor_days` AS days
   JOIN `claude_code.periods` AS periods
     ON periods.organization_id = days.organization_id AND days.date BETWEEN periods.period_start AND periods.period_end
-  GROUP BY 1, 2, 3, 4
+  GROUP BY 1, 2, 3, 4, 5
   UNION ALL
   SELECT
-    periods.period_start, charges.organization_id, charges.actor_type, charges.actor,
+    periods.period_start, charges.organization_id, charges.actor_type, charges.actor, charges.person,
     0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, NULL, NULL,
     IF(charges.currency = 'USD', charges.amount_cents, NULL),
     IF(charges.currency <> 'USD' AND charges.amount_cents <> 0, 1, 0)
@@ -94,6 +95,5 @@ FROM (
     ON periods.organization_id = charge_days.periods_of
     AND charges.date BETWEEN periods.period_start AND periods.period_end
   WHERE charges.is_claude_code
-) AS done
-LEFT JOIN `claude_code.machines` AS machines ON machines.actor = done.actor AND done.actor_type = 'api_actor'
+)
 GROUP BY 1, 2, 3, 4

@@ -15,7 +15,8 @@
 -- other_people: people who were active with another customer_type, also or only.
 -- api_cost_people: people with an estimated cost.
 -- charged_people: people with charges for Claude Code.
--- keys: active API keys, without those of machines, as in the other columns about keys.
+-- keys: active API keys, without those of machines, and active actors of kinds that the API added later, as in the other
+--   columns about keys.
 -- api_cost_keys: those with an estimated cost.
 -- charged_keys: those with charges for Claude Code.
 -- commits: people's commits made by Claude Code.
@@ -35,7 +36,7 @@
 -- key_sessions_with_detail: the same for key_sessions.
 -- machine_sessions: sessions of machines' API keys of customer_type api.
 -- machine_sessions_with_detail: the same for machine_sessions.
--- other_cost_entries: model entries of people and API keys whose cost is in no amount here.
+-- other_cost_entries: model entries whose cost is in no amount here.
 -- other_charges: charges for Claude Code in another currency.
 -- api_cost_usd: estimated cost of people; null when no such record names a model.
 -- key_api_cost_usd: estimated cost of API keys; null likewise.
@@ -79,7 +80,7 @@ SELECT
   SUM(IF(who.kind = 'key', who.api_sessions_with_detail, 0)) AS key_sessions_with_detail,
   SUM(IF(who.kind = 'machine', who.api_sessions, 0)) AS machine_sessions,
   SUM(IF(who.kind = 'machine', who.api_sessions_with_detail, 0)) AS machine_sessions_with_detail,
-  SUM(IF(who.kind IN ('person', 'key'), who.other_cost_entries, 0)) AS other_cost_entries,
+  SUM(COALESCE(who.other_cost_entries, 0)) AS other_cost_entries,
   SUM(COALESCE(who.other_charges, 0)) AS other_charges,
   SUM(IF(who.kind = 'person', who.api_cost_cents, NULL)) * 0.01 /* dollars_per_cent */ AS api_cost_usd,
   SUM(IF(who.kind = 'key', who.api_cost_cents, NULL)) * 0.01 /* dollars_per_cent */ AS key_api_cost_usd,

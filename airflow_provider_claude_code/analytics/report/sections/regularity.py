@@ -201,12 +201,15 @@ def _cost(whole: Sequence[Row], settings: Settings, *, with_keys: bool) -> str:
         return "none; nobody has API usage"
     if any(settings.is_few(row[name]) for row in whole for name in ("api_people", "api_cost_people")):
         return f"not shown; fewer than {settings.min_group_size} people have API usage with a known cost in a week"
-    amounts = [row[name] for row in whole for name in ("api_cost_usd", *(["key_api_cost_usd"] if with_keys else []))]
+    prefixes = ("", "key_") if with_keys else ("",)
+    amounts = [row[f"{prefix}api_cost_usd"] for row in whole for prefix in prefixes]
     known = [amount for amount in amounts if amount is not None]
     if not known:
         return UNKNOWN
     amount = dollars(sum(known, Decimal(0)) / weeks)
-    is_known = all(row["api_sessions"] == row["api_sessions_with_detail"] for row in whole)
+    is_known = all(
+        row[f"{prefix}api_sessions"] == row[f"{prefix}api_sessions_with_cost"] for row in whole for prefix in prefixes
+    )
     return amount if is_known else f"at least {amount}"
 
 
