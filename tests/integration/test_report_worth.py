@@ -78,6 +78,11 @@ FEW_WITH_COST = [
 ]
 
 
+KEYS_OF_WHICH_ONE_COSTS = [
+    record(actor=key(f"ci{number}"), sessions=1, models=[model(3000)] if number == 0 else []) for number in range(6)
+]
+
+
 def charged_for_nobody() -> Books:
     """A month in which every charge names nobody."""
     books = Books()
@@ -112,6 +117,7 @@ def organization(
         month=Month(days, False, {}, None, first, None, None),
         charged_usd=None,
         first_loaded_day=None,
+        costs=rows("period_costs"),
         groups=rows("cost_allocation"),
         groups_before=rows("cost_allocation", before),
         worth=row("period_worth"),
@@ -215,9 +221,12 @@ class TestBreakEven:
         silent = record("api0@example.com", sessions=1)
         section = worth_of(month(extra=[silent]), HOUR, SEATS)
         assert tables_of(section)["Break-even"] == [["All people", "at least $300.00", "11", "80", "at least 2.5"]]
-        euros = record("api0@example.com", sessions=1, models=[model(1), model(9, currency="EUR")])
-        section = worth_of(month(extra=[euros]), HOUR, SEATS)
+        euros = [model(1), model(9, currency="EUR")]
+        section = worth_of(month(extra=[record("api0@example.com", sessions=1, models=euros)]), HOUR, SEATS)
         assert tables_of(section)["Break-even"][0][1] == "at least $300.01"
+        robots = [record(actor=key(f"ci{number}"), sessions=1, models=euros) for number in range(5)]
+        section = worth_of(month(extra=robots), HOUR, SEATS)
+        assert tables_of(section)["Break-even"][1][:2] == ["API keys", "at least $0.0500"]
 
     def test_charges_take_the_place_of_the_estimate_where_all_days_have_them(self) -> None:
         books = Books()
@@ -333,7 +342,9 @@ class TestPlan:
             seat_price_cents=assumptions.seat_price_cents,
         )
         (section,) = plan(
-            organization(history.tables(), settings, "period_worth", "plan_mixes", **of_users), settings, assumptions
+            organization(history.tables(), settings, "period_costs", "period_worth", "plan_mixes", **of_users),
+            settings,
+            assumptions,
         )
         return section
 
@@ -363,7 +374,9 @@ class TestPlan:
     )
     def test_a_mix_of_few_people_is_not_shown(self, price: float, size: int, best: str) -> None:
         settings = Settings(first_day=FEBRUARY[0], last_day=FEBRUARY[-1], min_group_size=size)
-        section = self.planned(month(), price, settings)
+        # Those who are paid by use have subscriptions, too.
+        both = by_use(6, customer_type="subscription", models=[model(1)])
+        section = self.planned(month(extra=both), price, settings)
         assert best in notes_of(section)
         assert len(tables_of(section)["The month for 11 people"]) == 2
 
@@ -384,6 +397,9 @@ class TestPlan:
             (month(), Settings(first_day=date(2026, 3, 1), last_day=date(2026, 3, 31)), "not all days"),
             (month(api=4, seats=0), MONTH, "fewer than 5 people worked"),
             (month(extra=[record(actor=key("ci"), sessions=1)]), MONTH, "mark the keys of machines"),
+            # The cost of one of six keys, or the value of a few subscriptions, would be what is left of a total.
+            (month(extra=KEYS_OF_WHICH_ONE_COSTS), MONTH, "fewer than 5 API keys cost"),
+            (month(seats=4), MONTH, "fewer than 5 people cost"),
             (charged_for_nobody(), MONTH, "do not say whom they are for"),
             (month(extra=by_use(4, sessions=1, models=[])), MONTH, "known for 95 %"),
             (month(extra=by_use(1, models=[model(1, currency="EUR")])), MONTH, "in US dollars"),
@@ -490,6 +506,12 @@ class TestRegularity:
         assert "Hollow: not all of the 7 days are loaded" in figure.text
         # Of the last four blocks three are complete: 42 + 42 + 56 dollars of 6 + 6 + 8 people.
         assert "API cost per person with API usage and week: $7.00" in notes_of(section)
+
+    def test_a_cost_with_keys_is_a_least_one_if_that_of_keys_is_not_fully_known(self) -> None:
+        history = self.worked(self.people((28, 6)))
+        people = [record(f"p28-{n}@example.com", sessions=1, models=[model(100)]) for n in range(6)]
+        history.load("acme", self.LAST, [*people, record(actor=key("ci"), sessions=1)])
+        assert "API cost per person with API usage and week: at least $7.00" in notes_of(self.shown(history))
 
     def test_blocks_of_few_people_are_not_drawn(self) -> None:
         section = self.shown(self.worked(self.people((10, 6), (28, 3))))

@@ -57,11 +57,11 @@ def sums(world: World, org: str, days: Iterable[date]) -> Row:
     included = [row for row in dollars if row["customer_type"] == "subscription"]
     of_people = [row for row in api if is_user(row)]
     of_subscriptions = [row for row in usage if row["customer_type"] == "subscription"]
-    accepted = total(usage, "tool_actions_accepted")
     return {
         "active_people": len(people_of(active)),
         "active_keys": len(keys_of(active)),
         "counted_people": len({actor(row) for row in active}),
+        "tool_people": len({actor(row) for row in usage if offered([row])}),
         "api_actors": len({actor(row) for row in used(by_use)}),
         "api_cost_people": len(people_of(used(by_use))),
         "subscription_actors": len({actor(row) for row in used(included)}),
@@ -73,8 +73,8 @@ def sums(world: World, org: str, days: Iterable[date]) -> Row:
         "commits": total(usage, "commits_by_claude_code"),
         "pull_requests": total(usage, "pull_requests_by_claude_code"),
         "people_pull_requests": total(filter(is_user, usage), "pull_requests_by_claude_code"),
-        "tool_actions_offered": accepted + total(usage, "tool_actions_rejected"),
-        "tool_actions_accepted": accepted,
+        "tool_actions_offered": offered(usage),
+        "tool_actions_accepted": total(usage, "tool_actions_accepted"),
         "api_cost_usd": amount(by_use) if api else Decimal(0),
         "people_api_cost_usd": amount([row for row in by_use if is_user(row)]) if of_people else Decimal(0),
         "subscription_value_usd": amount(included) if of_subscriptions else Decimal(0),
@@ -87,6 +87,10 @@ def sums(world: World, org: str, days: Iterable[date]) -> Row:
 
 def active_of(world: World, usage: Iterable[Row]) -> list[Row]:
     return [row for row in usage if world.is_active([row])]
+
+
+def offered(usage: Iterable[Row]) -> int:
+    return sum(row["tool_actions_accepted"] + row["tool_actions_rejected"] for row in usage)
 
 
 def used(entries: Iterable[Row]) -> list[Row]:

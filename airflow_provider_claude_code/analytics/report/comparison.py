@@ -124,7 +124,9 @@ _COUNTS = (
     "api_person_days",
     "api_actors",
     "subscription_actors",
+    "tool_people",
 )
+_TOOLS = ("tool_actions_offered", "tool_actions_accepted")
 _SUMS = (
     "sessions",
     "lines_added",
@@ -132,8 +134,7 @@ _SUMS = (
     "commits",
     "pull_requests",
     "people_pull_requests",
-    "tool_actions_offered",
-    "tool_actions_accepted",
+    *_TOOLS,
     "api_sessions",
     "api_sessions_with_cost",
     "people_api_sessions",
@@ -160,7 +161,11 @@ def comparison_of(length: int, spans: Iterable[Row], settings: Settings) -> Comp
     pairing = next((pairing for pairing in ("", " in weeks") if not shows_few(pairing)), None)
     now, before = (None if pairing is None else by_span.get(f"{span}{pairing}") for span in ("now", "before"))
     shown = [_of_span(row) for row in (by_span.get("period"), now, before)]
-    with_keys = any(settings.is_few(row["counted_people"] - row["active_people"]) for row in shown)
+    with_keys = any(
+        settings.is_few(row[every] - row[people])
+        for row in shown
+        for every, people in (("counted_people", "active_people"), ("api_actors", "api_cost_people"))
+    )
     # They are used in computations but not shown.
     weeks = [_of_span(row) for number in range(MOST_WEEKS, 0, -1) if (row := by_span.get(f"week {number}"))]
     if with_keys:
@@ -184,6 +189,7 @@ def _of_span(row: Row | None) -> dict[str, Any]:
 def _without_sums_of_few(row: Row, settings: Settings) -> Row:
     hidden = [amount for amount, people in _AMOUNTS.items() if settings.is_few(row[people])]
     hidden += _SUMS if settings.is_few(row["counted_people"]) else ()
+    hidden += _TOOLS if settings.is_few(row["tool_people"]) else ()
     return {**row, **dict.fromkeys(hidden)}
 
 

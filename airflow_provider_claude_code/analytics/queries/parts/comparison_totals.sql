@@ -12,6 +12,7 @@
 -- active_people: people (user_actor) with any session, commit, pull request, line, tool action or token.
 -- active_keys: API keys (api_actor) with any of these.
 -- counted_people: people and API keys, except those of machines, with any of these.
+-- tool_people: counted people to whom a tool offered something.
 -- api_actors: counted people who have a cost of customer_type api.
 -- subscription_actors: counted people who have a value of customer_type subscription.
 -- api_cost_people: people who have a cost of customer_type api.
@@ -117,6 +118,7 @@ actors_of_days AS (
     days.actor,
     LOGICAL_OR(days.person IS NOT NULL) AS counts,
     LOGICAL_OR(days.is_active) AS is_active,
+    LOGICAL_OR(days.tool_actions_offered > 0) AS has_tools,
     COUNT(IF(days.is_active AND days.customer_type = 'api', 1, NULL)) AS api_days,
     LOGICAL_OR(days.customer_type = 'api' AND days.has_cost) AS has_api,
     LOGICAL_OR(days.customer_type = 'subscription' AND days.has_cost) AS has_subscription,
@@ -148,6 +150,7 @@ actors AS (
     actor_type = 'user_actor' AS is_person,
     LOGICAL_OR(counts) AS counts,
     LOGICAL_OR(is_active) AS is_active,
+    LOGICAL_OR(has_tools) AS has_tools,
     SUM(api_days) AS api_days,
     LOGICAL_OR(has_api) AS has_api,
     LOGICAL_OR(has_subscription) AS has_subscription,
@@ -176,6 +179,7 @@ totals AS (
     COUNT(IF(is_person AND is_active, 1, NULL)) AS active_people,
     COUNT(IF(actor_type = 'api_actor' AND is_active, 1, NULL)) AS active_keys,
     COUNT(IF(counts AND is_active, 1, NULL)) AS counted_people,
+    COUNT(IF(counts AND has_tools, 1, NULL)) AS tool_people,
     COUNT(IF(counts AND has_api, 1, NULL)) AS api_actors,
     COUNT(IF(counts AND has_subscription, 1, NULL)) AS subscription_actors,
     COUNT(IF(is_person AND has_api, 1, NULL)) AS api_cost_people,

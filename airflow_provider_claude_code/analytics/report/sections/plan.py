@@ -67,16 +67,22 @@ def _not_compared(organization: Organization, settings: Settings) -> str:
         return "Not compared: not all days of the month are loaded completely."
     if settings.is_few(row["people"]):
         return f"Not compared: fewer than {settings.min_group_size} people worked with Claude Code."
-    if settings.is_few(row["keys"]):
+    is_charged = row["charged_days"] == row["days_in_period"]
+    # What people cost is shown, so the rest of what is shown elsewhere must not be that of few.
+    few = {
+        it["actor_type"]
+        for it in organization.costs
+        if settings.is_few(it["actors_with_cost"]) and not (is_charged and it["customer_type"] == "api")
+    }
+    if settings.is_few(row["keys"]) or settings.is_few(row["charged_keys"]) or few - {"user_actor"}:
         return f"Not compared: it would show what fewer than {settings.min_group_size} API keys cost. {MARK_MACHINES}"
     if organization.plan and organization.plan["people"] != row["people"]:
         return (
             "Not compared: some charges are for people who did not work with Claude Code, or who are named differently."
         )
-    is_charged = row["charged_days"] == row["days_in_period"]
     if is_charged and charges_name_nobody(row):
         return "Not compared: the charges do not say whom they are for."
-    if settings.is_few(row["charged_people" if is_charged else "api_cost_people"]):
+    if few or (is_charged and settings.is_few(row["charged_people"])):
         return f"Not compared: it would show what fewer than {settings.min_group_size} people cost."
     known = min(_known(row, "subscription"), Decimal(1) if is_charged else _known(row, "api"))
     if known < _LEAST_KNOWN or row["other_cost_entries"] or row["other_charges"]:
