@@ -290,7 +290,9 @@ def test_a_budget_is_warned_of_once_by_a_daily_dag(spending: Path, capsys: pytes
     assert [budget(spending, day) for day in range(1, 11)] == [0, 0, 0, 1, 1, 0, 0, 0, 0, 0]
     assert budget(spending, 4) == 1, "a retry finds the same"
     log = capsys.readouterr().out
-    assert re.search(r"(?i)warning .* reached 80 % of the monthly budget of \$100: by 2026-03-04 at least \$82", log)
+    assert re.search(
+        r"(?i)warning .* reached 80 % of the monthly budget of \$100\.00: by 2026-03-04 at least \$82\.", log
+    )
     assert budget(spending, 10, period_days=10, monthly_budget_usd=205.0, budget_percents=[50, 100, 101]) == 2
     assert budget(spending, 5, monthly_budget_usd=None) == 0
 

@@ -22,7 +22,8 @@ shares AS (
   SELECT
     running.*,
     percent,
-    0 /* monthly_budget_cents */ * 0.01 /* dollars_per_cent */ AS budget_usd,
+    0 /* monthly_budget_cents */ AS budget_cents,
+    CAST(FLOOR(cents) AS INT64) AS whole_cents,
     -- What is known is spent, however much is not.
     cents * 100 >= percent * 0 /* monthly_budget_cents */ AS is_reached,
     NOT is_month_charged
@@ -42,9 +43,9 @@ SELECT
   CONCAT(
     IF(is_reached, 'The cost of the month reached ', 'Cannot judge whether the cost of the month reached '),
     CAST(percent AS STRING), ' % of the monthly budget of $',
-    CAST(CAST(FLOOR(budget_usd) AS INT64) AS STRING), ': by ',
+    CAST(DIV(budget_cents, 100) AS STRING), '.', LPAD(CAST(MOD(budget_cents, 100) AS STRING), 2, '0'), ': by ',
     CAST(date AS STRING), IF(is_month_charged, ' $', ' at least $'),
-    CAST(CAST(FLOOR(cents * 0.01 /* dollars_per_cent */) AS INT64) AS STRING),
+    CAST(DIV(whole_cents, 100) AS STRING), '.', LPAD(CAST(MOD(whole_cents, 100) AS STRING), 2, '0'),
     IF(
       is_month_charged,
       ' were charged.',

@@ -78,7 +78,7 @@ def _advice(organization: Organization, settings: Settings) -> str:
     known = cost_share("", organization.comparison.period)
     if known is not None and known < _MOSTLY and organization.charged_usd is None:
         return 'To do: most of the cost is unknown, so load what is charged (stream="cost").'
-    if any(row["check_name"] != "budget" for row in organization.findings):
+    if organization.findings:
         return "To do: see in Data health what the checks found."
     if (roster := organization.roster) and roster[0] < roster[1]:
         idle = f"{number(roster[1] - roster[0])} of the {number(roster[1])} people who may use Claude Code"
