@@ -105,6 +105,39 @@ def test_a_month_that_costs_more_than_its_budget_needs_attention(cents: int, wee
     assert advice in said.text()
 
 
+def test_no_finding_says_what_the_days_of_few_people_cost() -> None:
+    """A finding about the budget quotes the cost up to a day, and the report shows only whole weeks."""
+    history = History()
+    for day in days(MONDAY - timedelta(weeks=4), 35):
+        history.load("acme", day, everybody(100)[: 1 if day.weekday() > 4 else None])
+
+    said = Said(history, settings(monthly_budget_cents=3100, max_age_hours=FOR_EVER))
+
+    assert "$32.00 from 2 Feb to 8 Feb, 103.2 % of the budget of $31.00" in said.text()
+    assert said.rows("What the checks found") == {}
+
+
+def test_what_few_people_accepted_is_no_rate_of_all() -> None:
+    history = History()
+    for day in days(MONDAY, 7):
+        history.load("acme", day, [used(PEOPLE[0], 100, tools={"edit_tool": (3, 1)}), *everybody(100)[1:]])
+
+    said = Said(history, settings())
+
+    assert said.rows("Sums of the period")["Acceptance rate"][0] == NOTHING
+    assert said.headline["acceptance_rate"] is None
+
+
+def test_what_costs_something_without_a_session_is_a_known_cost() -> None:
+    history = History()
+    for day in days(MONDAY, 7):
+        history.load("acme", day, [*everybody(), *(record(name, models=[model(100)]) for name in PEOPLE)])
+
+    said = Said(history, settings())
+
+    assert said.rows("tiles")["Feb 2026 to date"][0] == "at least $42.00"
+
+
 def test_a_month_of_which_days_are_not_loaded_does_not_look_as_if_its_cost_were_known_so_far() -> None:
     history = History()
     # The first eight days are missing. Six people at 10 cents a day on 19 days are $11.40, and on 28 days $16.80.

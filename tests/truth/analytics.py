@@ -1143,7 +1143,6 @@ def _totals(world: World, spans: Iterable[tuple[str, date, date]]) -> Iterator[R
         }
         done = {**results(usage), "sessions_with_model_detail": detail(usage)["sessions_with_model_detail"]}
         actions = {name: value for name, value in tools(usage).items() if name != "acceptance_rate"}
-        is_known = usage or world.loaded_days(org, _span(first, last)) > 0
         amounts = money(entries, usage)
         by_type = _grouped(active, lambda row: row["customer_type"])
         yield {
@@ -1153,10 +1152,10 @@ def _totals(world: World, spans: Iterable[tuple[str, date, date]]) -> Iterator[R
             "counted_people": len(world.people(active)),
             **(dict.fromkeys(done) if world.few(world.people(active)) else done),
             **(dict.fromkeys(actions) if world.few(world.people(offered)) else actions),
-            "api_cost_usd": None if world.few(owners["api"]) or not is_known else amounts["api_cost_usd"],
+            "api_cost_usd": None if world.few(owners["api"]) else amounts["api_cost_usd"],
             "api_cost_people": len(owners["api"]),
             "subscription_value_usd": (
-                None if world.few(owners["subscription"]) or not is_known else amounts["subscription_value_usd"]
+                None if world.few(owners["subscription"]) else amounts["subscription_value_usd"]
             ),
             "subscription_value_people": len(owners["subscription"]),
             "other_cost_entries": (
@@ -1288,7 +1287,7 @@ def data_quality(world: World) -> Iterator[Row]:
             complete[org, stream(load)] += [day] * load["complete"]
     for (org, kind), days in complete.items():
         later = (SETTLED_AFTER[kind] - SETTLED_AFTER["usage"]) / timedelta(hours=1)
-        if not days or _hours(world.now, max(days)) > world.max_age_hours + later:
+        if not days or _hours(world.now, max(days)) > max(0, world.max_age_hours + later):
             yield {
                 "check_name": "freshness",
                 "date": max(days, default=None),

@@ -52,9 +52,11 @@ class Month:
     @property
     def to_date(self) -> Decimal | None:
         """The cost of these days; None if it is not shown, or not known for any session."""
-        if self.until is None or self.known_share == 0:
+        if self.until is None:
             return None
-        return sum((self.costs[day] for day in self.known_days), Decimal(0))
+        cost = sum((self.costs[day] for day in self.known_days), Decimal(0))
+        # What has a cost may have no session.
+        return None if self.known_share == 0 and not cost else cost
 
     @property
     def is_over(self) -> bool:

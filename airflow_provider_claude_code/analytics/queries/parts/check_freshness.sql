@@ -1,5 +1,6 @@
 -- Streams whose newest complete day ended too long ago, or that have none: one row per organisation and stream. The
--- limit is later by as much as the days of a stream are complete later than those of usage, or earlier.
+-- limit is later by as much as the days of a stream are complete later than those of usage, or earlier, but not before
+-- the day has ended.
 --
 -- finding: what is wrong, as in `data_quality`.
 WITH newest_complete AS (
@@ -11,6 +12,12 @@ WITH newest_complete AS (
   FROM `claude_code.newest_loads`
   WHERE stream <> 'usage'
   GROUP BY organization_id, stream
+),
+limits AS (
+  SELECT
+    stream,
+    GREATEST(0, 48 /* max_age_hours */ + (minutes_until_complete - 1500 /* minutes_until_complete */) / 60) AS hours
+  FROM `claude_code.streams`
 )
 SELECT
   'freshness' AS check_name, newest_complete.date, newest_complete.organization_id,
@@ -19,19 +26,13 @@ SELECT
     CONCAT(
       -- The limit and not the age, since a report of the same data should say the same.
       IF(date IS NULL, NULL, 'The newest complete day ended more than '),
-      CAST(
-        CAST(
-          FLOOR(
-            48 /* max_age_hours */ + (streams.minutes_until_complete - 1500 /* minutes_until_complete */) / 60
-          ) AS INT64
-        ) AS STRING
-      ),
+      CAST(CAST(FLOOR(limits.hours) AS INT64) AS STRING),
       ' hours ago.'
     ),
     'No day was loaded after it was complete.'
   ) AS finding
 FROM newest_complete
-JOIN `claude_code.streams` AS streams ON streams.stream = newest_complete.stream
+JOIN limits ON limits.stream = newest_complete.stream
 WHERE date IS NULL
   OR TIMESTAMP_DIFF(CURRENT_TIMESTAMP(), TIMESTAMP(DATE_ADD(date, INTERVAL 1 DAY), 'UTC'), SECOND) / 3600
-    > 48 /* max_age_hours */ + (streams.minutes_until_complete - 1500 /* minutes_until_complete */) / 60
+    > limits.hours

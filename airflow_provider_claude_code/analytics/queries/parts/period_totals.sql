@@ -1,5 +1,5 @@
 -- What each organisation did in each period, with everybody counted once: one row for each row of `periods`. It compares
--- two periods, and no person leaves the database. Sums are null when there was no usage.
+-- two periods, and no person leaves the database. Sums are 0 also when no day is loaded.
 --
 -- period_start: First day of the period (UTC).
 -- organization_id: The organisation.

@@ -91,7 +91,6 @@ sums AS (
     COALESCE(SUM(pull_requests), 0) AS pull_requests,
     COALESCE(SUM(tool_actions_offered), 0) AS tool_actions_offered,
     COALESCE(SUM(tool_actions_accepted), 0) AS tool_actions_accepted,
-    COUNT(actor) = 0 AND days_loaded = 0 AS is_unknown,
     IF(COUNT(IF(customer_type = 'api', 1, NULL)) = 0, 0, SUM(api_cost_cents)) * 0.01 /* dollars_per_cent */
       AS api_cost_usd,
     IF(COUNT(IF(customer_type = 'subscription', 1, NULL)) = 0, 0, SUM(subscription_value_cents))
@@ -116,15 +115,10 @@ SELECT
   IF(counted_people BETWEEN 1 AND 5 /* min_group_size */ - 1, NULL, sums.pull_requests) AS pull_requests,
   IF(tool_people BETWEEN 1 AND 5 /* min_group_size */ - 1, NULL, sums.tool_actions_offered) AS tool_actions_offered,
   IF(tool_people BETWEEN 1 AND 5 /* min_group_size */ - 1, NULL, sums.tool_actions_accepted) AS tool_actions_accepted,
-  IF(
-    is_unknown OR api_cost_people BETWEEN 1 AND 5 /* min_group_size */ - 1, NULL, sums.api_cost_usd
-  ) AS api_cost_usd,
+  IF(api_cost_people BETWEEN 1 AND 5 /* min_group_size */ - 1, NULL, sums.api_cost_usd) AS api_cost_usd,
   people.api_cost_people,
-  IF(
-    is_unknown OR subscription_value_people BETWEEN 1 AND 5 /* min_group_size */ - 1,
-    NULL,
-    sums.subscription_value_usd
-  ) AS subscription_value_usd,
+  IF(subscription_value_people BETWEEN 1 AND 5 /* min_group_size */ - 1, NULL, sums.subscription_value_usd)
+    AS subscription_value_usd,
   people.subscription_value_people,
   IF(fewest.people < 5 /* min_group_size */, NULL, sums.other_cost_entries) AS other_cost_entries,
   IF(counted_people BETWEEN 1 AND 5 /* min_group_size */ - 1, NULL, sums.sessions_with_model_detail)
