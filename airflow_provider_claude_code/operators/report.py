@@ -8,7 +8,7 @@ from datetime import UTC, date, datetime
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from airflow.sdk import Asset
+from airflow.sdk import Asset, AssetAlias
 
 from airflow_provider_claude_code.analytics.assumptions import Assumptions
 from airflow_provider_claude_code.analytics.queries.settings import Settings, whole_period
@@ -189,6 +189,8 @@ class ClaudeCodeReportOperator(ClaudeCodeAnalyticsOperator):
             for outlet in self.outlets:
                 if isinstance(outlet, Asset):
                     context["outlet_events"][outlet].extra = summary
+                elif isinstance(outlet, AssetAlias):
+                    context["outlet_events"][outlet].add(Asset(self.report_url), extra=summary)
             return summary
 
 

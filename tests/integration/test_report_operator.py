@@ -16,7 +16,8 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from airflow.sdk import Asset
+from airflow.sdk import Asset, AssetAlias
+from airflow.sdk.execution_time.context import OutletEventAccessors
 from airflow.sdk.io import attach
 from fsspec.implementations.memory import MemoryFileSystem
 
@@ -84,6 +85,16 @@ def test_a_report_is_written_and_told_of_with_its_numbers_and_no_names(loaded: P
     assert "@example.com" not in html
     assert "@example.com" not in json.dumps(result)
     assert ClaudeCodeReportLink().get_link(operator, ti_key=None) == "", "no browser opens a file from Airflow's page"
+
+
+def test_an_alias_has_the_report_as_an_asset(loaded: Path, tmp_path: Path) -> None:
+    file, alias, events = tmp_path / "week.html", AssetAlias("reports"), OutletEventAccessors()
+    operator, result, _ = make(str(loaded), str(file))
+    operator.outlets = [alias]
+    context: Any = {"outlet_events": events}
+    operator.execute(context)
+    (event,) = events[alias].asset_alias_events
+    assert (event.dest_asset_key.uri, event.extra) == (f"file://{file}", result)
 
 
 def test_the_cells_lie_beside_the_report_and_name_nobody(loaded: Path, tmp_path: Path) -> None:
