@@ -238,6 +238,21 @@ def test_a_month_that_is_over_is_shown_up_to_its_last_sunday_where_days_are_not(
     assert whole.to_date == 22 + 8 * Decimal("0.07")
 
 
+def test_no_forecast_tells_what_days_cost_of_which_only_the_week_is_shown() -> None:
+    """June ends on a Tuesday: the rest of it is not like a whole week."""
+
+    def said(sunday: int) -> tuple[Any, ...]:
+        week = [{"api_cost_cents": Decimal(1000 - sunday) / 6}] * 6
+        week += [{"api_actors": 1, "api_cost_cents": Decimal(sunday)}]
+        month = month_to_date(daily(MONDAY - timedelta(weeks=20), week * 24), settings_until(date(2026, 6, 28)))
+        assert month.forecast
+        return month.until, float(month.to_date or 0), month.forecast.amount, *month.past_errors
+
+    assert said(900) == pytest.approx(said(10))
+    # Four weeks and two sevenths of one.
+    assert said(10)[1:3] == pytest.approx((40, 40 + 20 / 7))
+
+
 def test_a_month_that_begins_with_days_of_few_people_is_shown_from_its_first_monday_on() -> None:
     few = {"api_actors": 2, "api_cost_cents": Decimal(7)}
     monday = date(2026, 1, 26)

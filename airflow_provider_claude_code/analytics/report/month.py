@@ -68,9 +68,8 @@ class Month:
         """The forecast cost of the month; None if it is too early. It ignores days that are not shown."""
         if self.until is None or self.to_date is None:
             return None
-        return forecast(
-            {day: cost for day, cost in self.costs.items() if not self.days[0] <= day < self.since}, self.until
-        )
+        costs = self._shown_costs
+        return forecast({day: cost for day, cost in costs.items() if not self.days[0] <= day < self.since}, self.until)
 
     @property
     def least(self) -> float:
@@ -80,7 +79,25 @@ class Month:
     @property
     def past_errors(self) -> Sequence[float]:
         """The relative errors of the forecasts on the same day of the last three months."""
-        return past_errors(self.costs, self.until) if self.until else []
+        return past_errors(self._shown_costs, self.until) if self.until else []
+
+    @property
+    def _shown_costs(self) -> Mapping[date, Decimal]:
+        """
+        The costs of days as far as they are shown: where only weeks are, each day costs the mean of its week. Otherwise
+        a forecast of a part of a week would tell what few people did in the rest of it.
+        """
+        if self.series is None or self.series.grain == "day":
+            return self.costs
+        weeks: dict[tuple[date, bool], list[Decimal]] = {}
+        for day, cost in self.costs.items():
+            weeks.setdefault(self._week(day), []).append(cost)
+        means = {week: sum(costs, Decimal(0)) / len(costs) for week, costs in weeks.items()}
+        return {day: means[self._week(day)] for day in self.costs}
+
+    def _week(self, day: date) -> tuple[date, bool]:
+        """Return the Monday of a day's week, and which part of the week it is in if the shown month begins in it."""
+        return day - timedelta(days=day.weekday()), day >= self.since
 
 
 def month_to_date(daily: Sequence[Row], settings: Settings, *, by_day: bool = True) -> Month:
