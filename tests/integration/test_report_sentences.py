@@ -195,6 +195,18 @@ def test_all_kinds_of_actors_are_in_the_known_cost() -> None:
     assert said.headline["api_cost_usd"] == "36"
 
 
+def test_keys_that_do_nothing_do_not_hide_what_few_keys_do() -> None:
+    history = History()
+    for day in days(MONDAY, 7):
+        idle = [record(actor=key(f"k{number}")) for number in range(4)]
+        history.load("acme", day, [*everybody(100), *idle, record(actor=key("busy"), sessions=3)])
+
+    known = Said(history, settings()).rows("Estimates by who used what")
+
+    assert known["API cost: people and API keys"][0] == str(7 * (6 + 3))
+    assert len(known) == 1
+
+
 def test_groups_are_not_compared_with_a_week_of_which_more_is_charged() -> None:
     books = Books()
     week, loaded = days(MONDAY + timedelta(days=7), 7), days(MONDAY, 14)

@@ -134,12 +134,11 @@ def period_costs(world: World, periods: Iterable[tuple[date, date]]) -> Iterator
                     "organization_id": org,
                     "actor_type": kind[0],
                     "customer_type": kind[1],
-                    "actors": len({actor(row) for row in mine}),
+                    "actors": len({actor(row) for row in active_of(world, mine)}),
                     "actors_with_cost": sum(
                         bool(amount([row for row in dollars if actor(row) == who]))
                         for who in {actor(row) for row in dollars}
                     ),
-                    "machines": 0,
                     "sessions": total(mine, "num_sessions"),
                     "sessions_with_cost": total(detailed, "num_sessions"),
                     "amount_usd": amount(dollars),

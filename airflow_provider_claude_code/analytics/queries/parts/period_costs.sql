@@ -5,10 +5,9 @@
 -- organization_id: the organisation.
 -- actor_type: user_actor for people, api_actor for API keys, or a kind that the API added later.
 -- customer_type: api, subscription, or a kind that the API added later.
--- actors: people or keys with usage, but keys of machines.
--- actors_with_cost: those of them whose known cost is not 0.
--- machines: keys of machines.
--- sessions: their sessions.
+-- actors: active people or keys, but keys of machines.
+-- actors_with_cost: people or keys, but those of machines, whose known cost is not 0.
+-- sessions: their sessions, and those of machines.
 -- sessions_with_cost: those of them whose cost is known in US dollars.
 -- amount_usd: estimated cost (api) or value (subscription) in US dollars, as far as it is known; null when no record
 --   names a model.
@@ -20,6 +19,7 @@ WITH actors AS (
     days.customer_type,
     days.actor,
     LOGICAL_OR(days.person IS NOT NULL) AS counts,
+    LOGICAL_OR(days.is_active) AS is_active,
     SUM(days.sessions) AS sessions,
     SUM(IF(days.other_cost_entries = 0, days.sessions_with_model_detail, 0)) AS sessions_with_cost,
     SUM(COALESCE(days.api_cost_cents, days.subscription_value_cents)) AS amount_cents
@@ -33,9 +33,8 @@ SELECT
   organization_id,
   actor_type,
   customer_type,
-  COUNT(IF(counts, 1, NULL)) AS actors,
+  COUNT(IF(counts AND is_active, 1, NULL)) AS actors,
   COUNT(IF(counts AND amount_cents <> 0, 1, NULL)) AS actors_with_cost,
-  COUNT(IF(counts, NULL, 1)) AS machines,
   SUM(sessions) AS sessions,
   SUM(sessions_with_cost) AS sessions_with_cost,
   SUM(amount_cents) * 0.01 /* dollars_per_cent */ AS amount_usd
