@@ -49,6 +49,15 @@ def test_a_week_of_few_people_leaves_the_sum_and_too_few_people_leave_nothing() 
     assert series_of(active(*[4] * 14), 5) is None
 
 
+def test_a_point_and_the_days_that_it_leaves_out_each_need_enough_people() -> None:
+    days = active(*[9] * 9, 2, *[9] * 4)
+    assert shown(series_of(days, 5)) == ("week", [(0, 6), (7, 13)])
+    # The sum of all days less those of the weeks would be that of the two people.
+    assert series_of(days, 5, unknown=[MONDAY + timedelta(days=9)]) is None
+    assert shown(series_of(days, 5, unknown=[MONDAY + timedelta(days=number) for number in (8, 9)])) is not None
+    assert series_of(days, 5, unknown=[day for day in days if days[day] == 9]) is None
+
+
 def test_no_point_reaches_over_a_cut() -> None:
     cut = MONDAY + timedelta(days=9)
     days = active(9, 9, 9, 9, 9, 1, 0, 9, 9, 9, 9, 9, 0, 0)

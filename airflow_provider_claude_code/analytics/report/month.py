@@ -123,16 +123,17 @@ def month_to_date(daily: Sequence[Row], settings: Settings, *, by_day: bool = Tr
         day: rows[day]["charged_actors" if is_charged else "api_actors"] if day in rows else 0
         for day in (start + timedelta(days=number) for number in range((last - start).days + 1))
     }
+    unknown = active.keys() - costs.keys()
     # A week that the month divides has two parts, of which one may be a Sunday on which few people work. Whoever knows
     # the week could subtract the other, so then the month is shown from its first Monday on.
     for since in (days[0], days[0] + timedelta(days=-days[0].weekday() % 7)):
-        series = series_of(active, settings.min_group_size, {first, since}, by_day=by_day)
+        series = series_of(active, settings.min_group_size, {first, since}, unknown=unknown, by_day=by_day)
         until = _until(series, [day for day in days if since <= day <= last and day in costs])
         if until:
             break
     if not until:
         of_period = {day: count for day, count in active.items() if day >= first}
-        series = series_of(of_period, settings.min_group_size, by_day=by_day)
+        series = series_of(of_period, settings.min_group_size, unknown=unknown, by_day=by_day)
     shown = [day for day in days if until and since <= day <= until and day in costs and day in rows]
     sums = [sum(rows[day][column] for day in shown) for column in ("api_sessions_with_cost", "api_sessions")]
     known_share = sums[0] / sums[1] if sums[1] and not is_charged else None

@@ -27,7 +27,12 @@ class Series:
 
 
 def series_of(
-    active: Mapping[date, int], min_group_size: int, cuts: Collection[date] = (), *, by_day: bool = True
+    active: Mapping[date, int],
+    min_group_size: int,
+    cuts: Collection[date] = (),
+    *,
+    unknown: Collection[date] = (),
+    by_day: bool = True,
 ) -> Series | None:
     """
     Return the finest series in which no point shows what 1 to ``min_group_size - 1`` people did, or None.
@@ -39,13 +44,17 @@ def series_of(
         nothing is shown of such a day either.
     :param min_group_size: how many people a point needs.
     :param cuts: days on which a period begins whose sum is shown as well, so no point may reach over them.
+    :param unknown: days that points leave out and other sums may include, so they must not be of few people either.
+    :param by_day: whether a point may be a day.
     """
     parts = _divided(list(active), lambda day: day in cuts)
 
     def is_safe(bucket: Sequence[date]) -> bool:
         # The same people need not be active on all days: there are as many as on the busiest day, or more.
-        most = max(active[day] for day in bucket)
-        return most == 0 or most >= min_group_size
+        known, left_out = (
+            max((active[day] for day in bucket if (day in unknown) is is_out), default=0) for is_out in (False, True)
+        )
+        return all(most == 0 or most >= min_group_size for most in (known, left_out))
 
     candidates: list[Series] = [
         *([Series("day", [[day] for day in active])] if by_day else []),
