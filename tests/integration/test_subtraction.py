@@ -14,6 +14,7 @@ import pytest
 from airflow_provider_claude_code.analytics.queries.settings import Settings, whole_period
 from airflow_provider_claude_code.analytics.report.collecting import collect
 from airflow_provider_claude_code.analytics.report.data import Organization as Reported
+from airflow_provider_claude_code.analytics.report.elements import Table
 from airflow_provider_claude_code.analytics.report.sections.money import known_estimates
 from airflow_provider_claude_code.sandbox import Organization
 from tests.fixtures.analytics_data import LAST, MAPPING, History, key, mapped, over_memory, record
@@ -208,6 +209,32 @@ def test_the_cost_of_few_of_many_keys_is_not_what_is_left() -> None:
     assert reported.comparison.with_keys
     assert wrong_cells(shown) == []
     assert who_stands_out(shown, period.min_group_size) == []
+
+
+def test_people_beside_keys_in_a_group_are_not_what_is_left_of_all_people() -> None:
+    """Two people and six keys have no team."""
+    history = History()
+    for number in range(63):
+        people = [record(f"p{it}@x", sessions=1, models=[model(100 + it)]) for it in range(10)]
+        keys = [record(actor=key(f"k{it}"), sessions=1, models=[model(200 + it)]) for it in range(6)]
+        history.load("acme", LAST_OF_SANDBOX - timedelta(days=number), [*people, *keys])
+    rows = [mapped(f"p{it}@x", "a" if it < 6 else "b", None) for it in range(2, 10)]
+    tables = {**history.tables(), "mapping": pa.Table.from_pylist(rows, MAPPING)}
+    week = Settings(min_group_size=4, first_day=LAST_OF_SANDBOX - timedelta(days=6), last_day=LAST_OF_SANDBOX)
+
+    shown, reported = page(tables, week)
+
+    assert [row[0] for row in known_rows(reported, week)] == ["API cost: people and API keys"]
+    assert wrong_cells(shown) == []
+    assert who_stands_out(shown, week.min_group_size) == []
+    # The groups of the last week do not tell what people cost in four.
+    month = Settings(min_group_size=4, first_day=LAST_OF_SANDBOX - timedelta(days=27), last_day=LAST_OF_SANDBOX)
+    assert len(known_rows(page(tables, month)[1], month)) == 2
+
+
+def known_rows(reported: Reported, settings: Settings) -> list[Any]:
+    (section,) = known_estimates(reported, settings)
+    return [row for element in section.elements if isinstance(element, Table) for row in element.rows]
 
 
 @pytest.mark.parametrize("seed", range(6))

@@ -832,6 +832,7 @@ def cost_allocation(world: World) -> Iterator[Row]:
                     "team": team,
                     "cost_centre": cost_centre,
                     "people": len(world.people(having)),
+                    "keys": sum(kind != "user_actor" for kind, _ in world.people(having)),
                     "machines": world.machines_of(having),
                     "amount_usd": _to_nine_places(exact_sum([row[column] for row in rows]).scaleb(-2)),
                     "charged_days": charged_days(world, org, first, last) if kind == "charged" else None,

@@ -132,11 +132,20 @@ def _organization(
     def broken_down(model: str) -> list[Row]:
         return _without_charges(of_period(model, breakdown[0]), few) if breakdown else []
 
+    groups = broken_down("cost_allocation")
+    groups_before = [
+        row
+        for row in _without_charges(undated("cost_allocation"), few)
+        if breakdown and _last_day(row) == breakdown[0] - timedelta(days=1)
+    ]
+    # The groups of a longer period are not of all of it.
+    are_keys_apart = len(weeks) > 2 or not any(_mixes_few(rows, settings) for rows in (groups, groups_before))
+
     return Organization(
         id=name,
         days=days,
         totals=_totals(of_period("period_totals", first), is_loaded=any(first <= day <= last for day in loaded_days)),
-        comparison=comparison_of(length, undated("comparison_totals"), settings),
+        comparison=comparison_of(length, undated("comparison_totals"), settings, are_keys_apart=are_keys_apart),
         month=month_to_date(daily, settings, by_day=_are_days_shown(first_of_costs, last, of_costs)),
         charged_usd=charged_usd(daily, settings),
         first_loaded_day=min(loaded_days, default=None),
@@ -151,9 +160,7 @@ def _organization(
             ("customer_type", "model"),
         ),
         costs=_ordered(of_period("period_costs", first), lambda row: 0, ("actor_type", "customer_type")),
-        groups=_ordered(
-            broken_down("cost_allocation"), lambda row: row["amount_usd"], ("amount", "team", "cost_centre")
-        ),
+        groups=_ordered(groups, lambda row: row["amount_usd"], ("amount", "team", "cost_centre")),
         ratios=_ordered(broken_down("productivity_ratios"), lambda row: 0, ("customer_type",)),
         charges=_ordered(
             broken_down("cost_reconciliation"), lambda row: row["list_cents"] or Decimal(0), ("currency", "model")
@@ -174,11 +181,7 @@ def _organization(
             lambda row: (row["tool"] == "claude_code", row["people"]),
             ("tool",),
         ),
-        groups_before=[
-            row
-            for row in _without_charges(undated("cost_allocation"), few)
-            if breakdown and _last_day(row) == breakdown[0] - timedelta(days=1)
-        ],
+        groups_before=groups_before,
         hides_charges=breakdown is not None and breakdown[0] in few,
         people=(
             _ordered(
@@ -190,6 +193,20 @@ def _organization(
             else None
         ),
     )
+
+
+def _mixes_few(groups: Iterable[Row], settings: Settings) -> bool:
+    """
+    Return whether the groups of both people and API keys are of few people or few keys. Who knows the cost of all
+    people could subtract the groups of people alone.
+    """
+    people: dict[str, int] = {}
+    keys: dict[str, int] = {}
+    for row in groups:
+        if 0 < row["keys"] < row["people"]:
+            people[row["amount"]] = people.get(row["amount"], 0) + row["people"] - row["keys"]
+            keys[row["amount"]] = keys.get(row["amount"], 0) + row["keys"]
+    return any(map(settings.is_few, [*people.values(), *keys.values()]))
 
 
 def _without_charges(rows: Iterable[Row], few: Container[date]) -> list[Row]:

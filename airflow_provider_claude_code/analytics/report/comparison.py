@@ -67,7 +67,7 @@ class Comparison:
     :param now: the same of its paired days.
     :param before: the same of the days that they are paired with.
     :param weeks: the same of each complete week in the twelve before the period, the oldest first.
-    :param with_keys: whether what API keys did is in the sums of people, since the keys are too few to be told apart.
+    :param with_keys: whether what API keys did is in the sums of people, since it cannot be told apart.
     """
 
     length: int
@@ -142,13 +142,14 @@ _SUMS = (
 )
 
 
-def comparison_of(length: int, spans: Iterable[Row], settings: Settings) -> Comparison:
+def comparison_of(length: int, spans: Iterable[Row], settings: Settings, *, are_keys_apart: bool = True) -> Comparison:
     """
     Return the numbers that a report compares.
 
     :param length: days of the period.
     :param spans: ``comparison_totals`` of an organisation.
     :param settings: how many people a sum needs.
+    :param are_keys_apart: whether what people did and what API keys did may be shown apart.
     """
     by_span = {row["span"]: row for row in spans}
 
@@ -161,7 +162,7 @@ def comparison_of(length: int, spans: Iterable[Row], settings: Settings) -> Comp
     pairing = next((pairing for pairing in ("", " in weeks") if not shows_few(pairing)), None)
     now, before = (None if pairing is None else by_span.get(f"{span}{pairing}") for span in ("now", "before"))
     shown = [_of_span(row) for row in (by_span.get("period"), now, before)]
-    with_keys = any(
+    with_keys = not are_keys_apart or any(
         settings.is_few(row[every] - row[people])
         for row in shown
         for every, people in (("counted_people", "active_people"), ("api_actors", "api_cost_people"))

@@ -61,7 +61,9 @@ def people_cost(organization: Organization, settings: Settings, assumptions: Ass
     if settings.is_few(row["people"]):
         return f"Not shown: fewer than {least} people worked with Claude Code."
     has_few_keys = any(settings.is_few(row[name]) for name in ("keys", "api_cost_keys", "charged_keys"))
-    with_keys = has_few_keys or (settings.is_few(row["api_people"]) and row["keys"] > 0)
+    with_keys = (
+        has_few_keys or organization.comparison.with_keys or (settings.is_few(row["api_people"]) and row["keys"] > 0)
+    )
     if settings.is_few(row["api_people"] + (row["keys"] if with_keys else 0)):
         return f"Not shown: fewer than {least} people and API keys have API usage."
     seats = seats_cost(settings, row, assumptions)

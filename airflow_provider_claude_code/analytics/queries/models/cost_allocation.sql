@@ -23,6 +23,7 @@
 --   nobody.
 -- cost_centre: The cost centre in the mapping; null if it has none, and for "(small groups)" and "(unattributed)".
 -- people: People who contribute to the amount.
+-- keys: Those of them that are not user_actor, such as API keys.
 -- machines: API keys of machines, as in the mapping, that contribute to the amount.
 -- amount_usd: The amount in US dollars. The cost of sessions without model detail is unknown and not included.
 -- charged_days: For charged, the number of days whose charges were loaded after they were complete; else null.
@@ -143,6 +144,7 @@ SELECT
   folded.team,
   folded.cost_centre,
   COUNTIF(folded.counts AND folded.person IS NOT NULL) AS people,
+  COUNTIF(folded.counts AND folded.person IS NOT NULL AND folded.actor_type <> 'user_actor') AS keys,
   COUNTIF(folded.counts AND folded.person IS NULL AND folded.actor_type IS NOT NULL) AS machines,
   -- Charges have all the places that a NUMERIC has.
   ROUND(SUM(folded.cents) * 0.01 /* dollars_per_cent */, 9) AS amount_usd,

@@ -231,7 +231,8 @@ def known_estimates(organization: Organization, settings: Settings) -> list[Sect
         kinds: dict[str, list[Row]] = {}
         for row in cells:
             kinds.setdefault(f"{heading}: {_KINDS.get(row['actor_type'], 'others')}", []).append(row)
-        if any(settings.is_few(row[name]) for row in cells for name in _ACTORS):
+        is_split = organization.comparison.with_keys and len(kinds) > 1
+        if is_split or any(settings.is_few(row[name]) for row in cells for name in _ACTORS):
             # Subtracting one of them from the total would give the other.
             summed = ("sessions", "sessions_with_cost", *_ACTORS, "amount_usd")
             together = {name: total(cells, name) for name in summed}

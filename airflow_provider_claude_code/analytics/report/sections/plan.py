@@ -74,7 +74,8 @@ def _not_compared(organization: Organization, settings: Settings) -> str:
         for it in organization.costs
         if settings.is_few(it["actors_with_cost"]) and not (is_charged and it["customer_type"] == "api")
     }
-    if settings.is_few(row["keys"]) or settings.is_few(row["charged_keys"]) or few - {"user_actor"}:
+    has_few_keys = settings.is_few(row["keys"]) or settings.is_few(row["charged_keys"]) or few - {"user_actor"}
+    if has_few_keys or organization.comparison.with_keys:
         return f"Not compared: it would show what fewer than {settings.min_group_size} API keys cost. {MARK_MACHINES}"
     if organization.plan and organization.plan["people"] != row["people"]:
         return (

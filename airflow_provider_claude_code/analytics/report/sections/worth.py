@@ -128,8 +128,8 @@ def _how_known(row: Row, cost: PeopleCost, settings: Settings, assumptions: Assu
     parts = [f"The cost includes {dollars(cost.by_use)} of API usage ({kind}){seats}."]
     if cost.with_keys:
         parts.append(
-            f"People and API keys, and the results of their work, are counted together, since there are fewer than "
-            f"{settings.min_group_size} of one of them. {MARK_MACHINES}"
+            f"People and API keys, and the results of their work, are counted together, since fewer than "
+            f"{settings.min_group_size} of one of them could be told apart. {MARK_MACHINES}"
         )
     if not cost.is_charged and row["api_sessions"] > row["api_sessions_with_detail"]:
         parts.append("The cost of sessions without model detail is unknown.")
