@@ -207,6 +207,19 @@ def test_keys_that_do_nothing_do_not_hide_what_few_keys_do() -> None:
     assert len(known) == 1
 
 
+def test_sessions_of_one_kind_do_not_tell_those_of_few_people_of_another() -> None:
+    history = History()
+    for day in days(MONDAY, 7):
+        seats = [record(f"s{number}", sessions=9, customer_type="subscription") for number in range(2)]
+        history.load("acme", day, [*everybody(100), *seats])
+
+    said = Said(history, settings())
+
+    assert said.rows("Sums of the period")["Sessions"][0] == str(7 * (6 + 2 * 9))
+    known = said.rows("Estimates by who used what")
+    assert known == {"API cost: People": [NOTHING, "100.0 %", "$42.00", "$42.00"]}
+
+
 def test_groups_are_not_compared_with_a_week_of_which_more_is_charged() -> None:
     books = Books()
     week, loaded = days(MONDAY + timedelta(days=7), 7), days(MONDAY, 14)

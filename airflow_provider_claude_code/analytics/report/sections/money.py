@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from datetime import date, timedelta
 from decimal import Decimal
 
@@ -226,6 +227,11 @@ _TYPES = {"api": "API cost", "subscription": "Subscription value (not billed)"}
 def known_estimates(organization: Organization, settings: Settings) -> list[Section]:
     """Show how much of the estimates is known, and the extrapolated total where it can be computed."""
     rows = []
+    actors = Counter[str]()
+    for row in organization.costs:
+        actors[row["customer_type"]] += row["actors"]
+    # All sessions less those of the other customer types would be those of few people.
+    shows_sessions = not any(map(settings.is_few, actors.values()))
     for customer_type, heading in _TYPES.items():
         cells = [row for row in organization.costs if row["customer_type"] == customer_type]
         kinds: dict[str, list[Row]] = {}
@@ -250,7 +256,7 @@ def known_estimates(organization: Organization, settings: Settings) -> list[Sect
             rows.append(
                 (
                     label,
-                    number(sessions),
+                    number(sessions) if shows_sessions else NOTHING,
                     or_nothing(percent, known),
                     or_nothing(dollars, amount),
                     estimate,
