@@ -220,6 +220,20 @@ def test_sessions_of_one_kind_do_not_tell_those_of_few_people_of_another() -> No
     assert known == {"API cost: People": [NOTHING, "100.0 %", "$42.00", "$42.00"]}
 
 
+def test_a_month_that_is_charged_is_not_said_to_be_estimated() -> None:
+    """A period of a few days has no comparison of charges with the estimate."""
+    books = Books()
+    for day in days(MONDAY - timedelta(days=1), 7):
+        books.load("acme", day, everybody(100))
+        books.charge("acme", day, [charge(user(number, name), 150) for number, name in enumerate(PEOPLE)])
+
+    said = Said(books, settings(length=3))
+
+    assert said.rows("tiles")["Feb 2026 to date, charged"][0] == "$36.00"
+    assert "Feb 2026 cost $36.00 (charged) by 4 Feb" in said.text()
+    assert "All amounts are estimates in US dollars, except at list prices and charged." in said.text()
+
+
 def test_groups_are_not_compared_with_a_week_of_which_more_is_charged() -> None:
     books = Books()
     week, loaded = days(MONDAY + timedelta(days=7), 7), days(MONDAY, 14)

@@ -73,7 +73,7 @@ def document(
         count((last - first).days + 1, "day"),
         f"{day(made.date())} at {made:%H:%M} UTC",
         [_chapter(f"o{position}", it, settings, assumptions) for position, it in enumerate(organizations, 1)],
-        _how_to_read(settings, has_charges=any(it.charges for it in organizations)),
+        _how_to_read(settings, has_charges=any(it.charges or it.month.is_charged for it in organizations)),
     )
 
 

@@ -56,7 +56,7 @@ def _month(organization: Organization, settings: Settings) -> list[str]:
     if month.until is None or month.to_date is None:
         return []
     name = month_name(month.days[0])
-    amount = at_least(month.to_date, month.known_share)
+    amount = at_least(month.to_date, month.known_share) + (" (charged)" if month.is_charged else "")
     if month.is_over:
         text = f"{name} cost {amount} {days_so_far(month)}"
     else:

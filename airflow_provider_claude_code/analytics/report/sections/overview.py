@@ -169,7 +169,7 @@ def _cost_per_person_and_day(row: Row) -> float | None:
 
 def _month(organization: Organization, settings: Settings) -> Tile:
     month = organization.month
-    label = f"{month_name(month.days[0])} to date"
+    label = f"{month_name(month.days[0])} to date{', charged' if month.is_charged else ''}"
     amount = month.to_date
     if month.until is None:
         return Tile(label, NOTHING, "", "not shown: too few people, or no day is known")
