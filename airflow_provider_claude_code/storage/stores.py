@@ -330,6 +330,11 @@ def storage_path(argument: str, path: str, conn_id: str | None) -> ObjectStorage
     # Some versions of the path library do not support schemes in capital letters.
     scheme = scheme.lower()
     is_local = scheme in LOCAL_SCHEMES
+    if ":" in place.partition("/")[0].rpartition("@")[0]:
+        # The path is not quoted, and Airflow would log the credentials as the id of an unknown Connection.
+        raise ClaudeCodeConfigurationError(
+            f"{argument} contains credentials. Put them into a Connection, and name it in the argument for its id."
+        )
     # A relative path would depend on the working directory of the worker.
     # A path in an object store begins with its bucket.
     if not place.strip("/") or not path.isprintable() or is_local != place.startswith("/"):

@@ -428,6 +428,14 @@ class TestStoragePath:
             open_store(storage_path("path", url, None))
 
     @pytest.mark.parametrize(
+        "url", ["s3://AKIA0:h1dden@bucket/x", "sftp://me:h1dden@host", "s3://me:h1d@den@bucket//x"]
+    )
+    def test_credentials_in_a_url_are_refused_and_not_quoted(self, url: str) -> None:
+        with pytest.raises(ClaudeCodeConfigurationError, match=r"path contains credentials") as error:
+            storage_path("path", url, None)
+        assert "h1d" not in str(error.value)
+
+    @pytest.mark.parametrize(
         ("url", "installs"),
         [
             ("s3://bucket/x", "pip install 'airflow-provider-claude-code[s3]'"),
