@@ -3,6 +3,7 @@
 import os
 import tempfile
 from collections.abc import Iterator
+from functools import cache
 
 import hypothesis
 import pytest
@@ -34,4 +35,14 @@ def _as_many_requests_as_wanted() -> Iterator[None]:
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(rate_limit, "WINDOW", 0.0)
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _queries_translated_once() -> Iterator[None]:
+    """Translate a query for DuckDB once: it takes longer than to run it, and hundreds of tests run the same ones."""
+    from airflow_provider_claude_code.analytics.engines import duckdb
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(duckdb, "translate", cache(duckdb.translate))
         yield

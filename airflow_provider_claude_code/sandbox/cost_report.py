@@ -10,7 +10,6 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from airflow_provider_claude_code.sandbox.charges import DIMENSIONS, charges, grouped, refreshed_at
-from airflow_provider_claude_code.sandbox.cursors import Cursor
 from airflow_provider_claude_code.sandbox.responses import ApiError, error_response, page_response
 from airflow_provider_claude_code.sandbox.service import Service, limit_of, single_values
 
@@ -51,12 +50,8 @@ class CostReport:
             return error
         refreshed = refreshed_at(cursor.now)
         entries = grouped(charges(organization, day, refreshed), day, groups, products)
-        end = cursor.offset + limit
-        data = [] if faults.endless else [entry for together in entries[cursor.offset : end] for entry in together]
-        following = Cursor(organization.id, cursor.query, cursor.now, end, cursor.page + 1)
-        next_page = str(following) if end < len(entries) or faults.endless else None
-        if faults.repeat_cursor:
-            next_page = values.get("page", str(following))
+        page, next_page = cursor.page_of(entries, limit, faults)
+        data = [entry for together in page for entry in together]
         if faults.wrong_day and data:
             data[0] = data[0] | {"starting_at": f"{day - timedelta(days=1)}T00:00:00Z"}
         body = {

@@ -4,9 +4,15 @@ from __future__ import annotations
 
 import base64
 import hashlib
+from collections.abc import Sequence
 from datetime import datetime
+from typing import TypeVar
 
 import msgspec
+
+from airflow_provider_claude_code.sandbox.faults import Faults
+
+Item = TypeVar("Item")
 
 
 class Cursor(msgspec.Struct, frozen=True, array_like=True):
@@ -48,3 +54,18 @@ class Cursor(msgspec.Struct, frozen=True, array_like=True):
         if str(cursor) != text:
             raise ValueError("not a cursor of this server")
         return cursor
+
+    def page_of(self, items: Sequence[Item], limit: int, faults: Faults) -> tuple[list[Item], str | None]:
+        """
+        Return the items of the page, and the cursor of the next one; ``None`` if there is none.
+
+        :param items: the whole list
+        :param limit: maximum number of items on the page
+        :param faults: the faults of the request, which may make the list endless
+        """
+        end = self.offset + limit
+        following = msgspec.structs.replace(self, offset=end, page=self.page + 1)
+        if faults.repeat_cursor and self.page > 1:
+            following = self
+        has_more = end < len(items) or faults.endless or faults.repeat_cursor
+        return [] if faults.endless else list(items[self.offset : end]), str(following) if has_more else None

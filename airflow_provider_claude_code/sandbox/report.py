@@ -40,12 +40,7 @@ class ClaudeCodeReport:
         if error := error_response(faults):
             return error
         records = self._records_at(organization, day, cursor)
-        end = cursor.offset + limit
-        data = [] if faults.endless else list(records[cursor.offset : end])
-        following = Cursor(organization.id, str(day), cursor.now, cursor.offset + len(data), cursor.page + 1)
-        next_page = str(following) if end < len(records) or faults.endless else None
-        if faults.repeat_cursor:
-            next_page = request.query_params.get("page", str(following))
+        data, next_page = cursor.page_of(records, limit, faults)
         if faults.wrong_day and data:
             data[0] = data[0] | {"date": f"{day - timedelta(days=1)}T00:00:00Z"}
         return page_response({"data": data, "has_more": next_page is not None, "next_page": next_page}, faults)

@@ -7,9 +7,7 @@ from dataclasses import dataclass
 from types import NoneType
 from typing import Any
 
-import msgspec
-
-_encode_canonically = msgspec.json.Encoder(order="sorted", decimal_format="number").encode
+from airflow_provider_claude_code.tables.rows import canonical_json
 
 
 @dataclass(frozen=True)
@@ -69,4 +67,4 @@ def actor_id_of(actor: Mapping[str, Any], kinds: Mapping[str, ActorKind]) -> str
     if kind is not None and kind.id_field is not None:
         identifier: str | None = actor[kind.id_field]
         return identifier
-    return _encode_canonically({name: value for name, value in actor.items() if name != "type"}).decode()
+    return canonical_json({name: value for name, value in actor.items() if name != "type"}).decode()

@@ -9,10 +9,9 @@ from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, time, timedelta
 from typing import TYPE_CHECKING, Any, Protocol
 
-import msgspec
-
 from airflow_provider_claude_code.days import FRESHNESS_DELAY, complete_from
 from airflow_provider_claude_code.exceptions import ClaudeCodeConfigurationError
+from airflow_provider_claude_code.tables.rows import canonical_json
 from airflow_provider_claude_code.templates import is_template
 
 if TYPE_CHECKING:
@@ -151,7 +150,7 @@ class Stream:
 
     def request_text(self, filters: Filters | None) -> str | None:
         """Return the filters as canonical JSON, for ``loads``; ``None`` when the stream has none."""
-        return msgspec.json.encode(self.chosen(filters), order="sorted").decode() if self.filters else None
+        return canonical_json(self.chosen(filters)).decode() if self.filters else None
 
     @property
     def table_names(self) -> tuple[str, ...]:

@@ -7,14 +7,11 @@ from collections.abc import Iterable, Sequence
 from functools import cache
 from typing import Any
 
-import msgspec
 import numpy as np
 
 from airflow_provider_claude_code.tables.columns import Array, DictionaryEncoded, exact_sum
 from airflow_provider_claude_code.tables.contract import Column
-from airflow_provider_claude_code.tables.rows import Values
-
-_encode = msgspec.json.Encoder(decimal_format="number").encode
+from airflow_provider_claude_code.tables.rows import Values, canonical_json
 
 
 def sum_of_hashes(columns: Iterable[tuple[Column, Values]], key_hashes: Sequence[bytes], parents: Array | None) -> int:
@@ -79,4 +76,4 @@ def _sixteen_bytes(value: Any) -> bytes:
         return bytes(16)
     if type(value) is int:
         return (2 * value + 1).to_bytes(16, "little", signed=True)
-    return hashlib.sha256(_encode(value)).digest()[:16]
+    return hashlib.sha256(canonical_json(value)).digest()[:16]

@@ -18,7 +18,9 @@ integers if it does not fit 64 bits. Text of one length may be an array of its b
 ``DictionaryEncoded``.
 """
 
-_encode_lines = msgspec.json.Encoder(decimal_format="number").encode_lines
+_encoder = msgspec.json.Encoder(order="sorted", decimal_format="number")
+canonical_json = _encoder.encode
+"""Encodes a value as JSON, so that equal values have equal bytes: UTF-8, no spaces, names of fields in order."""
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)
@@ -83,4 +85,4 @@ def columns_of(
 
 def lines(columns: Iterable[Values]) -> list[bytes]:
     """Return each row as a canonical JSON array: UTF-8, no spaces, dates in ISO form, money in billionths."""
-    return _encode_lines(list(zip(*(column.tolist() for column in columns), strict=True))).splitlines()
+    return _encoder.encode_lines(list(zip(*(column.tolist() for column in columns), strict=True))).splitlines()

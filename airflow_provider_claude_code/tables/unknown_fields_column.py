@@ -5,14 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-import msgspec
-
 from airflow_provider_claude_code.tables.contract import Column
+from airflow_provider_claude_code.tables.rows import canonical_json
 
 LONGEST_TEXT = 8192
 """Maximum size of the column in one row, in bytes of UTF-8."""
-
-_encode = msgspec.json.Encoder(order="sorted", decimal_format="number").encode
 
 
 def unknown_fields_text(members: Mapping[str, Any]) -> str | None:
@@ -24,11 +21,11 @@ def unknown_fields_text(members: Mapping[str, Any]) -> str | None:
     kept: dict[str, Any] = {}
     size = len("{}")
     for name in sorted(members):
-        member_size = len(_encode({name: members[name]})) - 1
+        member_size = len(canonical_json({name: members[name]})) - 1
         if size + member_size <= LONGEST_TEXT:
             kept[name] = members[name]
             size += member_size
-    return _encode(kept).decode() if kept else None
+    return canonical_json(kept).decode() if kept else None
 
 
 UNKNOWN_FIELDS = Column(

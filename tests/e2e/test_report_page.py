@@ -17,6 +17,7 @@ pytest.importorskip("sqlglot", reason="the extra `report` is not installed")
 
 from playwright.sync_api import Browser, Page, expect
 
+from airflow_provider_claude_code.analytics.assumptions import Assumptions
 from airflow_provider_claude_code.analytics.queries import Settings
 from airflow_provider_claude_code.analytics.report import charts, make_report
 from airflow_provider_claude_code.sandbox.organization import Organization
@@ -34,9 +35,17 @@ WIDTHS = (400, 800, 1400)
 SCHEMES = ("light", "dark")
 
 
-def write(root: Path, name: str, settings: Settings, with_people: bool = False, **files: Path) -> Path:
-    with source(root, settings, **files) as opened:
-        report = make_report(opened, settings, people=with_people, generated_at=NOW)
+ASSUMPTIONS = Assumptions.parse(
+    {
+        "hourly_cost": {"amount": 90, "source": "Finance, budget of 2026"},
+        "minutes_per_commit": {"minutes": 10, "source": "survey of 30 developers"},
+    }
+)
+
+
+def write(root: Path, name: str, settings: Settings, mapping: Path | None = None, **options: Any) -> Path:
+    with source(root, settings, **({"mapping": mapping} if mapping else {})) as opened:
+        report = make_report(opened, settings, generated_at=NOW, **options)
     page = root / f"{name}.html"
     page.write_text(report.html, encoding="utf-8")
     return page
@@ -58,7 +67,8 @@ def reports(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     this_week = Settings(first_day=week[-1], last_day=week[0], min_group_size=1)
     return {
         "quarter": write(quarter, "quarter", Settings(first_day=days[-1], last_day=LAST)),
-        "hostile": write(hostile, "hostile", this_week, with_people=True, mapping=mapping),
+        "worth": write(quarter, "worth", Settings(first_day=days[-1], last_day=LAST), assumptions=ASSUMPTIONS),
+        "hostile": write(hostile, "hostile", this_week, people=True, mapping=mapping),
         "empty": write(empty, "empty", this_week),
     }
 
@@ -105,6 +115,10 @@ STICKS_OUT = """() => [...document.querySelectorAll('body *')]
   .filter(it => !it.closest('.table') && !it.closest('.skip') && it.getClientRects().length)
   .filter(it => it.getBoundingClientRect().right > innerWidth + 0.5 || it.getBoundingClientRect().left < -0.5)
   .map(it => it.outerHTML.slice(0, 120))"""
+
+# Tables that are wider than their place: on paper they cover what is beside them.
+TOO_WIDE = """() => [...document.querySelectorAll('.table')]
+  .filter(it => it.scrollWidth > it.clientWidth + 1).map(it => it.ariaLabel)"""
 
 # Texts of charts that stick out of their chart, cover each other, or are too small to read.
 UNREADABLE = """() => [...document.querySelectorAll('svg')].filter(it => it.getClientRects().length).flatMap(svg => {
@@ -260,6 +274,13 @@ class TestPrinted:
         expect(seen.page.get_by_role("heading", name="Acceptance by tool")).to_be_hidden()
         expect(seen.page.get_by_text("Table: cost and tokens by model")).to_be_hidden()
         assert seen.page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+        seen.context.close()
+
+    def test_no_table_covers_what_is_beside_it(self, browser: Browser, reports: dict[str, Path]) -> None:
+        seen = Seen(browser, reports["worth"], width=703)
+        seen.page.emulate_media(media="print")
+        expect(seen.page.get_by_role("table", name=re.compile("Return on"))).to_be_visible()
+        assert seen.page.evaluate(TOO_WIDE) == []
         seen.context.close()
 
     def test_the_summary_takes_two_pages(self, browser: Browser, reports: dict[str, Path]) -> None:

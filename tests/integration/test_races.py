@@ -457,14 +457,28 @@ def order_noted(schedule: Sequence[int], race: Race, outcomes: Sequence[Json | E
         raise
 
 
-@pytest.mark.parametrize("situation", SITUATIONS.values(), ids=SITUATIONS)
-@pytest.mark.parametrize("target", ["local", "object store", "gcs", "bigquery"], indirect=True)
-def test_in_any_interleaving_the_day_ends_as_one_writers(
-    target: Target, sandbox: Sandbox, situation: Situation
-) -> None:
+# The same code publishes files in all stores. Nothing keeps writers apart in an object store, where all situations are
+# tried; preconditions do in Cloud Storage, and a lock does in a directory.
+WHERE_WRITERS_ARE_KEPT_APART = (
+    "loads that are not alike",
+    "one finds no records of a day that was loaded before",
+    "one finds no records and is to empty a day that was loaded before",
+)
+
+
+@pytest.mark.parametrize(
+    ("target", "name"),
+    [
+        *itertools.product(["object store", "bigquery"], SITUATIONS),
+        *itertools.product(["local", "gcs"], WHERE_WRITERS_ARE_KEPT_APART),
+    ],
+    indirect=["target"],
+)
+def test_in_any_interleaving_the_day_ends_as_one_writers(target: Target, sandbox: Sandbox, name: str) -> None:
+    situation = SITUATIONS[name]
     winners: Counter[str] = Counter()
     read, steps = situation.lone_steps(target, sandbox)
-    orders = schedules(read, steps, list(SITUATIONS.values()).index(situation) % 6)
+    orders = schedules(read, steps, list(SITUATIONS).index(name) % 6)
     for schedule in orders:
         situation.begin(target, sandbox)
         target.race = race = Race(schedule)
@@ -512,8 +526,11 @@ def assert_one_load(target: Target, outcomes: list[Json | Exception], situation:
     return winner
 
 
-@pytest.mark.parametrize("empty", [None, *WRITERS])
-@pytest.mark.parametrize("target", ["local", "gcs", "bigquery"], indirect=True)
+@pytest.mark.parametrize(
+    ("target", "empty"),
+    [("local", None), *itertools.product(["gcs", "bigquery"], [None, *WRITERS])],
+    indirect=["target"],
+)
 def test_of_two_organisations_that_claim_an_empty_target_exactly_one_wins(
     target: Target, sandbox: Sandbox, empty: str | None
 ) -> None:
@@ -625,8 +642,8 @@ class Streams:
             assert {row["loaded_at"] for row in rows} <= {newest[table]["loaded_at"]}
 
 
-# Each target with one of them: all streams are published by the same code.
-OTHER_STREAMS = [("local", "members"), ("object store", "cost"), ("gcs", "cost"), ("bigquery", "members")]
+# All streams are published by the same code.
+OTHER_STREAMS = [("object store", "cost"), ("gcs", "cost"), ("bigquery", "members")]
 
 
 @pytest.fixture
@@ -657,12 +674,7 @@ def test_in_any_interleaving_a_day_of_another_stream_ends_as_one_writers(
 
 @pytest.mark.parametrize(
     ("target", "long", "short"),
-    [
-        ("local", "usage", "cost"),
-        ("object store", "members", "usage"),
-        ("gcs", "members", "usage"),
-        ("bigquery", "usage", "cost"),
-    ],
+    [("object store", "usage", "cost"), ("gcs", "members", "usage"), ("bigquery", "usage", "cost")],
     indirect=["target"],
 )
 def test_loads_of_two_streams_do_not_disturb_each_other(
@@ -745,8 +757,10 @@ def job_starts(race: Race) -> list[int]:
 
 @pytest.mark.parametrize("target", ["bigquery"], indirect=True)
 class TestBigQuery:
-    @pytest.mark.parametrize("on_empty", [None, "write", "replace"])
-    @pytest.mark.parametrize("late", [TABLES[:1], TABLES[1:], TABLES], ids="+".join)
+    @pytest.mark.parametrize(
+        ("late", "on_empty"),
+        [(TABLES[:1], None), (TABLES[1:], None), (TABLES, None), (TABLES, "write"), (TABLES, "replace")],
+    )
     def test_jobs_that_land_after_those_of_a_newer_load_leave_the_day_whole(
         self, target: BigQueryTarget, sandbox: Sandbox, late: tuple[str, ...], on_empty: str | None
     ) -> None:

@@ -157,14 +157,20 @@ WEEKLY = MORNINGS[5::7]
 """When a week of usage and one of charges is loaded: on Thursdays, some hours before Wednesday is restated."""
 
 
-def test_90_days_arrive_row_by_row(target: Target, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
+# Files are published by the same code into all stores.
+@pytest.mark.parametrize(
+    ("target", "days"), [("directory", 90), ("bigquery", 31)], indirect=["target"], ids=["directory", "bigquery"]
+)
+def test_many_days_arrive_row_by_row(
+    target: Target, days: int, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
     organization = sandbox.organization = Organization.named("Sandbox", 34, 3)
     clock = sandbox.now = Clock(MORNINGS[0])
     clock.rule(monkeypatch)
     connect(sandbox, monkeypatch, page_limit=1000)
     # Thousands of flushes take as long as the rest.
     monkeypatch.setattr(os, "fsync", lambda _: None)
-    for clock.now in MORNINGS:
+    for clock.now in MORNINGS[:days]:
         today = clock.now.date()
         load(target, today, stream="members")
         if clock.now in WEEKLY:
@@ -172,23 +178,25 @@ def test_90_days_arrive_row_by_row(target: Target, sandbox: Sandbox, monkeypatch
             load(target, today - timedelta(days=2), stream="cost", lookback_days=6)
 
     loads = target.rows("loads")
-    for table, expected in truth_of_90_days(organization).items():
+    for table, expected in truth_of_days(organization, days).items():
         found, columns = target.rows(table), set().union(*expected)
         assert canonical({name: row[name] for name in columns} for row in found) == canonical(expected), table
         assert set().union(*found) - columns <= rows_of.WITHOUT_A_SOURCE
         assert {row["date"] for row in loads if row["table_name"] == table} == {row["date"] for row in expected}
 
 
-def truth_of_90_days(organization: Organization) -> dict[str, list[Row]]:
-    """Return the rows of all tables, from what the organisation does and has."""
+def truth_of_days(organization: Organization, days: int) -> dict[str, list[Row]]:
+    """Return the rows of all tables after some days, from what the organisation does and has."""
     rows: dict[str, list[Row]] = {table: [] for table in DATA_TABLES}
-    loads = [snapshot(organization, now) for now in MORNINGS]
-    for now in WEEKLY:
+    mornings = MORNINGS[:days]
+    weekly = [now for now in WEEKLY if now in mornings]
+    loads = [snapshot(organization, now) for now in mornings]
+    for now in weekly:
         refreshed = datetime.combine(now, time(), UTC)
         loads += [charged(organization, refreshed.date() - timedelta(days=2 + back), refreshed) for back in range(7)]
     for table, found in itertools.chain.from_iterable(each.items() for each in loads):
         rows[table] += found
-    loaded_last = {now.date() - timedelta(days=1 + back): now for now in WEEKLY for back in range(8)}
+    loaded_last = {now.date() - timedelta(days=1 + back): now for now in weekly for back in range(8)}
     for day, now in loaded_last.items():
         for table, found in flat(organization.records(day, now), day).items():
             rows[table] += found
@@ -197,7 +205,7 @@ def truth_of_90_days(organization: Organization) -> dict[str, list[Row]]:
 
 def test_much_happens_in_these_90_days() -> None:
     organization = Organization.named("Sandbox", 34, 3)
-    rows = truth_of_90_days(organization)
+    rows = truth_of_days(organization, 90)
     days: dict[str, list[date]] = {}
     addresses: dict[str, set[str]] = {}
     for row in rows["members"]:

@@ -25,6 +25,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from functools import cache, partial
 from importlib import resources
+from typing import Any
 
 from airflow_provider_claude_code.analytics.queries import checks
 from airflow_provider_claude_code.analytics.queries.settings import Settings as Settings
@@ -33,6 +34,9 @@ from airflow_provider_claude_code.streams.registry import DATA_TABLES, STREAMS
 from airflow_provider_claude_code.streams.usage import USAGE
 from airflow_provider_claude_code.tables.actors import ADDRESS_BLANKS
 from airflow_provider_claude_code.tables.contract import Column, Table
+
+Row = Mapping[str, Any]
+"""A row that a query returns, by column."""
 
 PERSONAL_MODELS = frozenset({"people_monthly", "ai_tool_comparison", "keys", "restatements"})
 """

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from statistics import stdev
 from typing import Any, Literal
 
-from airflow_provider_claude_code.analytics.queries import Settings
+from airflow_provider_claude_code.analytics.queries import Row, Settings
 
-Row = Mapping[str, Any]
 Share = Callable[[Row], float | None]
 Verdict = Literal["unusual", "usual", "unjudged"]
 

@@ -2,24 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import date, timedelta
 from decimal import Decimal
 from functools import partial
 from operator import itemgetter
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from airflow_provider_claude_code.analytics.queries import Row as Row
+from airflow_provider_claude_code.analytics.queries import Settings
 from airflow_provider_claude_code.analytics.report.comparison import Comparison
 from airflow_provider_claude_code.analytics.report.known_cost import cost_share
 from airflow_provider_claude_code.analytics.report.month import Month
 from airflow_provider_claude_code.analytics.report.wording import three_digits
 from airflow_provider_claude_code.tables.loads import plain_decimal
-
-if TYPE_CHECKING:
-    from airflow_provider_claude_code.analytics.queries import Settings
-
-Row = Mapping[str, Any]
 
 AMOUNTS = ("api_cost_usd", "subscription_value_usd")
 """The columns with a sum of estimates."""

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from decimal import Decimal
-from typing import Any, Literal
+from typing import Literal
 
-from airflow_provider_claude_code.analytics.queries import Settings
-
-Row = Mapping[str, Any]
+from airflow_provider_claude_code.analytics.queries import Row, Settings
 
 _SMALLEST_SHARE = 0.5
 """The share of sessions with a known cost that is needed to estimate the cost of all."""

@@ -6,13 +6,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, timedelta
 from decimal import Decimal
-from typing import Any
 
-from airflow_provider_claude_code.analytics.queries import Settings
+from airflow_provider_claude_code.analytics.queries import Row, Settings
 from airflow_provider_claude_code.analytics.report.forecast import Forecast, forecast, month_of, past_errors
 from airflow_provider_claude_code.analytics.report.series import Series, series_of
-
-Row = Mapping[str, Any]
 
 
 @dataclass(frozen=True)

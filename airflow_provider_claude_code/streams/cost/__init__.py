@@ -1,8 +1,31 @@
 """The stream ``cost``: charges from the Usage and Cost Analytics API (beta)."""
 
+from __future__ import annotations
+
+from datetime import date, datetime, timedelta
+
+from airflow_provider_claude_code import days
+from airflow_provider_claude_code.days import FRESHNESS_DELAY
 from airflow_provider_claude_code.streams.base import Stream, imported
-from airflow_provider_claude_code.streams.cost.days import complete_from, first_day
 from airflow_provider_claude_code.streams.cost.tables import TABLES
+
+FIRST_DAY = date(2026, 1, 1)
+"""The first day that the report has."""
+DAYS_OF_HISTORY = 365
+"""How many days back the report has data."""
+SETTLING_DELAY = timedelta(hours=24)
+"""How long after the end of a day its charges count as complete."""
+
+
+def complete_from(day: date, freshness_delay: timedelta = FRESHNESS_DELAY) -> datetime:
+    """Return the time from which the charges of a day are complete; later if the delay is longer."""
+    return days.complete_from(day, SETTLING_DELAY + freshness_delay - FRESHNESS_DELAY)
+
+
+def first_day(today: date) -> date:
+    """Return the first day that the report has: one that began 365 days ago or later."""
+    return max(FIRST_DAY, today - timedelta(days=DAYS_OF_HISTORY - 1))
+
 
 COST = Stream(
     name="cost",

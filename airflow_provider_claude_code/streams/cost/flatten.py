@@ -8,8 +8,6 @@ from datetime import date
 from decimal import Decimal
 from typing import Any
 
-import msgspec
-
 from airflow_provider_claude_code.exceptions import ClaudeCodeResponseError
 from airflow_provider_claude_code.quoting import quoted
 from airflow_provider_claude_code.streams.actors import unknown_fields_of_actor
@@ -24,13 +22,11 @@ from airflow_provider_claude_code.streams.cost.models import (
 from airflow_provider_claude_code.streams.cost.tables import COST, COST_TOTALS, TABLES
 from airflow_provider_claude_code.tables.contract import Table
 from airflow_provider_claude_code.tables.money import amount_of, billionths_of
-from airflow_provider_claude_code.tables.rows import PageRows, Pseudonym, Values, columns_of
+from airflow_provider_claude_code.tables.rows import PageRows, Pseudonym, Values, canonical_json, columns_of
 from airflow_provider_claude_code.tables.totals import MAX_OF_A_DAY, DayTotals
 
 UNATTRIBUTED_SHARE = 0.5
 """Share of a day's charges without an actor above which the log warns."""
-
-_encode_canonically = msgspec.json.Encoder(order="sorted", decimal_format="number").encode
 
 
 class CostTotals(DayTotals):
@@ -158,7 +154,7 @@ class CostFlattener:
             if group.actor is None:
                 continue
             where = [group.model, group.product, group.workspace_id, group.organization_id, group.cost_type]
-            combination = _encode_canonically([group.actor, *where, charge.entry.cost.currency])
+            combination = canonical_json([group.actor, *where, charge.entry.cost.currency])
             key = hashlib.sha256(combination).digest()[:16]
             if key in self._combinations:
                 raise self._refusal("the charges of one actor twice")

@@ -1,6 +1,5 @@
 """The stream ``usage``: the Claude Code Analytics report."""
 
-from airflow_provider_claude_code.days import complete_from
 from airflow_provider_claude_code.streams.base import Stream, imported
 from airflow_provider_claude_code.streams.usage.tables import TABLES
 
@@ -17,5 +16,4 @@ USAGE = Stream(
     flattener=imported(f"{__name__}.flatten:UsageFlattener"),
     sums_in_words=imported(f"{__name__}.totals:sums_in_words"),
     tables=TABLES,
-    complete_from=complete_from,
 )

@@ -13,7 +13,6 @@ from airflow_provider_claude_code.analytics.report.elements import (
     Facts,
     Note,
     Section,
-    SideBySide,
     Subheading,
     Table,
 )
@@ -42,16 +41,13 @@ def worth(organization: Organization, settings: Settings, assumptions: Assumptio
     cost = people_cost(organization, settings, assumptions)
     if isinstance(cost, str) or organization.worth is None:
         return Section(heading, [Note(str(cost))])
-    declared = _declared(assumptions, assumptions.hourly_cost)
-    beside: list[list[Element]] = [
-        _return(organization.worth, cost, assumptions, assumptions.hourly_cost),
-        [Subheading("Declared, not measured"), Facts(declared)],
-    ]
     return Section(
         heading,
         [
             *_break_even(organization.worth, cost, settings, assumptions, assumptions.hourly_cost),
-            SideBySide([column for column in beside if column]),
+            *_return(organization.worth, cost, assumptions, assumptions.hourly_cost),
+            Subheading("Declared, not measured"),
+            Facts(_declared(assumptions, assumptions.hourly_cost)),
         ],
     )
 
