@@ -355,8 +355,9 @@ def fail_without_retry() -> Iterator[None]:
     try:
         yield
     except AirflowNotFoundException as error:
-        raise AirflowFailException(f"{error}. Create the Connection, or correct its id in the task.") from error
+        raise AirflowFailException(f"{error}. Create the Connection, or correct its id in the task.") from None
     except ClaudeCodeError as error:
         if error.retryable:
             raise
-        raise AirflowFailException(str(error)) from error
+        # Without the error itself, so that the log has its message once.
+        raise AirflowFailException(str(error)) from error.__cause__

@@ -343,8 +343,8 @@ def refuse(refused: Refused, load: Callable[[], Any]) -> None:
     error = failure.value
     if not refused.retry:
         assert type(error) is AirflowFailException
-        assert error.__cause__ is not None
-        error = error.__cause__
+        assert error.__context__ is not None
+        error = error.__context__
     assert type(error) is refused.error, error
     seen = []
     while error is not None and error not in seen:

@@ -6,6 +6,7 @@ import json
 import logging
 import socket
 import threading
+import traceback
 from collections.abc import Iterator
 from datetime import UTC, date, datetime
 from decimal import Decimal
@@ -668,11 +669,12 @@ class TestConnectionTest:
 class TestFailWithoutRetry:
     """The conversion of errors for Airflow's retries."""
 
-    @pytest.mark.parametrize("error", [ClaudeCodeConfigurationError("m"), ClaudeCodeAuthenticationError("m")])
-    def test_what_no_retry_fixes_fails_the_task_at_once(self, error: Exception) -> None:
-        with pytest.raises(AirflowFailException, match=r"^m$") as caught, fail_without_retry():
-            raise error
-        assert caught.value.__cause__ is error
+    @pytest.mark.parametrize("error", [ClaudeCodeConfigurationError("advice"), ClaudeCodeAuthenticationError("advice")])
+    def test_what_no_retry_fixes_fails_the_task_at_once_and_is_said_once(self, error: Exception) -> None:
+        with pytest.raises(AirflowFailException, match=r"^advice$") as caught, fail_without_retry():
+            raise error from OSError("reason")
+        log = "".join(traceback.format_exception(caught.value))
+        assert log.count(": advice\n") == log.count(": reason\n") == 1
 
     @pytest.mark.parametrize("error", [ClaudeCodeServerError("m"), ClaudeCodeResponseError("m"), ValueError("m")])
     def test_everything_else_passes_through(self, error: Exception) -> None:
