@@ -66,7 +66,7 @@ class Comparison:
     :param now: the same of its paired days.
     :param before: the same of the days that they are paired with.
     :param weeks: the same of each complete week in the twelve before the period, the oldest first.
-    :param with_keys: whether what API keys did is in the sums of people, since it cannot be told apart.
+    :param with_keys: whether what API keys did is in the sums of people, since separate sums would be of few of them.
     """
 
     length: int

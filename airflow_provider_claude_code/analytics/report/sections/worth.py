@@ -124,8 +124,8 @@ def _how_known(row: Row, cost: PeopleCost, settings: Settings, assumptions: Assu
     parts = [f"The cost includes {dollars(cost.by_use)} of API usage ({kind}){seats}."]
     if cost.with_keys:
         parts.append(
-            f"People and API keys, and the results of their work, are counted together, since fewer than "
-            f"{settings.min_group_size} of one of them could be told apart. {MARK_MACHINES}"
+            "People and API keys, and the results of their work, are counted together: separate numbers would show "
+            f"what fewer than {settings.min_group_size} people or keys did. {MARK_MACHINES}"
         )
     if not cost.is_charged and row["api_sessions"] > row["api_sessions_with_detail"]:
         parts.append("The cost of sessions without model detail is unknown.")
