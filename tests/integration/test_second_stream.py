@@ -388,10 +388,10 @@ def test_the_models_know_the_days_of_usage_alone(tmp_path: Path) -> None:
 def test_a_snapshot_is_of_today_and_skipped_for_earlier_days(place: Place) -> None:
     today = datetime.now(UTC).date()
     with pytest.raises(AirflowSkipException, match="only be loaded for today"):
-        place.load("teams", day=str(today - timedelta(days=2)))
+        place.load("teams", day=str(today - timedelta(days=3)))
     with pytest.raises(ClaudeCodeConfigurationError, match="lookback_days is 3, but the stream teams"):
         place.load("teams", lookback_days=3)
-    place.load("teams", day=str(today - timedelta(days=1)))
+    place.load("teams", day=str(today - timedelta(days=2)))
     assert {row["date"] for row in place.rows("teams")} <= {today, datetime.now(UTC).date()}
 
 
