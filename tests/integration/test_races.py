@@ -526,6 +526,26 @@ def assert_one_load(target: Target, outcomes: list[Json | Exception], situation:
     return winner
 
 
+@pytest.mark.parametrize("target", ["object store"], indirect=True)
+def test_a_load_that_another_writer_replaced_is_not_in_loads(
+    target: Target, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # It is not loaded again, which would hide it behind a newer load.
+    monkeypatch.setattr(base, "PUBLISH_ATTEMPTS", 1)
+    situation = Situation(loaded_before=True)
+    gave_up = 0
+    for schedule in schedules(*situation.lone_steps(target, sandbox), share=0):
+        situation.begin(target, sandbox)
+        known = {row["load_id"] for row in target.loads()}
+        target.race = race = Race(schedule)
+        outcomes = race.run(*situation.loaders(target))
+        ended = {outcome["days"][0]["load_id"] for outcome in outcomes if isinstance(outcome, dict)}
+        gave_up += len(outcomes) - len(ended)
+        with order_noted(schedule, race, outcomes):
+            assert {row["load_id"] for row in target.loads()} == known | ended
+    assert gave_up
+
+
 @pytest.mark.parametrize(
     ("target", "empty"),
     [("local", None), *itertools.product(["gcs", "bigquery"], [None, *WRITERS])],
