@@ -1,12 +1,17 @@
-"""The inputs and outputs of tasks for Airflow: URIs of assets, and hook lineage."""
+"""The inputs and outputs of tasks for Airflow: URIs and events of assets, and hook lineage."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import Any
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
+from airflow.sdk import Asset, AssetAlias
+
 from airflow_provider_claude_code.version_compat import get_hook_lineage_collector, get_hook_lineage_readers
+
+if TYPE_CHECKING:
+    from airflow.sdk import Context
 
 
 def asset_uri(url: str) -> str:
@@ -17,6 +22,23 @@ def asset_uri(url: str) -> str:
     """
     scheme, separator, place = url.partition("://")
     return scheme + separator + quote(place, safe="/:@!$&'()*+,;=~")
+
+
+def fill_asset_events(context: Context, outlets: Iterable[object], uris: Sequence[str], extra: dict[str, Any]) -> None:
+    """
+    Describe what a task has written in the asset events of its outlets.
+
+    :param context: the context of the task.
+    :param outlets: the outlets.
+    :param uris: the URIs of the assets that were written, which are added to each ``AssetAlias`` among the outlets.
+    :param extra: what the events say.
+    """
+    for outlet in outlets:
+        if isinstance(outlet, Asset):
+            context["outlet_events"][outlet].extra = extra
+        elif isinstance(outlet, AssetAlias):
+            for uri in uris:
+                context["outlet_events"][outlet].add(Asset(uri), extra=extra)
 
 
 def add_hook_lineage(context: Any, *, inputs: Iterable[str] = (), outputs: Iterable[str] = ()) -> None:

@@ -8,15 +8,13 @@ from datetime import UTC, date, datetime
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from airflow.sdk import Asset, AssetAlias
-
 from airflow_provider_claude_code.analytics.assumptions import Assumptions
 from airflow_provider_claude_code.analytics.queries.settings import Settings, whole_period
 from airflow_provider_claude_code.analytics.tool_tables import check_tool_tables
 from airflow_provider_claude_code.days import parse_day
 from airflow_provider_claude_code.exceptions import ClaudeCodeConfigurationError
 from airflow_provider_claude_code.hooks.claude_code import fail_without_retry
-from airflow_provider_claude_code.lineage import add_hook_lineage
+from airflow_provider_claude_code.lineage import add_hook_lineage, asset_uri, fill_asset_events
 from airflow_provider_claude_code.links import ClaudeCodeReportLink, report_link
 from airflow_provider_claude_code.operators.analytics import ClaudeCodeAnalyticsOperator, cents_of
 from airflow_provider_claude_code.storage.errors import typed_store_errors
@@ -173,7 +171,7 @@ class ClaudeCodeReportOperator(ClaudeCodeAnalyticsOperator):
             urls = _write(place.parent, {place.with_suffix(f".{kind}").name: text for kind, text in files.items()})
             csv_url, json_url, self.report_url = urls
             self.log.info("Wrote the report on %s to %s: %s\n%s", first_day, last_day, self.report_url, report.text)
-            add_hook_lineage(place, outputs=urls)
+            add_hook_lineage(place, outputs=map(asset_uri, urls))
             summary: dict[str, Any] = {
                 "report": self.report_url,
                 "csv": csv_url,
@@ -186,11 +184,7 @@ class ClaudeCodeReportOperator(ClaudeCodeAnalyticsOperator):
                 "text": report.text,
                 "html_table": report.html_table,
             }
-            for outlet in self.outlets:
-                if isinstance(outlet, Asset):
-                    context["outlet_events"][outlet].extra = summary
-                elif isinstance(outlet, AssetAlias):
-                    context["outlet_events"][outlet].add(Asset(self.report_url), extra=summary)
+            fill_asset_events(context, self.outlets, [asset_uri(self.report_url)], summary)
             return summary
 
 

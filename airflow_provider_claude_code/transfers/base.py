@@ -16,7 +16,7 @@ from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, cast, get_args
 
-from airflow.sdk import Asset, AssetAlias, BaseOperator
+from airflow.sdk import Asset, BaseOperator
 
 from airflow_provider_claude_code.api.read_ahead import work_ahead
 from airflow_provider_claude_code.days import DEFAULT_DAY, parse_day
@@ -28,7 +28,7 @@ from airflow_provider_claude_code.exceptions import (
     SupersededError,
 )
 from airflow_provider_claude_code.hooks.claude_code import ClaudeCodeHook, fail_without_retry
-from airflow_provider_claude_code.lineage import add_hook_lineage
+from airflow_provider_claude_code.lineage import add_hook_lineage, fill_asset_events
 from airflow_provider_claude_code.storage.errors import typed_store_errors
 from airflow_provider_claude_code.storage.spool_directory import spool_directory
 from airflow_provider_claude_code.streams.registry import DATA_TABLES, find_stream
@@ -260,10 +260,11 @@ class ClaudeCodeTransferOperator(BaseOperator):
         if self._spooling is not None:
             shutil.rmtree(self._spooling, ignore_errors=True)
 
-    def _table_assets(self) -> list[Asset]:
-        """Return the Assets of the tables. Airflow refuses some URIs."""
+    def _refuse_unusable_uris(self) -> None:
+        """Refuse a place whose URIs Airflow refuses for assets."""
         try:
-            return [Asset(self.table_uri(table)) for table in self.tables]
+            for table in self.tables:
+                Asset(self.table_uri(table))
         except ValueError as error:
             raise ClaudeCodeConfigurationError(
                 f"Airflow refuses {self.table_uri(self.tables[0])[:200]} as the URI of an asset ({error}). Choose "
@@ -272,7 +273,7 @@ class ClaudeCodeTransferOperator(BaseOperator):
 
     def _load_days(self, target: Target, reader: DayReader, progress: Progress, context: Context) -> dict[str, Any]:
         """Load the days that are left, and report all."""
-        assets = self._table_assets()
+        self._refuse_unusable_uris()
         tries = EarlierTries.of(self, context)
         to_read = progress.days if progress.started is None else progress.days[1:]
         with spool_directory() as directory, closing(self._read(target, reader, to_read, directory)) as ahead:
@@ -293,7 +294,7 @@ class ClaudeCodeTransferOperator(BaseOperator):
                     error.args = (f"{error} {loaded_before(progress)}",)
                 raise
         tries.forget(progress.loaded[:-1])
-        return self._report(progress.loaded, assets, context)
+        return self._report(progress.loaded, context)
 
     @property
     def _days_at_a_time(self) -> int:
@@ -367,7 +368,7 @@ class ClaudeCodeTransferOperator(BaseOperator):
         time.sleep(pause)
         return progress.again()
 
-    def _report(self, loaded: list[dict[str, Any]], assets: list[Asset], context: Context) -> dict[str, Any]:
+    def _report(self, loaded: list[dict[str, Any]], context: Context) -> dict[str, Any]:
         """Report what was loaded: XCom, assets, lineage."""
         log_coverage(self._stream, loaded)
         if not any(day["published"] for day in loaded):
@@ -376,17 +377,9 @@ class ClaudeCodeTransferOperator(BaseOperator):
         loaded = [{name: value for name, value in day.items() if name != "first_unknown_names"} for day in loaded]
         self.loaded = loaded
         summary: dict[str, Any] = {"days": loaded}
-        for outlet in self.outlets:
-            if isinstance(outlet, Asset):
-                context["outlet_events"][outlet].extra = summary
-            elif isinstance(outlet, AssetAlias):
-                for asset in assets:
-                    context["outlet_events"][outlet].add(asset, extra=summary)
-        add_hook_lineage(
-            self.hook,
-            inputs=[self.hook.settings.base_url + self.api_path],
-            outputs=map(self.table_uri, self.tables),
-        )
+        uris = [self.table_uri(table) for table in self.tables]
+        fill_asset_events(context, self.outlets, uris, summary)
+        add_hook_lineage(self.hook, inputs=[self.hook.settings.base_url + self.api_path], outputs=uris)
         return summary
 
     def get_openlineage_facets_on_complete(self, task_instance: Any) -> OperatorLineage[Any, Any]:

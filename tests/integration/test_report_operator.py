@@ -88,13 +88,13 @@ def test_a_report_is_written_and_told_of_with_its_numbers_and_no_names(loaded: P
 
 
 def test_an_alias_has_the_report_as_an_asset(loaded: Path, tmp_path: Path) -> None:
-    file, alias, events = tmp_path / "week.html", AssetAlias("reports"), OutletEventAccessors()
+    file, alias, events = tmp_path / "week 1 ü.html", AssetAlias("reports"), OutletEventAccessors()
     operator, result, _ = make(str(loaded), str(file))
     operator.outlets = [alias]
     context: Any = {"outlet_events": events}
     operator.execute(context)
     (event,) = events[alias].asset_alias_events
-    assert (event.dest_asset_key.uri, event.extra) == (f"file://{file}", result)
+    assert (event.dest_asset_key.uri, event.extra) == (f"file://{tmp_path}/week%201%20%C3%BC.html", result)
 
 
 def test_the_cells_lie_beside_the_report_and_name_nobody(loaded: Path, tmp_path: Path) -> None:
