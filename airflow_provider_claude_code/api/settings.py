@@ -70,7 +70,7 @@ class ClientSettings:
             ),
             (
                 "sk-ant-" not in self.api_key[1:],
-                "There is something before sk-ant-, with which the admin API key starts; enter only the key, once",
+                "The password has other text before an admin API key (sk-ant-...); enter the key alone, once",
             ),
             (
                 self.api_key.isascii() and self.api_key.isprintable() and " " not in self.api_key,

@@ -333,7 +333,7 @@ def storage_path(argument: str, path: str, conn_id: str | None) -> ObjectStorage
     if ":" in place.partition("/")[0].rpartition("@")[0]:
         # The path is not quoted, and Airflow would log the credentials as the id of an unknown Connection.
         raise ClaudeCodeConfigurationError(
-            f"{argument} contains credentials. Put them into a Connection, and name it in the argument for its id."
+            f"{argument} contains credentials. Store them in a Connection, and pass its id instead."
         )
     # A relative path would depend on the working directory of the worker.
     # A path in an object store begins with its bucket.

@@ -138,7 +138,7 @@ def _organization(
         for row in _without_charges(undated("cost_allocation"), few)
         if breakdown and _last_day(row) == breakdown[0] - timedelta(days=1)
     ]
-    # The groups of a longer period are not of all of it.
+    # In a longer period, groups are shown for its last week or month only, so nothing can be subtracted from its sums.
     are_keys_apart = len(weeks) > 2 or not any(_mixes_few(rows, settings) for rows in (groups, groups_before))
 
     return Organization(

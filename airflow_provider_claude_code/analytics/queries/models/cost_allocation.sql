@@ -23,7 +23,7 @@
 --   nobody.
 -- cost_centre: The cost centre in the mapping; null if it has none, and for "(small groups)" and "(unattributed)".
 -- people: People who contribute to the amount.
--- keys: Those of them that are not user_actor, such as API keys.
+-- keys: How many of them are API keys, or other actors that are not user_actor.
 -- machines: API keys of machines, as in the mapping, that contribute to the amount.
 -- amount_usd: The amount in US dollars. The cost of sessions without model detail is unknown and not included.
 -- charged_days: For charged, the number of days whose charges were loaded after they were complete; else null.

@@ -10,7 +10,7 @@
 -- api_cost_cents: estimated cost of customer_type api in US cents, as far as it is known; 0 without any.
 -- charged_cents: what is charged for Claude Code in US cents, after discounts and before credits and taxes; null unless
 --   the charges were loaded after they were complete, with those of Claude Code, all in US dollars.
--- charged_actors: people, keys and others who are charged for it, but keys of machines.
+-- charged_actors: people, keys and others who are charged for it, except keys of machines.
 -- is_month_charged: whether the charges of the calendar month are known so far, so that they are its cost: those of all
 --   its days, but for the last two days with usage, whose charges may not be complete yet.
 WITH estimates AS (

@@ -5,8 +5,8 @@
 -- organization_id: the organisation.
 -- actor_type: user_actor for people, api_actor for API keys, or a kind that the API added later.
 -- customer_type: api, subscription, or a kind that the API added later.
--- actors: active people or keys, but keys of machines.
--- actors_with_cost: people or keys, but those of machines, whose known cost is not 0.
+-- actors: active people or keys, except keys of machines.
+-- actors_with_cost: people or keys, except those of machines, whose known cost is not 0.
 -- sessions: their sessions, and those of machines.
 -- sessions_with_cost: those of them whose cost is known in US dollars.
 -- amount_usd: estimated cost (api) or value (subscription) in US dollars, as far as it is known; null when no record
