@@ -7,7 +7,7 @@ import re
 from collections.abc import Collection
 
 from airflow_provider_claude_code.analytics.engines.base import table_names
-from airflow_provider_claude_code.analytics.engines.bigquery import bigquery_relations
+from airflow_provider_claude_code.analytics.engines.bigquery import COMPUTED_ONCE, bigquery_relations
 from airflow_provider_claude_code.analytics.queries import Settings, models, render
 from airflow_provider_claude_code.analytics.queries.dialects import postgres_tables, translate
 from airflow_provider_claude_code.exceptions import ClaudeCodeConfigurationError
@@ -37,7 +37,8 @@ def run(arguments: argparse.Namespace) -> None:
         if creates_tables:
             print(postgres_tables(relations))
         else:
-            print(translate(render(arguments.model, relations, settings), arguments.dialect))
+            once = COMPUTED_ONCE if arguments.dialect == "bigquery" else ()
+            print(translate(render(arguments.model, relations, settings, once), arguments.dialect))
     except ClaudeCodeConfigurationError as error:
         raise SystemExit(str(error)) from None
 

@@ -234,7 +234,11 @@ class ClaudeCodeBigQueryModelsOperator(BigQueryJobsMixin, BaseOperator):
         return client
 
     def _start(self, client: Client, settings: Settings, kinds: dict[str, str]) -> _Started:
-        from airflow_provider_claude_code.analytics.engines.bigquery import bigquery_relations, table_in_sql
+        from airflow_provider_claude_code.analytics.engines.bigquery import (
+            COMPUTED_ONCE,
+            bigquery_relations,
+            table_in_sql,
+        )
         from airflow_provider_claude_code.analytics.engines.bigquery_models import DatasetModel
         from airflow_provider_claude_code.targets.bigquery.errors import typed_bigquery_errors
 
@@ -259,7 +263,7 @@ class ClaudeCodeBigQueryModelsOperator(BigQueryJobsMixin, BaseOperator):
                 DatasetModel(
                     model=models()[name],
                     table_id=table_id,
-                    query=render(name, relations, settings),
+                    query=render(name, relations, settings, COMPUTED_ONCE),
                     materialized=kinds[name],
                 )
                 for name, table_id in table_ids.items()

@@ -287,6 +287,17 @@ def test_a_call_can_be_answered_with_an_error_and_does_nothing(
     assert client.get_table(TABLE).description == "three"
 
 
+@pytest.mark.parametrize("query", ["SELECT * FROM ({})", "WITH other AS ({}) SELECT * FROM other"])
+def test_recursive_steps_are_only_allowed_at_the_top_level(client: Any, query: str) -> None:
+    recursive = "WITH RECURSIVE step AS ((SELECT 1 AS x) UNION ALL SELECT * FROM step WHERE FALSE) SELECT x FROM step"
+    client.query_and_wait(f"CREATE VIEW `{PROJECT}.claude.recursive` AS {recursive}")
+
+    with pytest.raises(exceptions.BadRequest, match="WITH RECURSIVE is only allowed at the top level"):
+        client.query_and_wait(query.format(recursive))
+    rows = client.query_and_wait(query.format(f"SELECT * FROM `{PROJECT}.claude.recursive`"))
+    assert [row["x"] for row in rows] == [1]
+
+
 def test_a_patch_adds_nullable_columns_and_nothing_else(client: Any) -> None:
     load(client, ndjson(rows(MONDAY, 1)), f"{TABLE}$20250908").result()
 

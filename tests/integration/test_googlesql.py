@@ -11,7 +11,7 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from airflow_provider_claude_code.analytics.engines.bigquery import bigquery_relations
+from airflow_provider_claude_code.analytics.engines.bigquery import COMPUTED_ONCE, bigquery_relations
 from airflow_provider_claude_code.analytics.engines.bigquery_models import create_statement
 from airflow_provider_claude_code.analytics.queries import TABLES_OF_USERS, Settings, models, parts, render
 from airflow_provider_claude_code.analytics.queries.tools import TABLES_OF_TOOLS
@@ -185,7 +185,7 @@ def test_a_model_resolves_in_googlesql_to_the_columns_of_its_head_and_of_files(
 ) -> None:
     relations = bigquery_relations("p", "d", "claude_code_", **own_tables)
 
-    resolved = google_sql.columns(render(name, relations, settings))
+    resolved = google_sql.columns(render(name, relations, settings, COMPUTED_ONCE))
 
     assert list(resolved) == list(models()[name].columns)
     schema = over_memory(empty_tables(), settings).read(name).schema
@@ -285,7 +285,7 @@ def test_googles_reference_implementation_says_what_a_plain_computation_says(
     relations = bigquery_relations("p", "d", "claude_code_", tables=tables.keys() - own_tables, **own_tables)
     columns = [column for column in (models() | parts())[name].columns if column != "finding"]
 
-    rows = google_sql.rows(render(name, relations, Settings()), tables)
+    rows = google_sql.rows(render(name, relations, Settings(), COMPUTED_ONCE), tables)
 
     world = truth.World(now=datetime.now(UTC), **{table: rows.to_pylist() for table, rows in tables.items()})
     assert_same([{column: row[column] for column in columns} for row in rows], list(truth.MODELS[name](world)), columns)

@@ -21,6 +21,32 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+COMPUTED_ONCE = frozenset(
+    {
+        "newest_loads",
+        "held_days",
+        "days",
+        "buckets",
+        "charge_loads",
+        "charge_days",
+        "charges",
+        "actor_groups",
+        "actor_days",
+        "actor_names",
+        "model_folding",
+        "compared_charges",
+        "snapshots",
+        "load_health",
+        "day_sums",
+    }
+)
+"""
+The parts that BigQuery has to compute once: in a session as temporary tables, in a view as recursive steps.
+
+Otherwise it would compute them again for each reference, dozens of times in a query. It refuses to plan queries that
+become too large ("too many subqueries or query is too complex").
+"""
+
 
 class BigQuerySource(Source):
     """
@@ -33,19 +59,7 @@ class BigQuerySource(Source):
     :param labels: labels of the query jobs.
     """
 
-    # With these as tables, the queries of a report refer to those of the dataset a tenth as often. Each takes a job.
-    computed_once = frozenset(
-        {
-            "newest_loads",
-            "days",
-            "charge_loads",
-            "charge_days",
-            "charges",
-            "actor_groups",
-            "actor_days",
-            "day_sums",
-        }
-    )
+    computed_once = COMPUTED_ONCE
 
     def __init__(
         self,

@@ -20,7 +20,7 @@ import itertools
 import re
 import string
 import textwrap
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Container, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from functools import cache, partial
@@ -141,7 +141,9 @@ def parts() -> dict[str, Model]:
     return _read_folder("parts")
 
 
-def render(name: str, relations: Mapping[str, str], settings: Settings) -> str:
+def render(
+    name: str, relations: Mapping[str, str], settings: Settings, computed_once: Container[str] = frozenset()
+) -> str:
     """
     Return a model or a part as one GoogleSQL query that stands by itself.
 
@@ -149,6 +151,9 @@ def render(name: str, relations: Mapping[str, str], settings: Settings) -> str:
     :param relations: by name, the SQL that represents a table, or a model or part that exists already. A table that is
         not among them has no rows; ``loads`` has to be.
     :param settings: the values of the settings.
+    :param computed_once: the models and parts that are written as recursive steps, which end at once. BigQuery computes
+        these once, and any other step again for each reference to it:
+        https://cloud.google.com/bigquery/docs/reference/standard-sql/query-syntax#with_clause
     """
     steps: dict[str, str] = {}
 
@@ -172,9 +177,14 @@ def render(name: str, relations: Mapping[str, str], settings: Settings) -> str:
     query = written(name, relations)
     if not steps:
         return query
+    recursive = {step for step in steps if step in computed_once}
+    for step in recursive:
+        once = textwrap.indent(steps[step], "  ")
+        steps[step] = f"(\n{once}\n)\nUNION ALL\nSELECT * FROM {step} WHERE FALSE"
     shared = ",\n".join(f"{step} AS (\n{textwrap.indent(sql, '  ')}\n)" for step, sql in steps.items())
+    shared = f"WITH RECURSIVE {shared}" if recursive else f"WITH {shared}"
     own = query.removeprefix("WITH ")
-    return f"WITH {shared}\n{query}" if own == query else f"WITH {shared},\n{own}"
+    return f"{shared}\n{query}" if own == query else f"{shared},\n{own}"
 
 
 def read_names(name: str, relations: Mapping[str, str], settings: Settings) -> set[str]:

@@ -37,13 +37,15 @@ WITH person_sessions AS (
 ),
 person_values AS (
   SELECT
-    'terminal_type' AS dimension, period_start AS period, organization_id, terminal_type AS name, person,
-    CAST(NULL AS STRING) AS link, CAST(NULL AS INT64) AS sessions
+    dimension,
+    period_start AS period,
+    organization_id,
+    CASE dimension WHEN 'terminal_type' THEN terminal_type WHEN 'location' THEN location ELSE customer_type END AS name,
+    person,
+    IF(dimension = 'location', customer_type, NULL) AS link,
+    IF(dimension = 'terminal_type', NULL, sessions) AS sessions
   FROM person_sessions
-  UNION ALL
-  SELECT 'location', period_start, organization_id, location, person, customer_type, sessions FROM person_sessions
-  UNION ALL
-  SELECT 'customer_type', period_start, organization_id, customer_type, person, NULL, sessions FROM person_sessions
+  CROSS JOIN UNNEST(['terminal_type', 'location', 'customer_type']) AS dimension
 ),
 group_members AS (
   SELECT dimension, period, organization_id, name, person, link FROM person_values
