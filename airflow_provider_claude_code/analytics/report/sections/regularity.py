@@ -131,7 +131,8 @@ def _blocks(key: str, blocks: Sequence[Row], settings: Settings) -> list[Element
     known = [row for row in blocks if row["days_loaded"]]
     if not known:
         return []
-    if any(settings.is_few(row["people"]) for row in known):
+    # A block that is not loaded completely may have people as well, whom the sums of the period include.
+    if any(settings.is_few(row["people"]) for row in blocks):
         few = f"in some of them fewer than {settings.min_group_size} people were active"
         return [Note(f"Blocks of 7 days are not shown, since {few}.")]
     newest = known[-1]
@@ -185,21 +186,16 @@ def _of_a_week(blocks: Sequence[Row], settings: Settings) -> list[Element]:
         notes.append(
             f"It includes that of API keys, since fewer than {settings.min_group_size} keys are not shown separately."
         )
-    return [
-        Facts(
-            [
-                Fact("API cost per person with API usage and week:", _cost(whole, settings, with_keys=with_keys)),
-            ]
-        ),
-        Note(" ".join(notes), "note"),
-    ]
+    cost = _cost(blocks, whole, settings, with_keys=with_keys)
+    return [Facts([Fact("API cost per person with API usage and week:", cost)]), Note(" ".join(notes), "note")]
 
 
-def _cost(whole: Sequence[Row], settings: Settings, *, with_keys: bool) -> str:
+def _cost(blocks: Sequence[Row], whole: Sequence[Row], settings: Settings, *, with_keys: bool) -> str:
     weeks = sum(row["api_people"] for row in whole)
     if not weeks:
         return "none; nobody has API usage"
-    if any(settings.is_few(row[name]) for row in whole for name in ("api_people", "api_cost_people")):
+    # The rest of the period would be the cost of those in the other blocks.
+    if any(settings.is_few(row[name]) for row in blocks for name in ("api_people", "api_cost_people")):
         return f"not shown; fewer than {settings.min_group_size} people have API usage with a known cost in a week"
     prefixes = ("", "key_") if with_keys else ("",)
     amounts = [row[f"{prefix}api_cost_usd"] for row in whole for prefix in prefixes]
