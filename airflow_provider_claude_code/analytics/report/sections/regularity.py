@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
-from functools import reduce
+from functools import partial, reduce
+from operator import itemgetter
 
 from airflow_provider_claude_code.analytics.queries import Settings
 from airflow_provider_claude_code.analytics.report import charts
@@ -150,29 +151,36 @@ def _blocks(key: str, blocks: Sequence[Row], settings: Settings) -> list[Element
     return [
         Figure("Active people a week", f"{message} Each column is a block of 7 days.{hollow}", chart),
         _block_table(blocks, settings),
-        *_of_a_week(blocks, settings),
+        *(_of_a_week(blocks, settings) if _are_weeks(settings) else []),
     ]
 
 
 def _block_table(blocks: Sequence[Row], settings: Settings) -> Table:
-    with_keys = _has_few_keys(blocks, settings)
+    columns: dict[str, Callable[[Row], int]] = {"Active people": itemgetter("people")}
+    if _are_weeks(settings):
+        columns["Pull requests"] = partial(_pull_requests, with_keys=_has_few_keys(blocks, settings))
     return Table(
         "Blocks of 7 days",
-        ("Days", "Days loaded", "Active people", "Pull requests"),
+        ("Days", "Days loaded", *columns),
         [
             (
                 period(row["first_day"], row["last_day"]),
                 f"{row['days_loaded']} of 7",
-                *(
-                    (number(row["people"]), number(_pull_requests(row, with_keys=with_keys)))
-                    if row["days_loaded"]
-                    else ("not loaded", "not loaded")
-                ),
+                *(number(value(row)) if row["days_loaded"] else "not loaded" for value in columns.values()),
             )
             for row in blocks
         ],
         summary="Table: blocks of 7 days",
     )
+
+
+def _are_weeks(settings: Settings) -> bool:
+    """
+    Return whether the period and the blocks are whole weeks, from Monday to Sunday. Otherwise the sums of blocks would
+    tell, with those of the period and of its weeks, what few people did on the days between.
+    """
+    first, last = settings.period
+    return settings.min_group_size == 1 or (first.weekday(), last.weekday()) == (0, 6)
 
 
 def _of_a_week(blocks: Sequence[Row], settings: Settings) -> list[Element]:
