@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
 from datetime import date, timedelta
 from typing import Any, ClassVar
 
@@ -415,8 +416,9 @@ class TestPlan:
 
 
 class TestRegularity:
-    LAST = date(2026, 3, 28)
-    SETTINGS = Settings(first_day=date(2026, 3, 1), last_day=date(2026, 3, 28))
+    LAST = date(2026, 3, 29)
+    """A Sunday."""
+    SETTINGS = Settings(first_day=date(2026, 3, 2), last_day=LAST)
 
     def worked(self, days: Mapping[str, int], *, from_day: int = 120, newcomers: int = 0) -> History:
         """Load a history in which all but new people work once before the 28 days, and then on some days."""
@@ -498,8 +500,8 @@ class TestRegularity:
         section = self.shown(history)
         rows = tables_of(section)["Blocks of 7 days"]
         assert rows[-2:] == [
-            ["15 Mar to 21 Mar 2026", "6 of 7", "6", "36"],
-            ["22 Mar to 28 Mar 2026", "7 of 7", "8", "56"],
+            ["16 Mar to 22 Mar 2026", "6 of 7", "6", "36"],
+            ["23 Mar to 29 Mar 2026", "7 of 7", "8", "56"],
         ]
         assert len(rows) == 13
         (figure,) = (element for element in section.elements if isinstance(element, Figure))
@@ -507,11 +509,38 @@ class TestRegularity:
         # Of the last four blocks three are complete: 42 + 42 + 56 dollars of 6 + 6 + 8 people.
         assert "API cost per person with API usage and week: $7.00" in notes_of(section)
 
+    @pytest.mark.parametrize("block", [0, 3, 5])
+    def test_the_cost_of_other_blocks_does_not_tell_that_of_few(self, block: int) -> None:
+        """The period may have more blocks, or one that is not complete, and its cost is shown as well."""
+        history = self.worked(self.people((56, 6)))
+        for number in range(7 * block, 7 * block + 6):
+            people = [record(f"p56-{n}@example.com", sessions=1, models=[model(100)] * (n < 2)) for n in range(6)]
+            history.load("acme", self.LAST - timedelta(days=number), people)
+        day = self.LAST - timedelta(days=7 * block + 6)
+        del history.days["acme", day]
+        history.loads = [row for row in history.loads if row["date"] != day]
+        assert "with API usage and week: not shown; fewer than 5 people" in notes_of(self.shown(history))
+
+    @pytest.mark.parametrize(("first", "last"), [(2, 28), (1, 29)])
+    def test_sums_of_blocks_are_shown_only_where_the_period_is_of_whole_weeks(self, first: int, last: int) -> None:
+        """Less four blocks, the cost of a month of 31 days is that of three."""
+        settings = replace(self.SETTINGS, first_day=date(2026, 3, first), last_day=date(2026, 3, last))
+        section = self.shown(self.worked(self.people((28, 6))), settings)
+        assert tables_of(section)["Blocks of 7 days"][-2][1:] == ["7 of 7", "6"]
+        assert "API cost per person" not in notes_of(section)
+
     def test_a_cost_with_keys_is_a_least_one_if_that_of_keys_is_not_fully_known(self) -> None:
         history = self.worked(self.people((28, 6)))
         people = [record(f"p28-{n}@example.com", sessions=1, models=[model(100)]) for n in range(6)]
         history.load("acme", self.LAST, [*people, record(actor=key("ci"), sessions=1)])
         assert "API cost per person with API usage and week: at least $7.00" in notes_of(self.shown(history))
+
+    def test_blocks_of_few_people_who_were_read_too_early_are_not_what_is_left(self) -> None:
+        history = self.worked(self.people((28, 6)))
+        for number in range(7):
+            day = self.LAST - timedelta(days=number)
+            history.load("acme", day, [record("p28-0@example.com", pull_requests=3)], complete=False)
+        assert "Blocks of 7 days" not in tables_of(self.shown(history))
 
     def test_blocks_of_few_people_are_not_drawn(self) -> None:
         section = self.shown(self.worked(self.people((10, 6), (28, 3))))

@@ -253,6 +253,21 @@ def test_no_forecast_tells_what_days_cost_of_which_only_the_week_is_shown() -> N
     assert said(10)[1:3] == pytest.approx((40, 40 + 20 / 7))
 
 
+def test_no_forecast_tells_what_a_week_of_few_people_before_the_report_cost() -> None:
+    """Its range would be the cheapest of the last four weeks, and its errors those of months with such a week."""
+
+    def said(cents: int) -> tuple[Any, ...]:
+        rows = daily(MONDAY - timedelta(weeks=20), [{}] * 7 * 21)
+        for week in (5, 18):
+            for row in rows[7 * week : 7 * week + 7]:
+                row |= {"api_actors": 4, "api_cost_cents": Decimal(cents)}
+        month = month_to_date(rows, Settings(first_day=MONDAY, last_day=date(2026, 6, 7)))
+        assert month.forecast
+        return month.to_date, numbers(month.forecast), month.past_errors
+
+    assert said(900) == said(10) == (7, about(30, 30, 30), pytest.approx([0, 0]))
+
+
 def test_a_month_that_begins_with_days_of_few_people_is_shown_from_its_first_monday_on() -> None:
     few = {"api_actors": 2, "api_cost_cents": Decimal(7)}
     monday = date(2026, 1, 26)

@@ -19,7 +19,8 @@ class Month:
 
     :param days: all days of the month.
     :param is_charged: whether the costs are charges; otherwise they are estimates.
-    :param costs: what each day cost that is known completely, also of days before the month.
+    :param costs: what each day cost that is known completely, also of days before the month, but not of earlier weeks
+        in which too few people had a cost.
     :param known_share: of the API sessions of the month so far, the share whose cost is known from
         estimates; None without such sessions, and where the costs are charges.
     :param since: the day from which on the cost of the month is shown: its first, or the Monday after that.
@@ -94,7 +95,7 @@ class Month:
 
     def _week(self, day: date) -> tuple[date, bool]:
         """Return the Monday of a day's week, and which part of the week it is in if the shown month begins in it."""
-        return day - timedelta(days=day.weekday()), day >= self.since
+        return _monday(day), day >= self.since
 
 
 def month_to_date(daily: Sequence[Row], settings: Settings, *, by_day: bool = True) -> Month:
@@ -110,15 +111,21 @@ def month_to_date(daily: Sequence[Row], settings: Settings, *, by_day: bool = Tr
     rows = {row["date"]: row for row in daily if row["date"] <= last}
     is_charged = any(row["is_month_charged"] for day, row in rows.items() if day >= days[0])
     name = "charged_cents" if is_charged else "api_cost_cents"
+    start = min(first, _monday(days[0]))
+    actors = {day: row["charged_actors" if is_charged else "api_actors"] for day, row in rows.items()}
+    # The weeks before are not shown, but a forecast and its range follow from them.
+    most_before = dict.fromkeys(map(_monday, rows), 0)
+    for day in rows:
+        if day < start:
+            most_before[_monday(day)] = max(most_before[_monday(day)], actors[day])
     costs = {
         day: row[name] * Settings.dollars_per_cent
         for day, row in sorted(rows.items())
         if (row[name] is not None if is_charged else row["is_complete"])
+        and not (day < start and settings.is_few(most_before[_monday(day)]))
     }
-    start = min(first, days[0] - timedelta(days=days[0].weekday()))
     active = {
-        day: rows[day]["charged_actors" if is_charged else "api_actors"] if day in rows else 0
-        for day in (start + timedelta(days=number) for number in range((last - start).days + 1))
+        day: actors.get(day, 0) for day in (start + timedelta(days=number) for number in range((last - start).days + 1))
     }
     unknown = active.keys() - costs.keys()
     # A week that the month divides has two parts, of which one may be a Sunday on which few people work. Whoever knows
@@ -135,6 +142,10 @@ def month_to_date(daily: Sequence[Row], settings: Settings, *, by_day: bool = Tr
     sums = [sum(rows[day][column] for day in shown) for column in ("api_sessions_with_cost", "api_sessions")]
     known_share = sums[0] / sums[1] if sums[1] and not is_charged else None
     return Month(days, is_charged, costs, known_share, since, until, series)
+
+
+def _monday(day: date) -> date:
+    return day - timedelta(days=day.weekday())
 
 
 def _until(series: Series | None, known: Sequence[date]) -> date | None:

@@ -41,13 +41,23 @@ covered AS (
     SELECT *, LOGICAL_OR(is_own) OVER (PARTITION BY organization_id) AS has_own
     FROM (
       SELECT
-        placed.*, LOGICAL_OR(held.date IS NOT NULL) OVER (PARTITION BY placed.loaded_by, placed.date) AS is_held
-      FROM placed
-      LEFT JOIN (SELECT DISTINCT organization_id, date FROM `claude_code.held_days`) AS held
-        ON held.organization_id = placed.organization_id AND held.date = placed.date
+        *,
+        MAX(IF(has_rows AND NOT is_held AND date < COALESCE(first_held_date, DATE '9999-12-31'), date, NULL)) OVER (
+          PARTITION BY loaded_by
+        ) AS last_expired_date
+      FROM (
+        SELECT
+          placed.*,
+          LOGICAL_OR(held.date IS NOT NULL) OVER (PARTITION BY placed.loaded_by, placed.date) AS is_held,
+          MIN(held.date) OVER (PARTITION BY placed.loaded_by) AS first_held_date
+        FROM placed
+        LEFT JOIN (SELECT DISTINCT organization_id, date FROM `claude_code.held_days`) AS held
+          ON held.organization_id = placed.organization_id AND held.date = placed.date
+      )
     )
-    -- A day whose rows have expired, or were deleted, is not there any more.
-    WHERE is_held OR NOT has_rows
+    -- A day whose rows have expired, or were deleted, is not there any more. Nor are the empty days before those that
+    -- have expired: history does not begin with them.
+    WHERE (is_held OR NOT has_rows) AND date > COALESCE(last_expired_date, DATE '0001-01-01')
   )
   -- Where an organisation has no loads of its own, those of its parents count.
   WHERE is_own = has_own

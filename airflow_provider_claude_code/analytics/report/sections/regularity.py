@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
-from functools import reduce
+from functools import partial, reduce
+from operator import itemgetter
 
 from airflow_provider_claude_code.analytics.queries import Settings
 from airflow_provider_claude_code.analytics.report import charts
@@ -131,7 +132,8 @@ def _blocks(key: str, blocks: Sequence[Row], settings: Settings) -> list[Element
     known = [row for row in blocks if row["days_loaded"]]
     if not known:
         return []
-    if any(settings.is_few(row["people"]) for row in known):
+    # A block that is not loaded completely may have people as well, whom the sums of the period include.
+    if any(settings.is_few(row["people"]) for row in blocks):
         few = f"in some of them fewer than {settings.min_group_size} people were active"
         return [Note(f"Blocks of 7 days are not shown, since {few}.")]
     newest = known[-1]
@@ -149,29 +151,36 @@ def _blocks(key: str, blocks: Sequence[Row], settings: Settings) -> list[Element
     return [
         Figure("Active people a week", f"{message} Each column is a block of 7 days.{hollow}", chart),
         _block_table(blocks, settings),
-        *_of_a_week(blocks, settings),
+        *(_of_a_week(blocks, settings) if _are_weeks(settings) else []),
     ]
 
 
 def _block_table(blocks: Sequence[Row], settings: Settings) -> Table:
-    with_keys = _has_few_keys(blocks, settings)
+    columns: dict[str, Callable[[Row], int]] = {"Active people": itemgetter("people")}
+    if _are_weeks(settings):
+        columns["Pull requests"] = partial(_pull_requests, with_keys=_has_few_keys(blocks, settings))
     return Table(
         "Blocks of 7 days",
-        ("Days", "Days loaded", "Active people", "Pull requests"),
+        ("Days", "Days loaded", *columns),
         [
             (
                 period(row["first_day"], row["last_day"]),
                 f"{row['days_loaded']} of 7",
-                *(
-                    (number(row["people"]), number(_pull_requests(row, with_keys=with_keys)))
-                    if row["days_loaded"]
-                    else ("not loaded", "not loaded")
-                ),
+                *(number(value(row)) if row["days_loaded"] else "not loaded" for value in columns.values()),
             )
             for row in blocks
         ],
         summary="Table: blocks of 7 days",
     )
+
+
+def _are_weeks(settings: Settings) -> bool:
+    """
+    Return whether the period and the blocks are whole weeks, from Monday to Sunday. Otherwise the sums of blocks would
+    tell, with those of the period and of its weeks, what few people did on the days between.
+    """
+    first, last = settings.period
+    return settings.min_group_size == 1 or (first.weekday(), last.weekday()) == (0, 6)
 
 
 def _of_a_week(blocks: Sequence[Row], settings: Settings) -> list[Element]:
@@ -185,21 +194,16 @@ def _of_a_week(blocks: Sequence[Row], settings: Settings) -> list[Element]:
         notes.append(
             f"It includes that of API keys, since fewer than {settings.min_group_size} keys are not shown separately."
         )
-    return [
-        Facts(
-            [
-                Fact("API cost per person with API usage and week:", _cost(whole, settings, with_keys=with_keys)),
-            ]
-        ),
-        Note(" ".join(notes), "note"),
-    ]
+    cost = _cost(blocks, whole, settings, with_keys=with_keys)
+    return [Facts([Fact("API cost per person with API usage and week:", cost)]), Note(" ".join(notes), "note")]
 
 
-def _cost(whole: Sequence[Row], settings: Settings, *, with_keys: bool) -> str:
+def _cost(blocks: Sequence[Row], whole: Sequence[Row], settings: Settings, *, with_keys: bool) -> str:
     weeks = sum(row["api_people"] for row in whole)
     if not weeks:
         return "none; nobody has API usage"
-    if any(settings.is_few(row[name]) for row in whole for name in ("api_people", "api_cost_people")):
+    # The rest of the period would be the cost of those in the other blocks.
+    if any(settings.is_few(row[name]) for row in blocks for name in ("api_people", "api_cost_people")):
         return f"not shown; fewer than {settings.min_group_size} people have API usage with a known cost in a week"
     prefixes = ("", "key_") if with_keys else ("",)
     amounts = [row[f"{prefix}api_cost_usd"] for row in whole for prefix in prefixes]
