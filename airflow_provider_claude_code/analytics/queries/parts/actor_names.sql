@@ -23,9 +23,14 @@ found_on_days AS (
   -- Of several that are seen on a day it is always the same one.
   SELECT kind, id, date, COALESCE(MIN(IF(is_snapshot, found, NULL)), MIN(found)) AS found
   FROM (
-    SELECT 'address' AS kind, user_id AS id, date, address AS found, is_snapshot FROM shown
-    UNION ALL
-    SELECT 'user_id', address, date, user_id, is_snapshot FROM shown
+    SELECT
+      kind,
+      IF(kind = 'address', user_id, address) AS id,
+      date,
+      IF(kind = 'address', address, user_id) AS found,
+      is_snapshot
+    FROM shown
+    CROSS JOIN UNNEST(['address', 'user_id']) AS kind
     UNION ALL
     SELECT 'key_name', api_key_id, date, name, TRUE
     FROM `claude_code.api_keys`
