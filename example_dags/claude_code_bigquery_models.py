@@ -2,7 +2,8 @@
 Create the models as views next to the BigQuery tables, and as tables those that dashboards read often.
 
 Trigger ``claude_code_bigquery_views`` once a day is loaded, and again after an upgrade of the provider.
-``claude_code_bigquery_dashboard_tables`` computes its tables after each load.
+``claude_code_bigquery_dashboard_tables`` computes its tables after each scheduled or backfilled load. Trigger it after
+a load by hand without a partition key.
 
 Needs the Connection ``google_cloud_default``, and in ``CLAUDE_CODE_DATASET`` the dataset that
 ``claude_code_to_bigquery`` loads. Optionally, ``CLAUDE_CODE_MAPPING`` names a table of groups, and

@@ -1,10 +1,11 @@
 """
 Every day, load the Claude Code usage of the day before into BigQuery, once it is complete.
 
-To load another day, trigger the Dag and fill in the day.
+To load another day, trigger the Dag and fill in the day: as the partition key where the form has one, since the second
+Dag does not start without it.
 
 Needs the Connections ``claude_code_default`` and ``google_cloud_default``. ``CLAUDE_CODE_DATASET`` names the dataset,
-which is created if it is missing. A second Dag starts whenever the first one has loaded a day.
+which is created if it is missing. A second Dag starts after each scheduled or backfilled load.
 """
 
 from __future__ import annotations

@@ -7,7 +7,6 @@ import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, date, datetime, timedelta
-from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import jinja2
@@ -135,16 +134,18 @@ class ClaudeCodeFreshnessSensor(BaseSensorOperator):
         """Return whether the day is complete and, with ``require_records``, has a record."""
         with fail_without_retry():
             day = parse_day(self.day)
+            # Each poke reads the Connection, whose key may be replaced while the sensor waits.
+            hook = ClaudeCodeHook(self.claude_code_conn_id)
             # Fail now if the Connection is missing or unusable, and not in the load after a long wait.
-            _ = self.hook.settings
+            _ = hook.settings
             moment = self._complete_from(day)
             if datetime.now(UTC) < moment:
                 self.log.info("%s will be complete at %s", day, f"{moment:%Y-%m-%d %H:%M} UTC")
                 return False
-            if (as_of := self.hook.as_of(day, self.stream)) < moment:
+            if (as_of := hook.as_of(day, self.stream)) < moment:
                 self.log.info(NOT_COMPLETE, day, as_of, moment)
                 return False
-            if self.require_records and not self.hook.has_records(day, self.stream):
+            if self.require_records and not hook.has_records(day, self.stream):
                 self.log.info("The API has no record of %s yet", day)
                 return False
             self._log_complete()
@@ -240,11 +241,6 @@ class ClaudeCodeFreshnessSensor(BaseSensorOperator):
             f"{moment:%Y-%m-%d %H:%M} UTC",
             ", and the API has records of it" if self.require_records else "",
         )
-
-    @cached_property
-    def hook(self) -> ClaudeCodeHook:
-        """The hook, which keeps its connection open between pokes."""
-        return ClaudeCodeHook(self.claude_code_conn_id)
 
     def _trigger(self, day: str) -> ClaudeCodeFreshnessTrigger:
         return ClaudeCodeFreshnessTrigger(

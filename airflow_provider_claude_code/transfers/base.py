@@ -8,7 +8,7 @@ import threading
 import time
 from abc import abstractmethod
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
-from contextlib import closing
+from contextlib import closing, contextmanager
 from dataclasses import replace
 from datetime import UTC, date, datetime
 from functools import cache, cached_property
@@ -344,7 +344,8 @@ class ClaudeCodeTransferOperator(BaseOperator):
             if load.is_empty and self.on_empty == "skip":
                 self.log.info("The API has no records of %s. The day is left as it is", load.day)
                 return load.summary() | {"published": False}, None
-            started = target.start(load, keep_rows=load.is_empty and self.on_empty == "write")
+            with _retried_if_stopped(load):
+                started = target.start(load, keep_rows=load.is_empty and self.on_empty == "write")
             return load.summary() | {"published": True}, started
         finally:
             shutil.rmtree(load.directory, ignore_errors=True)
@@ -385,6 +386,24 @@ class ClaudeCodeTransferOperator(BaseOperator):
     def get_openlineage_facets_on_complete(self, task_instance: Any) -> OperatorLineage[Any, Any]:
         """Return what was read and written, for OpenLineage."""
         return openlineage_facets(self)
+
+
+@contextmanager
+def _retried_if_stopped(load: Load) -> Iterator[None]:
+    """
+    Let Airflow retry a task that it stops, as when its worker shuts down.
+
+    A target takes the files that ``on_kill`` has removed for missing ones, for which no retry would help.
+    """
+    try:
+        yield
+    except (ClaudeCodeError, OSError) as error:
+        if load.directory.exists() or getattr(error, "retryable", False):
+            raise
+        raise ClaudeCodePublishError(
+            f"The task was stopped while it published {load.day}, so some tables may have the new load and others the "
+            "previous state. A retry loads the day again."
+        ) from error
 
 
 def _once(find: Callable[[str], str | None]) -> Callable[[str], str | None]:

@@ -65,7 +65,8 @@ class ClaudeCodeToBigQueryOperator(BigQueryJobsMixin, ClaudeCodeTransferOperator
 
     :param dataset_id: the dataset (templated). Use one dataset or ``table_prefix`` per organisation.
     :param project_id: the dataset's project (templated); default: the Connection's.
-    :param location: where the jobs run and a new dataset is created (templated); default: the dataset's own.
+    :param location: where a new dataset is created (templated); default: BigQuery's. A dataset that is elsewhere is
+        refused.
     :param table_prefix: prefix of the names of the tables (templated).
     :param create_dataset: create the dataset when it is missing.
     :param labels: labels of new tables and of the jobs (templated).

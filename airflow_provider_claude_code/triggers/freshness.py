@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from datetime import UTC, date, datetime, timedelta
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 
@@ -13,9 +13,6 @@ from airflow_provider_claude_code.days import FRESHNESS_DELAY, parse_day
 from airflow_provider_claude_code.exceptions import ClaudeCodeError
 from airflow_provider_claude_code.hooks.claude_code import ClaudeCodeHook
 from airflow_provider_claude_code.streams.registry import find_stream
-
-if TYPE_CHECKING:
-    from airflow_provider_claude_code.api.client import AsyncClaudeCodeClient
 
 NOT_COMPLETE = "%s is not complete: the API's data ends at %s, and the day is complete at %s"
 LONGEST_NAP = 60.0
@@ -84,25 +81,26 @@ class ClaudeCodeFreshnessTrigger(BaseTrigger):
             while (left := (moment - datetime.now(UTC)).total_seconds()) > 0:
                 await asyncio.sleep(min(left, LONGEST_NAP))
             if self.require_records or find_stream(self.stream).as_of is not None:
-                async with await ClaudeCodeHook(self.claude_code_conn_id).get_async_conn() as client:
-                    while not await self._is_there(client, day, moment):
-                        await asyncio.sleep(self.poke_interval)
+                while not await self._is_there(day, moment):
+                    await asyncio.sleep(self.poke_interval)
         except ClaudeCodeError as error:
             outcome = {"status": "error", "message": str(error), "retryable": error.retryable}
         else:
             outcome = {"status": "success"}
         yield TriggerEvent(outcome)  # type: ignore[no-untyped-call]
 
-    async def _is_there(self, client: AsyncClaudeCodeClient, day: date, complete_from: datetime) -> bool:
+    async def _is_there(self, day: date, complete_from: datetime) -> bool:
         """Return whether the API's data of the day is complete and, if asked, has a record."""
         stream = find_stream(self.stream)
         try:
-            if stream.as_of is not None:
-                as_of = stream.as_of(*await client.first_page(lambda: stream.walk(day, 1)))
-                if as_of < complete_from:
-                    self.log.info(NOT_COMPLETE, day, as_of, complete_from)
-                    return False
-            found = not self.require_records or await client.has_records(lambda: stream.walk(day, 1))
+            # Each look reads the Connection, whose key may be replaced while the trigger waits.
+            async with await ClaudeCodeHook(self.claude_code_conn_id).get_async_conn() as client:
+                if stream.as_of is not None:
+                    as_of = stream.as_of(*await client.first_page(lambda: stream.walk(day, 1)))
+                    if as_of < complete_from:
+                        self.log.info(NOT_COMPLETE, day, as_of, complete_from)
+                        return False
+                found = not self.require_records or await client.has_records(lambda: stream.walk(day, 1))
         except ClaudeCodeError as error:
             if not (self.silent_fail and error.retryable):
                 raise

@@ -4,15 +4,23 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from contextlib import suppress
 from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from airflow_provider_claude_code.exceptions import ClaudeCodeEmptyDayError, ClaudeCodeServerError
+from airflow_provider_claude_code.exceptions import (
+    ClaudeCodeEmptyDayError,
+    ClaudeCodePublishError,
+    ClaudeCodeServerError,
+)
 from airflow_provider_claude_code.sandbox import Faults, Sandbox
 from airflow_provider_claude_code.streams.usage.flatten import UsageFlattener
+from airflow_provider_claude_code.targets import files
+from airflow_provider_claude_code.targets.base import named_if_partly_replaced
+from airflow_provider_claude_code.targets.bigquery import target as bigquery
 from airflow_provider_claude_code.transfers import base
 from airflow_provider_claude_code.version_compat import AirflowFailException, AirflowSkipException
 from tests.fixtures import targets
@@ -127,6 +135,33 @@ class TestReplacing:
             assert {row["table_name"] for row in rows if row not in before} == set(TABLES)
             before = rows
         assert [row["row_count"] for row in loads(target)] == [3, 0, 2]
+
+    def test_one_that_airflow_ends_while_it_publishes_is_for_a_retry(
+        self, target: Target, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """When a worker shuts down, Airflow calls on_kill, and the task goes on until it is killed."""
+        load(target)
+        serve(sandbox, 4)
+        start = base.ClaudeCodeTransferOperator._start
+
+        def end_in_the_middle(operator: Any, *arguments: Any) -> Any:
+            def replace(*day_and_tables: Any) -> Any:
+                operator.on_kill()
+                return named_if_partly_replaced(*day_and_tables)
+
+            with monkeypatch.context() as patch:
+                # What replaces the tables one by one.
+                patch.setattr(files, "named_if_partly_replaced", replace)
+                patch.setattr(bigquery, "named_if_partly_replaced", replace)
+                return start(operator, *arguments)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(base.ClaudeCodeTransferOperator, "_start", end_in_the_middle)
+            # A local directory has copies of the files by then. Other targets fail, but Airflow may retry.
+            with suppress(ClaudeCodePublishError):
+                load(target)
+        load(target)
+        assert_holds(target, 4)
 
     def test_the_newer_of_two_loads_wins(
         self, target: Target, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch

@@ -64,6 +64,23 @@ def test_what_does_not_pass_is_not(status: int, reason: str, advice: str) -> Non
         raise error
 
 
+@pytest.mark.parametrize(
+    ("reason", "said"),
+    [
+        ("invalidQuery", "Could not serialize access to table demo-proj:usage.loads due to concurrent update"),
+        (
+            "resourcesExceeded",
+            "Resources exceeded during query execution: Too many DML statements outstanding against table "
+            "demo-proj:usage.loads, limit is 20.",
+        ),
+    ],
+)
+def test_statements_that_meet_others_are_tried_again(reason: str, said: str) -> None:
+    error = from_http_status(400, said, errors=[{"reason": reason, "message": said}])
+    with pytest.raises(ClaudeCodePublishError, match=r"Try again later\."), typed_bigquery_errors(DATASET):
+        raise error
+
+
 def test_a_dataset_that_does_not_exist_is_named_as_the_cause() -> None:
     said = "Not found: Dataset demo-proj:usage was not found in location EU"
     error = from_http_status(404, said, errors=[{"reason": "notFound", "message": said}])

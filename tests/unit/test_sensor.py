@@ -207,6 +207,35 @@ def test_the_trigger_waits_until_the_api_has_a_record(sandbox: Sandbox) -> None:
     assert len(sandbox.requests) == 3
 
 
+def replace_the_key(monkeypatch: pytest.MonkeyPatch, sandbox: Sandbox) -> None:
+    """Replace the key by one that is told apart, since the sandbox refuses it."""
+    connection = {"conn_type": "claude_code", "host": sandbox.base_url, "password": "sk-ant-admin01-another"}
+    monkeypatch.setenv("AIRFLOW_CONN_CLAUDE_CODE_DEFAULT", json.dumps(connection))
+
+
+def test_each_poke_uses_the_key_that_the_connection_has_then(sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
+    sandbox.records = lambda day, now: []
+    waiting = sensor(day=PAST_DAY, require_records=True)
+    assert waiting.poke(CONTEXT) is False
+    replace_the_key(monkeypatch, sandbox)
+    with pytest.raises(AirflowFailException, match="401"):
+        waiting.poke(CONTEXT)
+
+
+def test_each_look_of_the_trigger_uses_the_key_that_the_connection_has_then(
+    sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def none_yet(day: date, now: datetime) -> list[Any]:
+        replace_the_key(monkeypatch, sandbox)
+        sandbox.records = None
+        return []
+
+    sandbox.records = none_yet
+    event = run(ClaudeCodeFreshnessTrigger(day=PAST_DAY, require_records=True, poke_interval=0))
+    assert event["status"] == "error"
+    assert "401" in event["message"]
+
+
 @pytest.mark.parametrize("no_proxy", ["127.0.0.1,::1/128", "[::1]"])
 def test_the_trigger_works_where_container_tools_set_no_proxy(
     sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch, no_proxy: str

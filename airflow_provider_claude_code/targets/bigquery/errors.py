@@ -53,6 +53,13 @@ and ``notFound`` depends on what is read or written, and about credentials and c
 other store.
 """
 
+_CONFLICTS = ("due to concurrent update", "Too many DML statements outstanding against table")
+"""
+Texts of errors about statements that change a table at the same time. Their reasons are also those of wrong queries.
+
+See https://docs.cloud.google.com/bigquery/docs/troubleshoot-queries.
+"""
+
 
 @contextmanager
 def typed_bigquery_errors(dataset: DatasetReference, role: str = "BigQuery Data Editor") -> Iterator[None]:
@@ -72,6 +79,8 @@ def typed_bigquery_errors(dataset: DatasetReference, role: str = "BigQuery Data 
         meanings = MEANINGS
         if "Not found: Dataset" in str(error):
             meanings = MEANINGS | {"notFound": _NO_DATASET}
+        elif any(text in str(error) for text in _CONFLICTS):
+            meanings = MEANINGS | dict.fromkeys(("invalidQuery", "resourcesExceeded"), _LATER)
         raise store_error(error, place, rights, meanings=meanings) from error
 
 

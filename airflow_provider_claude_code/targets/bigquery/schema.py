@@ -178,16 +178,23 @@ class DatasetTables:
 
     def _get_or_create_dataset(self) -> bigquery.Dataset:
         try:
-            return self._client.get_dataset(self._dataset)
+            dataset = self._client.get_dataset(self._dataset)
         except NotFound:
             if not self._create_dataset:
                 raise ClaudeCodeConfigurationError(
                     f"Dataset {self._dataset.project}.{self._dataset.dataset_id} does not exist. Create it, or set "
                     "create_dataset=True."
                 ) from None
-        dataset = bigquery.Dataset(self._dataset)
-        dataset.location = self._client.location
-        return self._client.create_dataset(dataset, exists_ok=True)
+            dataset = bigquery.Dataset(self._dataset)
+            dataset.location = self._client.location
+            dataset = self._client.create_dataset(dataset, exists_ok=True)
+        asked = self._client.location
+        if asked and asked.lower() != dataset.location.lower():
+            raise ClaudeCodeConfigurationError(
+                f"Dataset {self._dataset.project}.{self._dataset.dataset_id} is in {dataset.location}, not in {asked}, "
+                "and nothing was loaded. Correct location, or choose another dataset."
+            )
+        return dataset
 
     def _create_table(self, contract: Table, organization: str) -> bigquery.Table:
         options = self._options

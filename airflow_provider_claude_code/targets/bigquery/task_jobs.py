@@ -6,7 +6,7 @@ import logging
 from collections.abc import Callable, Iterable, Mapping
 from typing import cast
 
-from google.api_core.exceptions import Conflict, NotFound
+from google.api_core.exceptions import Conflict, NotFound, ServiceUnavailable
 from google.cloud import bigquery
 from google.cloud.bigquery import DEFAULT_RETRY
 
@@ -99,7 +99,11 @@ class TaskJobs:
             try:
                 return start()
             except Conflict:
-                job = self._get(job_id)
+                job = self._find(job_id)
+                if job is None:
+                    # BigQuery may refuse an id as taken before it finds the job (googleapis/python-bigquery#2134).
+                    later = ServiceUnavailable(f"{job_id} is not found yet")  # type: ignore[no-untyped-call]
+                    raise later from None
                 if job.labels.get(label[0]) != label[1]:
                     raise SupersededError(f"another try of this task has started {job_id}") from None
                 # Our own job, whose answer was lost.

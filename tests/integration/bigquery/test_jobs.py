@@ -27,7 +27,7 @@ from tests.fixtures.bigquery import (
     until,
 )
 from tests.fixtures.records import TABLES, people
-from tests.fixtures.servers.bigquery import DroppedConnection, JobRecord, SlowJob
+from tests.fixtures.servers.bigquery import DroppedConnection, HttpError, JobRecord, SlowJob
 from tests.fixtures.serving import serve
 
 
@@ -112,6 +112,21 @@ class TestJobs:
         assert len(dataset.jobs()) == 4
         dataset.assert_holds(people(3))
         assert len(dataset.rows("loads")) == 3
+
+    def test_one_whose_acceptance_got_lost_and_that_is_not_found_at_first_is_not_given_up(
+        self, sandbox: Sandbox, dataset: Dataset
+    ) -> None:
+        # BigQuery may refuse an id as taken before it finds the job (googleapis/python-bigquery#2134). The first
+        # request for a job looks for one of an earlier try.
+        dataset.server.faults = [
+            DroppedConnection(table="claude_code_usage", times=1),
+            HttpError(method="jobs.get", nth=2, times=1, status=404, reason="notFound"),
+        ]
+        load(dataset)
+        assert 409 in {request.status for request in dataset.requests("jobs.insert")}
+        assert [request.status for request in dataset.requests("jobs.get")].count(404) == 2
+        assert len(dataset.jobs()) == 4
+        dataset.assert_holds(people(3))
 
     def test_one_whose_acceptance_got_lost_and_that_runs_on_is_waited_for(
         self, sandbox: Sandbox, dataset: Dataset, release: threading.Event

@@ -429,6 +429,17 @@ class TestTables:
         [day] = load(dataset)["days"]
         assert day["location"] == "europe-west1"
         dataset.assert_holds(people(3))
+        assert load(dataset, location="EUROPE-WEST1")["days"][0]["location"] == "europe-west1"
+
+    @pytest.mark.parametrize("create_dataset", [False, True])
+    def test_a_dataset_in_another_location_is_refused_before_any_job(
+        self, sandbox: Sandbox, dataset: Dataset, create_dataset: bool
+    ) -> None:
+        """Otherwise addresses would be stored in a part of the world that the Dag's author has excluded."""
+        with pytest.raises(AirflowFailException, match=rf"{PROJECT}\.{dataset.id} is in US, not in EU"):
+            load(dataset, location="EU", create_dataset=create_dataset)
+        assert dataset.jobs() == []
+        assert dataset.names() == set()
 
     def test_another_organisations_key_is_refused_before_any_job(
         self, sandbox: Sandbox, dataset: Dataset, connect: Connect

@@ -20,6 +20,7 @@ from airflow_provider_claude_code.transfers import base
 from airflow_provider_claude_code.transfers.claude_code_to_bigquery import ClaudeCodeToBigQueryOperator
 from tests.fixtures.bigquery import PROJECT, Dataset, Killed, kill, load
 from tests.fixtures.records import DAY, TABLES, people
+from tests.fixtures.servers.bigquery import FailingJob
 from tests.fixtures.serving import serve
 from tests.truth.records import canonical, flat
 
@@ -128,6 +129,27 @@ class TestTwoWriters:
             target.finish(started)
         dataset.assert_holds(people(4))
         assert len(dataset.loads()) == 1
+
+    def test_one_that_cannot_delete_its_load_beside_another_is_for_a_retry(
+        self, sandbox: Sandbox, dataset: Dataset, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        append = LoadJobs.append
+
+        def overtaken(*arguments: Any) -> Any:
+            monkeypatch.setattr(LoadJobs, "append", append)
+            job = append(*arguments)
+            serve(sandbox, 4)
+            load(dataset)
+            # BigQuery's words and reason. A query writes to no table.
+            message = "Could not serialize access to table demo-proj:d.claude_code_loads due to concurrent update"
+            dataset.server.faults = [FailingJob(table="", reason="invalidQuery", message=message, times=1)]
+            return job
+
+        monkeypatch.setattr(LoadJobs, "append", overtaken)
+        with pytest.raises(ClaudeCodePublishError, match=r"due to concurrent update.*Try again later"):
+            load(dataset, run_id=dataset.run)
+        load(dataset, run_id=dataset.run, try_number=2)
+        dataset.assert_holds(people(4))
 
     def test_an_empty_load_does_not_erase_the_rows_of_another_writer(self, sandbox: Sandbox, dataset: Dataset) -> None:
         serve(sandbox, 0)
