@@ -273,7 +273,7 @@ class TestNumbers:
             put_days(tmp_path / name, history | {day: people(count, day) for day in WEEK})
         usual, unusual = (report(tmp_path / name) for name in ("usual", "unusual"))
         assert Page(usual).tile("Active people")[:2] == ["7", "+16.7 % from 6, within the usual range"]
-        assert Page(unusual).tile("Active people") == ["30", "+400.0 %", "from 6, more than usual"]
+        assert Page(unusual).tile("Active people") == ["30", "+400.0 %", "from 6, outside the usual range"]
         assert unusual.headlines[0]["changes"]["active_people"] == {"change": 4.0, "is_unusual": True}
 
     def test_a_person_of_two_days_and_two_terminals_counts_once(self, tmp_path: Path) -> None:
