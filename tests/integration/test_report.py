@@ -261,6 +261,13 @@ class TestNumbers:
         assert rows["Acceptance rate"][0] == f"{now['acceptance_rate'] * 100:.1f}\u00a0%"
         assert rows["Acceptance rate"][1].startswith(points)
 
+    def test_one_person_gets_reasons_instead_of_numbers_and_of_an_empty_chart(self, tmp_path: Path) -> None:
+        made = report(put_days(tmp_path, {day: people(1, day) for day in WEEK}))
+        reason = "not shown: too few people used Claude Code"
+        assert Page(made).tile("Pull requests per active person and week")[:2] == ["\N{EN DASH}", reason]
+        assert not charts(made, "Active people")
+        assert "fewer than 5 people had been active in 28 days and fewer than 5 people in 7 days." in made.html
+
     def test_a_change_stands_out_only_beyond_the_usual_range(self, tmp_path: Path) -> None:
         # From 6 to 8 people a week, in no order, and then 7 or 30.
         counts = [6, 7, 8, 7, 8, 6, 7, 8, 7, 6, 8, 7]
