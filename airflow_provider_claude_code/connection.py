@@ -31,8 +31,9 @@ def without_the_connection(conn_id: str) -> Iterator[None]:
         yield
     except AirflowNotFoundException:
         raise ClaudeCodeConfigurationError(
-            f"Connection {quoted(conn_id)!r} does not exist. Correct its id, or create it: airflow connections add "
-            f"{shlex.quote(quoted(conn_id))} --conn-type claude_code --conn-password KEY"
+            f"Airflow finds no Connection {quoted(conn_id)!r}. Correct its id, or create it: airflow connections add "
+            f"{shlex.quote(quoted(conn_id))} --conn-type claude_code --conn-password KEY. If its value is JSON in an "
+            "environment variable or a secrets backend, check the JSON: Airflow skips a value that it cannot read."
         ) from None
     except ClaudeCodeConfigurationError as error:
         raise ClaudeCodeConfigurationError(f"{named(conn_id)}{error}") from None

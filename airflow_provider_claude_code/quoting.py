@@ -49,4 +49,9 @@ def quoted(text: object, length: int = LONGEST_NAME, secret: str = "") -> str:
 
 def first_names(names: Iterable[str]) -> list[str]:
     """Return the first names in their order, as many as are listed, each as it may be quoted."""
-    return [quoted(name) for name in sorted(names)[:MOST_NAMES]]
+    return [quoted(name) for name in sorted(names, key=fields_first)[:MOST_NAMES]]
+
+
+def fields_first(name: str) -> tuple[bool, str]:
+    """Sort paths of fields of the API, such as ``data[].role``, before other names."""
+    return "[]" not in name, name

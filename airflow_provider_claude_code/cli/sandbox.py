@@ -37,7 +37,7 @@ def run(arguments: argparse.Namespace) -> None:
     print(f"export AIRFLOW_CONN_CLAUDE_CODE_DEFAULT='{connection}'")
     print("Paste the export line into the terminal in which you run Airflow. Ctrl+C stops the sandbox.")
     print(
-        "The usage contains two undocumented tools on purpose (bash_tool, web_fetch_tool): loads log a warning.",
+        "The usage contains two undocumented tools on purpose (bash_tool, web_fetch_tool): loads name them in the log.",
         flush=True,
     )
     with contextlib.suppress(KeyboardInterrupt):

@@ -114,16 +114,15 @@ class ClaudeCodeHook(BaseHook):
         :raises ClaudeCodeConfigurationError: the Connection has none, or one that could be guessed.
         """
         with without_the_connection(self.claude_code_conn_id):
-            return self._read_pseudonyms()
+            return Pseudonyms(self._read_pseudonym_secret())
 
-    def _read_pseudonyms(self) -> Pseudonyms:
-        extra = checked_extra(self.get_connection(self.claude_code_conn_id))
-        secret = extra.get("pseudonym_secret")
+    def _read_pseudonym_secret(self) -> str | None:
+        secret = checked_extra(self.get_connection(self.claude_code_conn_id)).get("pseudonym_secret")
         if not secret:
-            return Pseudonyms(None)
+            return None
         # A Connection in JSON may hold a number.
         mask_secret(str(secret))
-        return Pseudonyms(str(secret))
+        return str(secret)
 
     def get_conn(self) -> ClaudeCodeClient:
         """
@@ -300,7 +299,8 @@ class ClaudeCodeHook(BaseHook):
         Return which organisation the key belongs to and what it may read, or what is wrong with the Connection.
 
         Asks for the organisation, which a key may be allowed to read without the usage, and then for each stream. A key
-        that may read the usage is good. Never raises; the message never contains the key.
+        that may read the usage is good. A pseudonym secret is checked if there is one. Never raises; the message never
+        contains the key.
         """
         from airflow_provider_claude_code.api.client import ClaudeCodeClient
 
@@ -312,6 +312,8 @@ class ClaudeCodeHook(BaseHook):
                 retry_budget=min(self.settings.retry_budget, TEST_RETRY_BUDGET),
                 request_timeout=min(self.settings.request_timeout, TEST_REQUEST_TIMEOUT),
             )
+            if self._read_pseudonym_secret():
+                _ = self.pseudonyms
             with ClaudeCodeClient(settings) as client:
                 organization = client.get_organization()
                 client.has_records(lambda: USAGE.walk(day, 1))

@@ -166,8 +166,9 @@ class ClaudeCodeReportOperator(ClaudeCodeAnalyticsOperator):
                     other_tools=bool(tools),
                     generated_at=datetime.now(UTC),
                 )
-            # The page comes last, so that a new page always has new cells beside it.
-            files = {"csv": report.csv, "json": report.json, "html": report.html}
+            # The page comes last, so that a new page always has new cells beside it. Without the byte order mark, Excel
+            # takes the CSV for the encoding of Windows.
+            files = {"csv": f"\ufeff{report.csv}", "json": report.json, "html": report.html}
             urls = _write(place.parent, {place.with_suffix(f".{kind}").name: text for kind, text in files.items()})
             csv_url, json_url, self.report_url = urls
             self.log.info("Wrote the report on %s to %s: %s\n%s", first_day, last_day, self.report_url, report.text)

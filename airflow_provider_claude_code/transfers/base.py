@@ -41,8 +41,8 @@ from airflow_provider_claude_code.transfers.messages import (
     loaded_before,
     log_coverage,
     log_day,
+    log_unknown_names,
     warn_of_skipped_days,
-    warn_of_unknown_names,
 )
 from airflow_provider_claude_code.transfers.period import days_to_load
 from airflow_provider_claude_code.transfers.progress import Progress
@@ -374,7 +374,7 @@ class ClaudeCodeTransferOperator(BaseOperator):
         log_coverage(self._stream, loaded)
         if not any(day["published"] for day in loaded):
             raise AirflowSkipException(f"The API has no records of {days_in_words(loaded)}.")
-        warn_of_unknown_names(loaded, are_fields_kept=self.actor_identity == "plain")
+        log_unknown_names(loaded, are_fields_kept=self.actor_identity == "plain")
         loaded = [{name: value for name, value in day.items() if name != "first_unknown_names"} for day in loaded]
         self.loaded = loaded
         summary: dict[str, Any] = {"days": loaded}

@@ -7,7 +7,7 @@ from datetime import date, timedelta
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_claude_code.days import DEFAULT_DAY, parse_day
-from airflow_provider_claude_code.quoting import MOST_NAMES
+from airflow_provider_claude_code.quoting import MOST_NAMES, fields_first
 from airflow_provider_claude_code.streams.base import Stream
 from airflow_provider_claude_code.transfers.progress import Progress
 
@@ -79,15 +79,20 @@ def log_coverage(stream: Stream, loaded: list[dict[str, Any]]) -> None:
     )
 
 
-def warn_of_unknown_names(loaded: list[dict[str, Any]], *, are_fields_kept: bool) -> None:
-    """Warn of names that the reference of the API does not list."""
+def log_unknown_names(loaded: list[dict[str, Any]], *, are_fields_kept: bool) -> None:
+    """
+    Log names that the reference of the API does not list. Warn of fields and of their values.
+
+    Models and reports treat all tools and kinds of actors alike, so a new one is no reason to do anything.
+    """
     names = {name for day in loaded for name in day["first_unknown_names"]}
     if not names:
         return
-    listed = sorted(names)[:MOST_NAMES]
+    listed = sorted(names, key=fields_first)[:MOST_NAMES]
     # The names may differ between days, so there may be more.
     more = max(len(names), *(day["unknown_names"] for day in loaded)) - len(listed)
-    log.warning(
+    log.log(
+        logging.WARNING if "[]" in listed[0] else logging.INFO,
         "The API returned names that its reference did not list when this version was released: %s%s. Nothing "
         "is lost: tools, actor kinds and values are loaded like all others, and fields are kept in "
         "unknown_fields%s. unknown_names in loads has all names. A newer version of the provider may know them.",

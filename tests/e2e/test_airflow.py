@@ -199,7 +199,7 @@ def test_a_day_that_is_none_fails_at_once_and_says_what_came(airflow: Airflow) -
         instance = airflow.task_instances("is_refused", run_id)[f"no_connection_{mode}"]
         assert (instance["state"], instance["try_number"]) == ("failed", 1), mode
         log = airflow.log("is_refused", run_id, f"no_connection_{mode}").replace("\\'", "'")
-        assert "Connection 'nowhere' does not exist" in log
+        assert "Airflow finds no Connection 'nowhere'" in log
 
 
 def test_what_the_triggerer_cannot_render_goes_through_a_worker(airflow: Airflow) -> None:

@@ -197,6 +197,31 @@ class TestLayout:
         assert max(text.count(named) for text in logs) == max(text.count("zap_tool") for text in logs) == 1
         assert not any("canary-value" in text for text in logs)
 
+    @pytest.mark.parametrize(
+        ("new", "warns"),
+        [
+            ({"tool_actions": dict.fromkeys(["a", "b", "c", "d", "e", "f"], ACTION)}, False),
+            ({"actor": {"type": "a_kind", "id": "x"}}, False),
+            ({"tool_actions": dict.fromkeys(["a", "b", "c", "d", "e", "f"], ACTION), "team": "x"}, True),
+            ({"customer_type": "marketplace"}, True),
+        ],
+    )
+    def test_only_new_fields_and_values_are_a_warning(
+        self,
+        sandbox: Sandbox,
+        local: Place,
+        caplog: pytest.LogCaptureFixture,
+        capsys: pytest.CaptureFixture[str],
+        new: dict[str, Any],
+        warns: bool,
+    ) -> None:
+        sandbox.records = lambda day, _: [record | new for record in people(1, day)]
+        load(local)
+        # Some versions of Airflow log to both.
+        logs = [caplog.text, capsys.readouterr().out]
+        [line, *_] = [line for text in logs for line in text.splitlines() if "its reference did not list" in line]
+        assert ("warning" in line.lower()) == warns
+
     def test_names_from_the_api_forge_no_log_line_and_are_bounded_in_length_and_number(
         self, sandbox: Sandbox, local: Place, log: Log
     ) -> None:

@@ -261,6 +261,13 @@ class TestNumbers:
         assert rows["Acceptance rate"][0] == f"{now['acceptance_rate'] * 100:.1f}\u00a0%"
         assert rows["Acceptance rate"][1].startswith(points)
 
+    def test_one_person_gets_reasons_instead_of_numbers_and_of_an_empty_chart(self, tmp_path: Path) -> None:
+        made = report(put_days(tmp_path, {day: people(1, day) for day in WEEK}))
+        reason = "not shown: too few people used Claude Code"
+        assert Page(made).tile("Pull requests per active person and week")[:2] == ["\N{EN DASH}", reason]
+        assert not charts(made, "Active people")
+        assert "fewer than 5 people had been active in 28 days and fewer than 5 people in 7 days." in made.html
+
     def test_a_change_stands_out_only_beyond_the_usual_range(self, tmp_path: Path) -> None:
         # From 6 to 8 people a week, in no order, and then 7 or 30.
         counts = [6, 7, 8, 7, 8, 6, 7, 8, 7, 6, 8, 7]
@@ -273,7 +280,7 @@ class TestNumbers:
             put_days(tmp_path / name, history | {day: people(count, day) for day in WEEK})
         usual, unusual = (report(tmp_path / name) for name in ("usual", "unusual"))
         assert Page(usual).tile("Active people")[:2] == ["7", "+16.7 % from 6, within the usual range"]
-        assert Page(unusual).tile("Active people") == ["30", "+400.0 %", "from 6, more than usual"]
+        assert Page(unusual).tile("Active people") == ["30", "+400.0 %", "from 6, outside the usual range"]
         assert unusual.headlines[0]["changes"]["active_people"] == {"change": 4.0, "is_unusual": True}
 
     def test_a_person_of_two_days_and_two_terminals_counts_once(self, tmp_path: Path) -> None:

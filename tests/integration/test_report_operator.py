@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import csv
 import io
 import json
@@ -102,7 +103,9 @@ def test_the_cells_lie_beside_the_report_and_name_nobody(loaded: Path, tmp_path:
     assert "person-0@example.com" in (tmp_path / "week.html").read_text()
     beside = [Path(result[kind].removeprefix("file://")) for kind in ("csv", "json")]
     assert beside == [tmp_path / "week.csv", tmp_path / "week.json"]
-    rows = list(csv.DictReader(io.StringIO(beside[0].read_text())))
+    # Excel knows UTF-8 by it.
+    assert beside[0].read_bytes().startswith(codecs.BOM_UTF8)
+    rows = list(csv.DictReader(io.StringIO(beside[0].read_text(encoding="utf-8-sig"))))
     (cost,) = (row for row in rows if row["row"] == "API cost" and row["column"] == "value")
     assert (cost["value"], cost["number"], cost["unit"]) == ("$430.50", "430.50", "USD")
     content = json.loads(beside[1].read_text())

@@ -245,6 +245,16 @@ class TestBreakEven:
         books.charge("acme", FEBRUARY[3], [], hours=5, complete=False)
         assert tables_of(worth_of(books, HOUR, SEATS))["Break-even"][0][1] == "$300.00"
 
+    def test_nothing_has_to_be_saved_where_corrections_exceed_charges(self) -> None:
+        books = Books()
+        month(history=books)
+        for day in FEBRUARY:
+            books.charge("acme", day, [charge(user(n, f"api{n}@example.com"), -500, -500) for n in range(6)])
+        section = worth_of(books, HOUR, SEATS)
+        # Six times 5 dollars a day back, and 240 for seats.
+        assert tables_of(section)["Break-even"] == [["All people", "\N{MINUS SIGN}$600.00", "11", "80", "0.0"]]
+        assert "saves 0.0 minutes" in notes_of(section)
+
     def test_charges_that_all_name_nobody_leave_the_estimate(self) -> None:
         section = worth_of(charged_for_nobody(), HOUR, SEATS)
         # As without charges: 60 by use and 240 for seats, over 80 days.

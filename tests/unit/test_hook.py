@@ -331,7 +331,7 @@ class TestSettings:
 
     def test_a_key_in_the_place_of_an_id_is_not_quoted(self) -> None:
         hook = ClaudeCodeHook(KEY)
-        with pytest.raises(ClaudeCodeConfigurationError, match="does not exist") as caught:
+        with pytest.raises(ClaudeCodeConfigurationError, match="Airflow finds no Connection") as caught:
             hook.get_conn()
         assert "CANARY" not in str(caught.value) + hook.test_connection()[1]
 
@@ -548,6 +548,37 @@ class TestConnectionTest:
         assert not good
         assert 'Store JSON instead: {"conn_type": "claude_code", "password": "sk-ant-admin01-..."}' in message
         assert KEY[1:] not in message
+
+    @pytest.mark.parametrize("value", [f'{{"conn_type": "claude_code", "password": "{KEY}"', f'{{"api_key": "{KEY}"}}'])
+    def test_json_that_airflow_skips(self, monkeypatch: pytest.MonkeyPatch, value: str) -> None:
+        """Airflow says the same as of a Connection that nobody has made."""
+        monkeypatch.setenv("AIRFLOW_CONN_CLAUDE_CODE_DEFAULT", value)
+
+        good, message = ClaudeCodeHook().test_connection()
+
+        assert not good
+        assert message.startswith("Airflow finds no Connection 'claude_code_default'.")
+        assert "If its value is JSON in an environment variable or a secrets backend" in message
+        assert KEY[1:] not in message
+
+    @pytest.mark.parametrize(
+        ("secret", "said"),
+        [
+            ("", None),
+            ("sixteen characters", None),
+            ("too short", "The pseudonym secret is too short"),
+            ("sixteen characters\n", "The pseudonym secret starts or ends with blanks"),
+        ],
+    )
+    def test_a_pseudonym_secret_that_no_load_could_use(
+        self, sandbox: Sandbox, connection: Any, secret: str, said: str | None
+    ) -> None:
+        connection(host=sandbox.base_url, password=sandbox.api_key, extra={"pseudonym_secret": secret})
+
+        good, message = ClaudeCodeHook().test_connection()
+
+        assert good == (said is None)
+        assert message.startswith(said or "The key belongs to")
 
     def test_nobody_at_the_host(self, connection: Any) -> None:
         with socket.create_server(("127.0.0.1", 0)) as free:

@@ -307,7 +307,7 @@ class TestSecrets:
         assert sandbox.requests == []
 
     def test_a_connection_that_is_not_there_is_an_error(self, tmp_path: Path) -> None:
-        with pytest.raises(SystemExit, match="Connection 'nowhere' does not exist"):
+        with pytest.raises(SystemExit, match="Airflow finds no Connection 'nowhere'"):
             main(["pseudonymise", str(tmp_path / "x.csv"), "--column", "email", "--connection", "nowhere"])
 
     def test_one_that_is_a_number_counts_as_its_digits(self, command: Command, connect: Connect) -> None:

@@ -142,3 +142,9 @@ def test_a_chart_that_is_no_markup_is_escaped() -> None:
     chart: typing.Any = str(CHART)
     html = render(dataclasses.replace(DOCUMENT, chapters=[], about=Section("about", [Figure("title", "text", chart)])))
     assert "svg" not in Drawn(html).tags
+
+
+def test_no_line_ends_between_a_minus_and_its_dollars() -> None:
+    note = Note("between \N{MINUS SIGN}$1,700 and \N{MINUS SIGN}$1,590")
+    html = render(dataclasses.replace(DOCUMENT, chapters=[dataclasses.replace(DOCUMENT.chapters[0], elements=[note])]))
+    assert "between \N{MINUS SIGN}\N{WORD JOINER}$1,700 and \N{MINUS SIGN}\N{WORD JOINER}$1,590" in html

@@ -40,3 +40,12 @@ def test_the_sign_of_an_amount_is_before_the_dollars() -> None:
         "$0.00",
         "$9,010",
     ]
+
+
+def test_rounding_makes_no_amount_less_than_what_is_known_of_it() -> None:
+    # The last one is less already, since corrections are still to come.
+    assert [about_dollars(amount, least) for amount, least in ((9012, 9000), (9012, 9011), (9012, 9500))] == [
+        "$9,010",
+        "$9,012",
+        "$9,010",
+    ]

@@ -342,7 +342,7 @@ def test_a_missing_connection_is_named(mode: str) -> None:
     arguments: dict[str, Any] = {"day": PAST_DAY, "require_records": True, "claude_code_conn_id": "nowhere"}
     waiting = sensor(**MODES[mode], **arguments)
     with pytest.raises(
-        AirflowFailException, match=r"Connection 'nowhere' does not exist\. .* airflow connections add nowhere"
+        AirflowFailException, match=r"Airflow finds no Connection 'nowhere'\. .* airflow connections add nowhere"
     ):
         waiting.execute_complete({}, run(waiting._trigger(PAST_DAY))) if mode == "triggerer" else waiting.execute(
             CONTEXT
@@ -471,7 +471,7 @@ def test_a_worker_that_gets_a_sensor_to_start_from_the_trigger_defers_it(
 
 
 UNUSABLE = {
-    "missing": (None, "Connection 'other' does not exist"),
+    "missing": (None, "Airflow finds no Connection 'other'"),
     "without a key": ({"conn_type": "claude_code"}, "Connection 'other': The password is empty"),
 }
 

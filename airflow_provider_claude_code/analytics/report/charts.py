@@ -133,8 +133,7 @@ def line_chart(
     :param is_half: whether two charts stand side by side where there is room.
     :return: two svg elements.
     """
-    highest = max((value for line in lines for value in line.values if value is not None), default=0)
-
+    values = [value for line in lines for value in line.values]
     ends = []
     for line in lines:
         known = [value for value in line.values if value is not None]
@@ -143,7 +142,7 @@ def line_chart(
     longest = max((len(name) for _value, name, _colour in ends), default=0)
 
     def draw(width: float) -> Figure:
-        figure, axes = _time_axes(width, 170 if is_half else 240, days, shaded, highest, right=14 + _COLUMN * longest)
+        figure, axes = _time_axes(width, 170 if is_half else 240, days, shaded, values, right=14 + _COLUMN * longest)
         for line in lines:
             _draw_line(axes, line)
         _name_ends(axes, ends)
@@ -178,8 +177,7 @@ def column_chart(
     """
 
     def draw(width: float) -> Figure:
-        highest = max((value for value in values if value is not None), default=0)
-        figure, axes = _time_axes(width, 170 if is_half else 190, days, shaded, highest, right=12)
+        figure, axes = _time_axes(width, 170 if is_half else 190, days, shaded, values, right=12)
         # One path for all columns of a kind, with a gap between them where there is room for it.
         margin = 0.14 if len(days) <= 62 else 0.0
         for is_filled in (True, False):
@@ -242,16 +240,24 @@ def _axes(width: float, height: float, box: tuple[float, float, float, float]) -
 
 
 def _time_axes(
-    width: float, height: float, days: Sequence[date], shaded: Sequence[str], highest: float, right: float
+    width: float,
+    height: float,
+    days: Sequence[date],
+    shaded: Sequence[str],
+    values: Sequence[float | None],
+    right: float,
 ) -> tuple[Figure, Axes]:
     from matplotlib.ticker import FuncFormatter, MaxNLocator
 
     left, bottom, top = 44, 34, 14
     figure, axes = _axes(width, height, (left, bottom, width - right, height - top))
     axes.set_xlim(-0.5, len(days) - 0.5)
-    heights = MaxNLocator(4, integer=True, steps=[1, 2, 2.5, 5, 10]).tick_values(0, max(1, highest))
+    known = [0.0, *(value for value in values if value is not None)]
+    # Only corrections of charges are below 0.
+    lowest = min(known)
+    heights = MaxNLocator(4, integer=True, steps=[1, 2, 2.5, 5, 10]).tick_values(lowest, max(lowest + 1, *known))
     # A line at the top keeps its whole thickness.
-    axes.set_ylim(0, heights[-1] * 1.03)
+    axes.set_ylim(heights[0], heights[-1] + (heights[-1] - heights[0]) * 0.03)
     axes.set_yticks(heights)
     axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _position: short_number(value)))
     axes.grid(axis="y")
@@ -300,11 +306,11 @@ def _draw_line(axes: Axes, line: Line) -> None:
 def _name_ends(axes: Axes, ends: Sequence[tuple[float, str, str]]) -> None:
     """Write names beside the last values of lines, apart from each other."""
     height = axes.bbox.height
-    highest = axes.get_ylim()[1]
+    bottom, top = axes.get_ylim()
     lowest = 4.0
     placed = []
     for value, name, colour in sorted(ends):
-        lowest = max(lowest, value / highest * height)
+        lowest = max(lowest, (value - bottom) / (top - bottom) * height)
         placed.append((lowest, name, colour))
         lowest += 16
     overflow = max(0.0, lowest - 16 - height)

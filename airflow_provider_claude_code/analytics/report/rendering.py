@@ -18,4 +18,6 @@ _ENVIRONMENT = Environment(
 
 def render(document: Document) -> str:
     """Return a document as HTML, in which all its texts are escaped."""
-    return _ENVIRONMENT.get_template("report.html.j2").render(document=document)
+    html = _ENVIRONMENT.get_template("report.html.j2").render(document=document)
+    # Browsers end a line between the two, and the next line would begin with a positive amount.
+    return html.replace("\N{MINUS SIGN}$", "\N{MINUS SIGN}\N{WORD JOINER}$")

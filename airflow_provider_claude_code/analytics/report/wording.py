@@ -87,9 +87,9 @@ def dollars(amount: Decimal | float | None) -> str:
 
 
 def three_digits(amount: float, least: float = -math.inf) -> float:
-    """Round a number that is not known exactly, unless that is less than the part of it that is known."""
+    """Round a number that is not known exactly, unless that makes it less than the part of it that is known."""
     rounded = float(f"{amount:.3g}")
-    return amount if rounded < least else rounded
+    return amount if rounded < least <= amount else rounded
 
 
 def short_dollars(amount: float) -> str:
@@ -112,8 +112,8 @@ def short_number(value: float) -> str:
     """Return a number for an axis: 1,500,000 is 1.5M."""
     for size, letter in ((1e9, "B"), (1e6, "M"), (1e3, "k")):
         if abs(value) >= size:
-            return f"{value / size:.3g}{letter}"
-    return f"{value:.3g}"
+            return f"{value / size:.3g}{letter}".replace("-", _MINUS)
+    return f"{value:.3g}".replace("-", _MINUS)
 
 
 def day(value: date, year: bool = True) -> str:

@@ -62,7 +62,7 @@ def _mean(organization: Organization) -> list[Fact]:
     return [Fact("Mean of the loaded days:", f"{number(mean, 1)} active people")]
 
 
-def _active_people(key: str, organization: Organization, settings: Settings, last: Row) -> Figure:
+def _active_people(key: str, organization: Organization, settings: Settings, last: Row) -> Figure | Note:
     rows = [row if row and row["is_loaded"] else None for row in organization.days.values()]
 
     def line(name: str, column: str, is_whole: list[bool], colour: str, width: float) -> charts.Line:
@@ -86,6 +86,8 @@ def _active_people(key: str, organization: Organization, settings: Settings, las
     ]
     if organization.is_by_day:
         lines.append(line("1 day", "daily_active_people", [bool(row) for row in rows], charts.THIRD_COLOUR, 1.2))
+    if all(value is None for line in lines for value in line.values):
+        return Note(message)
     chart = charts.line_chart(
         f"{key}-adoption",
         f"Active people per day. {message}",

@@ -61,7 +61,7 @@ def described_change(
     size = _points(change) if in_points else f"{signed(change.relative * 100)}\u00a0%"
     before = f"from {written(change.before)}{on_days}"
     if change.verdict == "unusual":
-        return DescribedChange(size, f"{before}, more than usual")
+        return DescribedChange(size, f"{before}, outside the usual range")
     if change.verdict == "usual":
         return DescribedChange("", f"{size} {before}, within the usual range")
     return DescribedChange("", f"{size} {before}; too little history to say whether that is usual")

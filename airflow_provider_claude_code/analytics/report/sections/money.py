@@ -104,7 +104,12 @@ def _over_period(key: str, organization: Organization, settings: Settings) -> li
         for costs, bucket in zip(known, points, strict=True)
     ]
     most = max((cost for cost in sums if cost is not None), default=None)
-    message = f"The most expensive {grain} cost {dollars(most)}." if most is not None else "Nothing is known yet."
+    if most is None:
+        message = "Nothing is known yet."
+    elif most > 0:
+        message = f"The most expensive {grain} cost {dollars(most)}."
+    else:
+        message = f"No {grain} cost more than {dollars(0)}."
     if any(lacking):
         message += " Shaded: not all is known."
     if grain == "week":

@@ -194,14 +194,12 @@ def _break_even(organization: Organization, settings: Settings, assumptions: Ass
 
 
 def _pull_requests(organization: Organization) -> Tile:
-    change = described_change(organization, _pull_requests_per_person_and_week, lambda value: number(value, 2))
+    label = "Pull requests per active person and week"
     value = _pull_requests_per_person_and_week(organization.comparison.period)
-    return Tile(
-        "Pull requests per active person and week",
-        or_nothing(lambda known: number(known, 2), value),
-        change.strong,
-        f"{change.text}; {_of_keys(organization)}",
-    )
+    if value is None:
+        return Tile(label, NOTHING, "", "not shown: too few people used Claude Code")
+    change = described_change(organization, _pull_requests_per_person_and_week, lambda value: number(value, 2))
+    return Tile(label, number(value, 2), change.strong, f"{change.text}; {_of_keys(organization)}")
 
 
 def _pull_requests_per_person_and_week(row: Row) -> float | None:

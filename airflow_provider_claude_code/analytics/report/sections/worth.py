@@ -53,8 +53,8 @@ def worth(organization: Organization, settings: Settings, assumptions: Assumptio
 
 
 def break_even_minutes(cost: PeopleCost, hourly: Assumption) -> Decimal:
-    """Return the minutes that each active person has to save on each active day."""
-    return _MINUTES * cost.amount / (hourly.value * cost.person_days)
+    """Return the minutes that each active person has to save on each active day: none if corrections exceed charges."""
+    return max(Decimal(0), _MINUTES * cost.amount / (hourly.value * cost.person_days))
 
 
 def assumed(label: str, text: str, assumption: Assumption) -> Fact:
