@@ -66,7 +66,7 @@ links: install ## check the links of the documentation to other sites
 	@$(BIN)/sphinx-build --quiet --builder linkcheck docs .venv/links
 
 screenshots: e2e ## take the screenshots of the documentation again, in a real Airflow
-	@for image in docs/images/*.png; do cp ".screenshots/$${image##*/}" docs/images/; done
+	@for image in docs/images/*.png; do cp ".screenshots/$${image##*/}" docs/images/ || exit; done
 
 dist: install ## build the sdist and the wheel, check them, and install the sdist
 	@$(BIN)/nox --session dist

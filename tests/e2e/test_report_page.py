@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterator
 from datetime import UTC, date, datetime, timedelta
 from importlib import resources
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -20,7 +22,9 @@ from playwright.sync_api import Browser, Page, expect
 from airflow_provider_claude_code.analytics.assumptions import Assumptions
 from airflow_provider_claude_code.analytics.queries import Settings
 from airflow_provider_claude_code.analytics.report import charts, make_report
+from airflow_provider_claude_code.sandbox import Sandbox
 from airflow_provider_claude_code.sandbox.organization import Organization
+from airflow_provider_claude_code.transfers.claude_code_to_object_storage import ClaudeCodeToObjectStorageOperator
 from tests.fixtures.browser import CHROMIUM, SCREENSHOTS, chromium
 from tests.fixtures.loaded import put_day, put_days, put_hostile_days, source
 from tests.fixtures.records import ORGANIZATION_ID, people
@@ -45,7 +49,7 @@ ASSUMPTIONS = Assumptions.parse(
 
 def write(root: Path, name: str, settings: Settings, mapping: Path | None = None, **options: Any) -> Path:
     with source(root, settings, **({"mapping": mapping} if mapping else {})) as opened:
-        report = make_report(opened, settings, generated_at=NOW, **options)
+        report = make_report(opened, settings, **({"generated_at": NOW} | options))
     page = root / f"{name}.html"
     page.write_text(report.html, encoding="utf-8")
     return page
@@ -217,6 +221,45 @@ class TestLargeNumbers:
         seen = Seen(browser, page, width)
         assert seen.page.get_by_text("28 days 1,234,539").locator("visible=true").count() == 1
         assert seen.page.evaluate(UNREADABLE) == []
+        seen.context.close()
+
+
+@pytest.fixture(scope="module")
+def report_of_every_stream(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A report on four weeks with charges and members, as the sandbox has them."""
+    root = tmp_path_factory.mktemp("streams")
+    now = datetime.now(UTC)
+    # The newest days whose usage and whose charges are complete.
+    used, charged = ((now - timedelta(hours=hours)).date() for hours in (25, 72))
+    last = charged - timedelta(days=(charged.weekday() + 1) % 7)
+    with Sandbox() as sandbox, pytest.MonkeyPatch.context() as patch:
+        connection = {"conn_type": "claude_code", "host": sandbox.base_url, "password": sandbox.api_key}
+        patch.setenv("AIRFLOW_CONN_CLAUDE_CODE_DEFAULT", json.dumps(connection))
+        for stream, day in (("usage", used), ("cost", charged), ("members", now.date())):
+            lookback_days = 0 if stream == "members" else 17 * 7
+            operator = ClaudeCodeToObjectStorageOperator(
+                task_id="load", path=str(root), stream=stream, day=str(day), lookback_days=lookback_days
+            )
+            ti = SimpleNamespace(dag_id="dag", run_id=stream, task_id="load", try_number=1)
+            context: Any = {"ti": ti, "dag_run": SimpleNamespace(run_type="manual"), "outlet_events": {}}
+            operator.execute(context)
+    settings = Settings(first_day=last - timedelta(days=27), last_day=last)
+    return write(root, "report", settings, assumptions=ASSUMPTIONS, generated_at=now)
+
+
+class TestEveryStream:
+    """The README shows the summary."""
+
+    def test_its_summary_has_charges_and_members(self, browser: Browser, report_of_every_stream: Path) -> None:
+        seen = Seen(browser, report_of_every_stream, width=1200)
+        seen.page.set_viewport_size({"width": 1200, "height": 1250})
+        SCREENSHOTS.mkdir(parents=True, exist_ok=True)
+        seen.page.screenshot(path=SCREENSHOTS / "report.png")
+        for text in ("within the usual range", "was charged for it", "Idle members:", "Break-even per active person"):
+            expect(seen.page.get_by_text(text).first).to_be_in_viewport()
+        for problem in (STICKS_OUT, UNREADABLE):
+            assert seen.page.evaluate(problem) == []
+        assert seen.page.evaluate(FAINT)[1] == []
         seen.context.close()
 
 
