@@ -182,7 +182,8 @@ def render(
         once = textwrap.indent(steps[step], "  ")
         steps[step] = f"(\n{once}\n)\nUNION ALL\nSELECT * FROM {step} WHERE FALSE"
     shared = ",\n".join(f"{step} AS (\n{textwrap.indent(sql, '  ')}\n)" for step, sql in steps.items())
-    shared = f"WITH RECURSIVE {shared}" if recursive else f"WITH {shared}"
+    why = "-- BigQuery computes a recursive step once, and any other step again for each reference to it."
+    shared = f"{why}\nWITH RECURSIVE {shared}" if recursive else f"WITH {shared}"
     own = query.removeprefix("WITH ")
     return f"{shared}\n{query}" if own == query else f"{shared},\n{own}"
 
