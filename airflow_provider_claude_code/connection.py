@@ -12,7 +12,7 @@ from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_claude_code.api.settings import DEFAULT_PORTS, ClientSettings, parse_base_url
-from airflow_provider_claude_code.exceptions import ClaudeCodeConfigurationError
+from airflow_provider_claude_code.exceptions import ClaudeCodeConfigurationError, ClaudeCodeMissingConnectionError
 from airflow_provider_claude_code.get_provider_info import CONNECTION_FIELDS
 from airflow_provider_claude_code.quoting import quoted
 from airflow_provider_claude_code.version_compat import AirflowNotFoundException, mask_secret
@@ -30,10 +30,11 @@ def without_the_connection(conn_id: str) -> Iterator[None]:
     try:
         yield
     except AirflowNotFoundException:
-        raise ClaudeCodeConfigurationError(
+        raise ClaudeCodeMissingConnectionError(
             f"Airflow finds no Connection {quoted(conn_id)!r}. Correct its id, or create it: airflow connections add "
             f"{shlex.quote(quoted(conn_id))} --conn-type claude_code --conn-password KEY. If its value is JSON in an "
-            "environment variable or a secrets backend, check the JSON: Airflow skips a value that it cannot read."
+            "environment variable or a secrets backend, check the JSON: Airflow skips a value that it cannot read. If "
+            "it exists, Airflow could not reach its database or the secrets backend: try again."
         ) from None
     except ClaudeCodeConfigurationError as error:
         raise ClaudeCodeConfigurationError(f"{named(conn_id)}{error}") from None

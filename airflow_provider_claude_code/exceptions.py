@@ -22,6 +22,16 @@ class ClaudeCodeConfigurationError(ClaudeCodeError):
     retryable = False
 
 
+class ClaudeCodeMissingConnectionError(ClaudeCodeConfigurationError):
+    """
+    Airflow finds no such Connection.
+
+    Airflow says so, too, while a secrets backend or its metadata database does not answer (apache/airflow#71307).
+    """
+
+    retryable = True
+
+
 class ClaudeCodeAPIError(ClaudeCodeError):
     """
     A request to the API failed.

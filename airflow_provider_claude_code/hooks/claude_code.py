@@ -14,7 +14,12 @@ from airflow_provider_claude_code.api.rate_limit import RateLimit
 from airflow_provider_claude_code.api.settings import ClientSettings
 from airflow_provider_claude_code.connection import checked_extra, client_settings, named, without_the_connection
 from airflow_provider_claude_code.days import parse_day
-from airflow_provider_claude_code.exceptions import ClaudeCodeAPIError, ClaudeCodeConfigurationError, ClaudeCodeError
+from airflow_provider_claude_code.exceptions import (
+    ClaudeCodeAPIError,
+    ClaudeCodeConfigurationError,
+    ClaudeCodeError,
+    ClaudeCodeMissingConnectionError,
+)
 from airflow_provider_claude_code.get_provider_info import CONNECTION_FIELDS, UI_FIELD_BEHAVIOUR
 from airflow_provider_claude_code.quoting import quoted
 from airflow_provider_claude_code.streams.registry import DATA_TABLES, STREAMS, find_stream
@@ -351,13 +356,16 @@ def fail_without_retry() -> Iterator[None]:
     """
     Fail a task without retries for a permanent error.
 
-    :raises AirflowFailException: instead of a :class:`ClaudeCodeError` that is not ``retryable``, and for a Connection
-        of any kind that does not exist.
+    :raises AirflowFailException: instead of a :class:`ClaudeCodeError` that is not ``retryable``.
+    :raises ClaudeCodeMissingConnectionError: Airflow finds no Connection, of any kind.
     """
     try:
         yield
     except AirflowNotFoundException as error:
-        raise AirflowFailException(f"{error}. Create the Connection, or correct its id in the task.") from None
+        raise ClaudeCodeMissingConnectionError(
+            f"{error}. Create the Connection, or correct its id in the task. If it exists, Airflow could not reach its "
+            "database or the secrets backend: try again."
+        ) from None
     except ClaudeCodeError as error:
         if error.retryable:
             raise

@@ -64,7 +64,7 @@ class ClaudeCodeFreshnessSensor(BaseSensorOperator):
         ``timeout`` and ``soft_fail`` accordingly. If all people use seats of a Team or Enterprise plan, there are never
         any. Snapshots (streams that describe the current state) refuse it.
     :param stream: the stream whose day must be complete.
-    :param claude_code_conn_id: the Connection (templated). It must exist and be usable. The API is only called with
+    :param claude_code_conn_id: the Connection (templated). It is read at each look. The API is only called with
         ``require_records`` and for ``cost``. In other cases, a refused key is not noticed before the load.
     :param deferrable: wait in the triggerer, after a first look in a worker.
     :param start_from_trigger: wait in the triggerer from the start, without a worker. Needs Airflow 3.3; on older

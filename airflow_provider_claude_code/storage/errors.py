@@ -23,6 +23,9 @@ _KEY = "Enable the encryption key of the bucket or table, and let the service us
 _VPC = "A perimeter of VPC Service Controls refuses this worker: allow it, or run the task inside the perimeter."
 _RIGHTS = "Check the name of the place, and that the account of the Connection or of the worker may read and write it."
 _CREDENTIALS = "Correct the credentials in the Connection of the store or on the worker."
+# The libraries say the same while a metadata server does not answer, as in the first seconds of a pod (botocore#1965,
+# google-auth-library-python#604).
+_NO_CREDENTIALS = f"{_CREDENTIALS} If a metadata server provides them, it did not answer: try again."
 _NO_BUCKET = "Check that the bucket exists: create it, or correct its name."
 _BUCKET_NAME = "Correct the bucket's name."
 
@@ -54,11 +57,9 @@ _FOR_GOOD = {
     "KMS.DisabledException": _KEY,
     "KMS.NotFoundException": _KEY,
     # Classes of errors that name no code.
-    "NoCredentialsError": _CREDENTIALS,
     "PartialCredentialsError": _CREDENTIALS,
     "ProfileNotFound": _CREDENTIALS,
     "ParamValidationError": _BUCKET_NAME,
-    "DefaultCredentialsError": _CREDENTIALS,
     "RefreshError": _CREDENTIALS,
     "ClientAuthenticationError": _CREDENTIALS,
     "ResourceNotFoundError": _NO_BUCKET,
@@ -92,6 +93,8 @@ _LATER = {
     "IncompleteBody": "Try again later.",
     "ExpiredToken": "Try again with new credentials: those of the Connection or of the worker have expired.",
     "EndpointConnectionError": "Try again later. If that does not help, correct endpoint_url in the Connection.",
+    "NoCredentialsError": _NO_CREDENTIALS,
+    "DefaultCredentialsError": _NO_CREDENTIALS,
     "ENOSPC": "Free some space there; a retry then continues.",
     "EDQUOT": "Free some space there; a retry then continues.",
 }

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
@@ -73,8 +74,9 @@ class ClaudeCodeFreshnessTrigger(BaseTrigger):
             # Parsed here and not in __init__, since the triggerer renders templates after __init__.
             day = parse_day(self.day)
             # Fail now if the Connection is missing or unusable, and not after a long wait.
-            async with await ClaudeCodeHook(self.claude_code_conn_id).get_async_conn():
-                pass
+            with self._errors_only_logged():
+                async with await ClaudeCodeHook(self.claude_code_conn_id).get_async_conn():
+                    pass
             moment = find_stream(self.stream).complete_from(day, self.freshness_delay)
             if datetime.now(UTC) < moment:
                 self.log.info("%s will be complete at %s", day, f"{moment:%Y-%m-%d %H:%M} UTC")
@@ -92,7 +94,7 @@ class ClaudeCodeFreshnessTrigger(BaseTrigger):
     async def _is_there(self, day: date, complete_from: datetime) -> bool:
         """Return whether the API's data of the day is complete and, if asked, has a record."""
         stream = find_stream(self.stream)
-        try:
+        with self._errors_only_logged():
             # Each look reads the Connection, whose key may be replaced while the trigger waits.
             async with await ClaudeCodeHook(self.claude_code_conn_id).get_async_conn() as client:
                 if stream.as_of is not None:
@@ -100,12 +102,17 @@ class ClaudeCodeFreshnessTrigger(BaseTrigger):
                     if as_of < complete_from:
                         self.log.info(NOT_COMPLETE, day, as_of, complete_from)
                         return False
-                found = not self.require_records or await client.has_records(lambda: stream.walk(day, 1))
+                if not self.require_records or await client.has_records(lambda: stream.walk(day, 1)):
+                    return True
+            self.log.info("The API has no record of %s yet", day)
+        return False
+
+    @contextmanager
+    def _errors_only_logged(self) -> Iterator[None]:
+        """With ``silent_fail``, log errors that a retry may fix instead of raising them."""
+        try:
+            yield
         except ClaudeCodeError as error:
             if not (self.silent_fail and error.retryable):
                 raise
             self.log.error("%s", error)
-            return False
-        if not found:
-            self.log.info("The API has no record of %s yet", day)
-        return found

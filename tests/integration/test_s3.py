@@ -24,7 +24,6 @@ from airflow.sdk.io import attach  # noqa: E402
 from pyarrow import parquet  # noqa: E402
 
 from airflow_provider_claude_code.exceptions import (  # noqa: E402
-    ClaudeCodeConfigurationError,
     ClaudeCodePublishError,
     ClaudeCodeSourceError,
 )
@@ -117,7 +116,7 @@ def test_a_missing_bucket_fails_for_good(s3: S3, sandbox: Sandbox) -> None:
     load("s3://no-such-bucket/x", s3.conn_id)
 
 
-def test_missing_credentials_fail_for_good(
+def test_missing_credentials_are_tried_again(
     s3: S3, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_PROFILE"):
@@ -127,7 +126,7 @@ def test_missing_credentials_fail_for_good(
     monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "none"))
     attach("s3", conn_id="nobody", fs=s3fs.S3FileSystem(endpoint_url=s3.url, skip_instance_cache=True))
     store = ObjectStore(ObjectStoragePath("s3://bucket/x", conn_id="nobody"))
-    with pytest.raises(ClaudeCodeConfigurationError, match=r"Unable to locate credentials.*Correct the credentials"):
+    with pytest.raises(ClaudeCodePublishError, match=r"Unable to locate credentials.*Correct the credentials"):
         FileTarget(store, "usage", "parquet").last_loaded_at(DAY)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import requests
 from google.api_core.exceptions import from_http_status
-from google.auth.exceptions import DefaultCredentialsError, TransportError
+from google.auth.exceptions import DefaultCredentialsError, RefreshError, TransportError
 from google.cloud.bigquery import DatasetReference
 
 from airflow_provider_claude_code.exceptions import ClaudeCodeConfigurationError, ClaudeCodePublishError
@@ -94,12 +94,14 @@ def test_a_dataset_that_does_not_exist_is_named_as_the_cause() -> None:
 @pytest.mark.parametrize(
     ("error", "expected"),
     [
-        (DefaultCredentialsError("none"), ClaudeCodeConfigurationError),
+        (RefreshError("revoked"), ClaudeCodeConfigurationError),
+        # A metadata server does not answer in the first seconds of a pod.
+        (DefaultCredentialsError("none"), ClaudeCodePublishError),
         (TransportError("reset"), ClaudeCodePublishError),
         (requests.ConnectionError("reset"), ClaudeCodePublishError),
     ],
 )
-def test_credentials_do_not_pass_and_connections_do(error: Exception, expected: type[Exception]) -> None:
+def test_only_credentials_that_are_refused_fail_for_good(error: Exception, expected: type[Exception]) -> None:
     with pytest.raises(expected), typed_bigquery_errors(DATASET):
         raise error
 

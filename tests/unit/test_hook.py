@@ -18,6 +18,7 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 from airflow.sdk import Connection
+from airflow.sdk.execution_time import supervisor
 
 from airflow_provider_claude_code.api import client as client_module
 from airflow_provider_claude_code.api import paging
@@ -26,6 +27,7 @@ from airflow_provider_claude_code.connection import client_settings
 from airflow_provider_claude_code.exceptions import (
     ClaudeCodeAuthenticationError,
     ClaudeCodeConfigurationError,
+    ClaudeCodeMissingConnectionError,
     ClaudeCodeResponseError,
     ClaudeCodeServerError,
 )
@@ -697,8 +699,30 @@ class TestConnectionTest:
         assert "CANARY" not in log
 
 
+class SecretsBackend:
+    """A secrets backend, like Vault, that may not answer."""
+
+    answers = False
+
+    def get_connection(self, conn_id: str) -> Connection:
+        if not self.answers:
+            raise TimeoutError
+        return Connection(conn_id=conn_id, conn_type="claude_code", password=KEY)
+
+
 class TestFailWithoutRetry:
     """The conversion of errors for Airflow's retries."""
+
+    @pytest.mark.newest_only
+    def test_a_secrets_backend_that_does_not_answer_is_for_a_retry(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        backend = SecretsBackend()
+        monkeypatch.setattr(supervisor, "ensure_secrets_backend_loaded", lambda: [backend])
+
+        for read in (lambda: ClaudeCodeHook().settings, lambda: ClaudeCodeHook.get_connection("google_cloud_default")):
+            with pytest.raises(ClaudeCodeMissingConnectionError, match="try again"), fail_without_retry():
+                read()
+        backend.answers = True
+        assert ClaudeCodeHook().settings.api_key == KEY
 
     @pytest.mark.parametrize("error", [ClaudeCodeConfigurationError("advice"), ClaudeCodeAuthenticationError("advice")])
     def test_what_no_retry_fixes_fails_the_task_at_once_and_is_said_once(self, error: Exception) -> None:

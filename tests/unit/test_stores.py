@@ -22,14 +22,17 @@ import pytest
 from airflow.sdk import ObjectStoragePath
 from airflow.sdk.io import attach
 
-from airflow_provider_claude_code.exceptions import ClaudeCodeConfigurationError, ClaudeCodePublishError
+from airflow_provider_claude_code.exceptions import (
+    ClaudeCodeConfigurationError,
+    ClaudeCodeError,
+    ClaudeCodePublishError,
+)
 from airflow_provider_claude_code.operators.data_quality import ClaudeCodeDataQualityOperator
 from airflow_provider_claude_code.storage import locks, stores
 from airflow_provider_claude_code.storage.errors import typed_store_errors
 from airflow_provider_claude_code.storage.stores import LocalStore, ObjectStore, Store, open_store, storage_path, url_of
 from airflow_provider_claude_code.transfers.claude_code_to_bigquery import ClaudeCodeToBigQueryOperator
 from airflow_provider_claude_code.transfers.claude_code_to_gcs import ClaudeCodeToGCSOperator
-from airflow_provider_claude_code.version_compat import AirflowFailException
 from tests.fixtures import store_behaviours
 from tests.fixtures.airflow_version import AIRFLOW
 from tests.fixtures.store_behaviours import Put, StoreBehaviours, write
@@ -459,7 +462,7 @@ class TestStoragePath:
 
 
 @pytest.mark.parametrize("kind", ["gcs", "bigquery", "report"])
-def test_without_google_credentials_a_task_fails_for_good_and_says_so(
+def test_without_google_credentials_a_task_says_so_and_is_tried_again(
     kind: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     for name in ("GOOGLE_APPLICATION_CREDENTIALS", "STORAGE_EMULATOR_HOST", "BIGQUERY_EMULATOR_HOST"):
@@ -476,5 +479,7 @@ def test_without_google_credentials_a_task_fails_for_good_and_says_so(
     }
     ti = SimpleNamespace(dag_id="d", run_id="r", task_id="t", map_index=-1, try_number=1, start_date=datetime.now(UTC))
     context: Any = {"ti": ti, "dag_run": SimpleNamespace(run_type="manual"), "outlet_events": {}}
-    with pytest.raises(AirflowFailException, match=r"default credentials were not found.*Correct the credentials"):
+    # The library says the same while a metadata server does not answer, as in the first seconds of a pod.
+    with pytest.raises(ClaudeCodeError, match=r"default credentials were not found.*Correct the credentials") as caught:
         operators[kind]().execute(context)
+    assert caught.value.retryable

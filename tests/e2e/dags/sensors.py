@@ -71,7 +71,8 @@ with DAG("is_refused", schedule=None, start_date=START) as is_refused:
             require_records=True,
             claude_code_conn_id="nowhere",
             soft_fail=True,
-            retries=2,
+            retries=1,
+            retry_delay=timedelta(seconds=1),
             **mode,
         )
 
