@@ -111,6 +111,13 @@ class ClaudeCodeHook(BaseHook):
     def _read_settings(self) -> ClientSettings:
         return client_settings(self.get_connection(self.claude_code_conn_id))
 
+    def has_another_key(self) -> bool:
+        """Return whether the Connection has another key than when its settings were read."""
+        try:
+            return ClaudeCodeHook(self.claude_code_conn_id).settings.api_key != self.settings.api_key
+        except ClaudeCodeConfigurationError:
+            return False
+
     @cached_property
     def pseudonyms(self) -> Pseudonyms:
         """

@@ -21,6 +21,7 @@ from airflow.sdk import Asset, BaseOperator
 from airflow_provider_claude_code.api.read_ahead import work_ahead
 from airflow_provider_claude_code.days import DEFAULT_DAY, parse_day
 from airflow_provider_claude_code.exceptions import (
+    ClaudeCodeAuthenticationError,
     ClaudeCodeConfigurationError,
     ClaudeCodeEmptyDayError,
     ClaudeCodeError,
@@ -290,6 +291,10 @@ class ClaudeCodeTransferOperator(BaseOperator):
                         progress = self._try_again(progress, conflict)
                         loads = chain(self._read(target, reader, progress.days[:1], directory), loads)
             except ClaudeCodeError as error:
+                if isinstance(error, ClaudeCodeAuthenticationError) and self.hook.has_another_key():
+                    # As after a rotation of keys, or when a token expires that something else renews.
+                    error.retryable = True
+                    error.args = (f"{error} The Connection has another key by now, so a retry may succeed.",)
                 if progress.loaded:
                     error.args = (f"{error} {loaded_before(progress)}",)
                 raise

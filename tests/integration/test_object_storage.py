@@ -29,6 +29,7 @@ from airflow.sdk import DAG, Asset, AssetAlias
 from airflow.sdk.execution_time.context import MacrosAccessor
 
 from airflow_provider_claude_code.exceptions import (
+    ClaudeCodeAuthenticationError,
     ClaudeCodeConnectionError,
     ClaudeCodeEmptyDayError,
     ClaudeCodeIncompleteDayError,
@@ -607,6 +608,24 @@ class TestFailures:
         sandbox.faults = Faults()
         load(local)
         assert len(local.rows("usage")) == 51
+        local.assert_whole()
+
+    def test_a_key_that_is_replaced_during_the_load_is_for_a_retry(
+        self, sandbox: Sandbox, local: Place, connect: Connect
+    ) -> None:
+        def load_and_revoke(*, replaced: bool) -> None:
+            connect("sk-ant-admin01-revoked")
+            operator = ClaudeCodeToObjectStorageOperator(task_id="load", path=local.path, day=str(DAY))
+            _ = operator.hook.settings
+            if replaced:
+                connect()
+            run(operator)
+
+        with pytest.raises(AirflowFailException, match="401"):
+            load_and_revoke(replaced=False)
+        with pytest.raises(ClaudeCodeAuthenticationError, match=r"401.*The Connection has another key by now"):
+            load_and_revoke(replaced=True)
+        load(local)
         local.assert_whole()
 
     def test_a_failure_in_a_lookback_day_keeps_the_days_before_it(self, sandbox: Sandbox, local: Place) -> None:
