@@ -90,7 +90,12 @@ class ClaudeCodeServerError(ClaudeCodeAPIError):
 
 
 class ClaudeCodeConnectionError(ClaudeCodeAPIError):
-    """No complete response arrived in time: connection refused or reset, TLS failure, time-out."""
+    """
+    No complete response of the API arrived in time.
+
+    The connection was refused or reset, TLS failed, it took too long, or a firewall or proxy refused the request (401
+    or 403 that is not from the API, or is about the network).
+    """
 
 
 class ClaudeCodeResponseError(ClaudeCodeAPIError):

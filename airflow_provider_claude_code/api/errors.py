@@ -84,14 +84,22 @@ _BY_CODE: dict[str, Meaning] = {
 """By ``error.details.error_code``, whatever the status."""
 
 _FROM_ELSEWHERE: dict[int, Meaning] = {
-    401: (ClaudeCodeAuthenticationError, f"{_NOT_THE_API}Check the API base URL and the proxy."),
+    401: (ClaudeCodeConnectionError, f"{_NOT_THE_API}Check the API base URL and the proxy."),
     403: (
-        ClaudeCodePermissionError,
+        ClaudeCodeConnectionError,
         f"{_NOT_THE_API}Ask your network's admins to allow requests to the API's host, and check the API base "
         "URL. The key may be fine.",
     ),
 }
 """By status, where the answer is not in the API's error format."""
+
+# The reference does not list the type "forbidden" of these answers (anthropics/anthropic-sdk-typescript#457). If
+# requests leave a network at different addresses, only some may be refused.
+_REFUSED_NETWORK: Meaning = (
+    ClaudeCodeConnectionError,
+    "The API accepts no requests from the network that this one came from, whatever the key. Check the address and the "
+    "country in which the worker's requests leave your network (NAT, proxy, VPN): the API serves only some countries.",
+)
 
 _BY_STATUS: dict[int, Meaning] = {
     **dict.fromkeys((300, 301, 302, 303, 307, 308), _REDIRECTED),
@@ -231,6 +239,8 @@ class Inquiry:
             return _BY_CODE[code]
         if envelope is None and status in _FROM_ELSEWHERE:
             return _FROM_ELSEWHERE[status]
+        if envelope is not None and envelope.error.type == "forbidden" and status == 403:
+            return _REFUSED_NETWORK
         error_class, advice = _BY_STATUS.get(status) or next(meaning for least, meaning in _OTHER if status >= least)
         if self.later_page and error_class is ClaudeCodeBadRequestError and 400 <= status != 407:
             return _OF_A_LATER_PAGE

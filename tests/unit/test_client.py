@@ -312,7 +312,7 @@ class TestTheReport:
 
         with (
             ClaudeCodeClient(ClientSettings(api_key=CANARY), httpx.MockTransport(answer)) as client,
-            pytest.raises(ClaudeCodeAuthenticationError),
+            pytest.raises(ClaudeCodeConnectionError, match="401"),
         ):
             client.has_records(one_record)
 
@@ -531,11 +531,24 @@ class TestErrors:
     def test_a_firewalls_answer_is_not_blamed_on_the_key(self, read: Read, status: int) -> None:
         answer = httpx.Response(status, html="<html><title>Attention Required! | Cloudflare</title></html>")
 
-        with pytest.raises(ClaudeCodeAPIError) as caught:
+        with pytest.raises(ClaudeCodeConnectionError) as caught:
             read(ClientSettings(api_key=CANARY), lambda _: answer)
 
+        assert caught.value.retryable
         assert "a proxy, a firewall or another server" in str(caught.value)
         for word in ("revoked", "Use an admin API key", "Cloudflare"):
+            assert word not in str(caught.value)
+
+    def test_a_network_that_the_api_refuses_is_not_blamed_on_the_key(self, read: Read) -> None:
+        # As in anthropics/anthropic-sdk-typescript#457, from a country that the API does not serve.
+        answer = httpx.Response(403, json={"error": {"type": "forbidden", "message": "Request not allowed"}})
+
+        with pytest.raises(ClaudeCodeConnectionError, match="no requests from the network") as caught:
+            read(ClientSettings(api_key="sk-ant-admin01-x"), lambda _: answer)
+
+        assert caught.value.retryable
+        assert "forbidden: Request not allowed" in str(caught.value)
+        for word in ("revoked", "Use an admin API key", "scope"):
             assert word not in str(caught.value)
 
     @pytest.mark.parametrize("status", [401, 403])
