@@ -97,8 +97,10 @@ class BigQueryDatasetMixin:
 
     def get_client(self) -> Client:
         """Return the client, whose jobs run in the dataset's project and location."""
+        from airflow_provider_claude_code.targets.bigquery.clients import open_client
+
         with typed_store_errors(f"The BigQuery dataset {self.dataset_id}"):
-            return self.google_hook.get_client(project_id=self.dataset_project, location=self.location)
+            return open_client(self.google_hook, self.dataset_project, self.location)
 
 
 class BigQueryJobsMixin(BigQueryDatasetMixin):

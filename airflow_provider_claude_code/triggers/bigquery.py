@@ -111,7 +111,9 @@ class ClaudeCodeBigQueryJobsTrigger(BaseTrigger):
     def _open_client(self) -> Client:
         from airflow.providers.google.cloud.hooks.bigquery import BigQueryHook
 
+        from airflow_provider_claude_code.targets.bigquery.clients import open_client
+
         hook = BigQueryHook(
             gcp_conn_id=self.gcp_conn_id, impersonation_chain=self.impersonation_chain, use_legacy_sql=False
         )
-        return hook.get_client(project_id=self.project_id, location=self.location)
+        return open_client(hook, self.project_id, self.location)

@@ -6,11 +6,11 @@ import pytest
 
 from airflow_provider_claude_code.exceptions import ClaudeCodePublishError
 from airflow_provider_claude_code.sandbox import Sandbox
-from airflow_provider_claude_code.targets.bigquery import task_jobs
+from airflow_provider_claude_code.targets.bigquery import clients, task_jobs
 from airflow_provider_claude_code.version_compat import AirflowFailException
 from tests.fixtures.bigquery import Dataset, load
 from tests.fixtures.records import DAY, people
-from tests.fixtures.servers.bigquery import FailingJob, HttpError
+from tests.fixtures.servers.bigquery import FailingJob, HttpError, Silence
 from tests.fixtures.serving import serve
 from tests.truth.records import canonical, flat
 
@@ -36,6 +36,19 @@ class TestFailures:
         assert status in {request.status for request in dataset.server.requests if request.method == method}
         dataset.assert_holds(people(2))
         assert len(dataset.jobs()) == 8
+
+    @pytest.mark.parametrize("method", ["datasets.get", "tables.get", "tabledata.list", "jobs.insert"])
+    def test_a_request_that_is_never_answered_is_sent_again(
+        self, sandbox: Sandbox, dataset: Dataset, method: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(clients, "TIMEOUT", 2.0)
+        load(dataset)
+        asked = len(dataset.server.requests)
+        dataset.server.faults = [Silence(method=method, times=1)]
+        serve(sandbox, 2)
+        load(dataset)
+        assert (method, None) in {(request.method, request.status) for request in dataset.server.requests[asked:]}
+        dataset.assert_holds(people(2))
 
     @pytest.mark.parametrize(
         ("reason", "status", "error"),
