@@ -35,6 +35,8 @@ _PACKAGES = {
     "abfs": "apache-airflow-providers-microsoft-azure",
 }
 """What to install for the schemes that the documentation names."""
+REQUEST_TIMEOUT = 300.0
+"""Seconds that a request to Cloud Storage may take, for which gcsfs has no limit by default."""
 LOCK_PATIENCE = 300.0
 """Seconds to wait for another process, which locks a directory while it publishes one day."""
 LOCK_POLL_INTERVAL = 0.1
@@ -55,7 +57,12 @@ def file_system(path: ObjectStoragePath) -> Any:
 
     :param path: the path.
     """
-    return LocalFileSystem() if path.protocol in LOCAL_SCHEMES else path.fs
+    if path.protocol in LOCAL_SCHEMES:
+        return LocalFileSystem()
+    system = path.fs
+    if getattr(system, "requests_timeout", REQUEST_TIMEOUT) is None:
+        system.requests_timeout = REQUEST_TIMEOUT
+    return system
 
 
 class Store(Protocol):
@@ -249,7 +256,7 @@ class ObjectStore:
 
     def __init__(self, root: ObjectStoragePath) -> None:
         self._root = root
-        self._fs = root.fs
+        self._fs = file_system(root)
 
     def exclusive(self, keys: Iterable[str]) -> AbstractContextManager[None]:
         """Do nothing: object stores have no locks."""

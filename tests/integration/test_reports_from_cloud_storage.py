@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
@@ -26,6 +27,9 @@ from google.cloud.storage import Client
 
 from airflow_provider_claude_code.analytics.engines.duckdb import open_files
 from airflow_provider_claude_code.analytics.queries import Settings
+from airflow_provider_claude_code.exceptions import ClaudeCodePublishError
+from airflow_provider_claude_code.storage import stores
+from airflow_provider_claude_code.targets.files import FileTarget
 from tests.fixtures.buckets import BUCKET, lead_clients_to
 from tests.fixtures.loaded import put_days
 from tests.fixtures.records import DAY, TABLES, people
@@ -75,3 +79,14 @@ def test_reports_that_read_at_the_same_time_find_each_object_whole(bucket: GCSSe
     assert len(failed) == len(TABLES), "gcsfs has asked again"
     downloads = [call for call in bucket.requests if call.operation == "objects.download"]
     assert len(downloads) >= REPORTS * len(TABLES) * len(DAYS)
+
+
+def test_a_bucket_that_never_answers_is_for_a_retry(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(stores, "REQUEST_TIMEOUT", 0.5)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        url = f"http://127.0.0.1:{silent.getsockname()[1]}"
+        system = gcsfs.GCSFileSystem(token="anon", endpoint_url=url, skip_instance_cache=True)
+        attach("gs", conn_id="silence", fs=system)
+        store = stores.open_store(ObjectStoragePath(f"gs://{BUCKET}/days", conn_id="silence"))
+        with pytest.raises(ClaudeCodePublishError, match="Try again later"):
+            FileTarget(store, "usage", "parquet").last_loaded_at(DAY)

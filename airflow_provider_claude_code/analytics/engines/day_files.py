@@ -152,7 +152,7 @@ def _local_copy(root: ObjectStoragePath, keys: list[str], directory: Path) -> Pa
     bucket = str(root.path).rstrip("/")
     with typed_store_errors(url_of(root), later=ClaudeCodeSourceError):
         try:
-            root.fs.get([f"{bucket}/{key}" for key in keys], [str(copy / key) for key in keys])
+            file_system(root).get([f"{bucket}/{key}" for key in keys], [str(copy / key) for key in keys])
         except FileNotFoundError as error:
             raise ClaudeCodeSourceError(f"A file in {root} was removed while it was being read; try again.") from error
     return copy
