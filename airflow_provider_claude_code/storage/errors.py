@@ -100,7 +100,7 @@ _LATER = {
 }
 """Advice for errors that a retry may fix. Errors in neither table are retried."""
 
-# The text of other errors may contain a whole answer, or the URL of an upload, with which anybody could continue it.
+# The text of other errors may contain a whole answer, or the URL of an upload.
 _SPEAK_FOR_THEMSELVES = ("azure.", "botocore.", "builtins", "gcsfs.", "google.auth.")
 _LIBRARIES = {"adlfs", "aiobotocore", "aiohttp", "azure", "botocore", "gcsfs", "google", "requests", "s3fs"}
 
@@ -129,7 +129,21 @@ def typed_store_errors(
     except Exception as error:
         if not is_of_a_store(error):
             raise
-        raise store_error(error, place, rights, later) from error
+        raise store_error(error, place, rights, later) from shown_cause(error)
+
+
+def shown_cause(error: Exception) -> Exception | None:
+    """
+    Return the error of a store if a log may show it, with those that caused it.
+
+    Google's errors quote the URL of an upload, with which anybody could continue it for a week.
+    """
+    cause: BaseException | None = error
+    while cause is not None:
+        if "upload_id=" in str(cause):
+            return None
+        cause = cause.__cause__ or cause.__context__
+    return error
 
 
 def store_error(

@@ -16,7 +16,7 @@ from google.auth.exceptions import GoogleAuthError
 from google.cloud.storage.retry import DEFAULT_RETRY
 
 from airflow_provider_claude_code.exceptions import ClaudeCodePublishError, SupersededError
-from airflow_provider_claude_code.storage.errors import store_error
+from airflow_provider_claude_code.storage.errors import shown_cause, store_error
 
 try:
     from google.cloud.storage.exceptions import DataCorruption, InvalidResponse
@@ -137,7 +137,7 @@ class GCSStore:
         except PreconditionFailed:
             raise
         except (GoogleAPIError, GoogleAuthError, DataCorruption, InvalidResponse, requests.RequestException) as error:
-            raise store_error(error, self.url(key), _RIGHTS) from error
+            raise store_error(error, self.url(key), _RIGHTS) from shown_cause(error)
 
 
 def _crc32c(path: Path) -> str:

@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 import threading
+import traceback
 from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
@@ -328,6 +329,20 @@ class TestFailures:
         place.gcs.faults = ()
         load(place)
         place.assert_whole()
+
+    @pytest.mark.parametrize("status", [403, 503])
+    @pytest.mark.parametrize("upload", ["resumable"], indirect=True)
+    def test_no_log_shows_the_url_of_an_upload_that_could_be_continued(
+        self, sandbox: Sandbox, place: Bucket, upload: str, status: int, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        give_up_soon(monkeypatch)
+        place.gcs.faults = [Fault("objects.upload", status=status, times=None)]
+        with pytest.raises((AirflowFailException, ClaudeCodePublishError)) as caught:
+            load(place)
+        # As Airflow logs it, with what caused it.
+        log = "".join(traceback.format_exception(caught.value))
+        assert str(status) in log
+        assert "upload_id=" not in log
 
     # Reasons as in Google's reference of the JSON API, and texts as people report them.
     @pytest.mark.parametrize(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import traceback
+
 import pytest
 import requests
 from google.api_core.exceptions import from_http_status
@@ -104,6 +106,14 @@ def test_a_dataset_that_does_not_exist_is_named_as_the_cause() -> None:
 def test_only_credentials_that_are_refused_fail_for_good(error: Exception, expected: type[Exception]) -> None:
     with pytest.raises(expected), typed_bigquery_errors(DATASET):
         raise error
+
+
+@pytest.mark.parametrize(("url", "shown"), [("jobs?uploadType=resumable&upload_id=x", False), ("jobs", True)])
+def test_a_cause_is_kept_unless_it_quotes_the_url_of_an_upload(url: str, shown: bool) -> None:
+    error = from_http_status(503, f"503 POST https://bigquery.googleapis.com/upload/{url}: no")
+    with pytest.raises(ClaudeCodePublishError) as caught, typed_bigquery_errors(DATASET):
+        raise error
+    assert ("503 POST" in "".join(traceback.format_exception(caught.value))) is shown
 
 
 def test_other_errors_stay_what_they_are() -> None:

@@ -15,7 +15,7 @@ from airflow_provider_claude_code.exceptions import (
     ClaudeCodeError,
     ClaudeCodePublishError,
 )
-from airflow_provider_claude_code.storage.errors import store_error
+from airflow_provider_claude_code.storage.errors import shown_cause, store_error
 
 _LATER = (ClaudeCodePublishError, "Try again later.")
 _BILLING = (ClaudeCodeConfigurationError, "Enable billing for the project, or raise its limit.")
@@ -81,7 +81,7 @@ def typed_bigquery_errors(dataset: DatasetReference, role: str = "BigQuery Data 
             meanings = MEANINGS | {"notFound": _NO_DATASET}
         elif any(text in str(error) for text in _CONFLICTS):
             meanings = MEANINGS | dict.fromkeys(("invalidQuery", "resourcesExceeded"), _LATER)
-        raise store_error(error, place, rights, meanings=meanings) from error
+        raise store_error(error, place, rights, meanings=meanings) from shown_cause(error)
 
 
 def meaning_of(reason: str | None) -> tuple[type[ClaudeCodeError], str]:
