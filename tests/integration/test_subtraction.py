@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections import defaultdict
+from dataclasses import replace
 from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
 from typing import Any
@@ -13,6 +14,7 @@ import pytest
 
 from airflow_provider_claude_code.analytics.queries.settings import Settings, whole_period
 from airflow_provider_claude_code.analytics.report.collecting import collect
+from airflow_provider_claude_code.analytics.report.data import AMOUNTS
 from airflow_provider_claude_code.analytics.report.data import Organization as Reported
 from airflow_provider_claude_code.analytics.report.elements import Table
 from airflow_provider_claude_code.analytics.report.sections.money import known_estimates
@@ -65,12 +67,16 @@ def world_of(tables: dict[str, pa.Table], settings: Settings) -> World:
     )
 
 
+def rows_of_views(tables: dict[str, pa.Table], settings: Settings) -> dict[str, list[Any]]:
+    source = over_memory(tables, replace(settings, first_day=None, last_day=None))
+    return {name: source.read(name).to_pylist() for name in VIEWS}
+
+
 def views(tables: dict[str, pa.Table], settings: Settings) -> Shown:
-    source = over_memory(tables, settings)
-    return Shown(world_of(tables, settings), {name: source.read(name).to_pylist() for name in VIEWS})
+    return Shown(world_of(tables, settings), rows_of_views(tables, settings))
 
 
-def page(tables: dict[str, pa.Table], settings: Settings) -> tuple[Shown, Reported]:
+def page(tables: dict[str, pa.Table], settings: Settings, *, with_views: bool = False) -> tuple[Shown, Reported]:
     (reported,) = collect(over_memory(tables, settings), settings, people=False)
     assert settings.first_day
     start = settings.first_day - timedelta(days=settings.days_between_periods)
@@ -101,14 +107,24 @@ def page(tables: dict[str, pa.Table], settings: Settings) -> tuple[Shown, Report
                 "with_keys": reported.comparison.with_keys,
             }
         ],
-        "daily_activity" if reported.is_by_day else "period_activity": reported.series,
+        # Tool actions and costs of these are not on the page.
+        "daily_activity" if reported.is_by_day else "period_activity": [
+            {**row, **dict.fromkeys(("tool_actions_offered", *AMOUNTS))} for row in reported.series
+        ],
         "adoption_shares": [row for rows in reported.shares.values() for row in rows],
         "productivity_ratios": reported.ratios,
         "tool_acceptance": reported.tools,
         "model_costs": reported.models,
-        "cost_allocation": reported.groups,
+        "cost_allocation": [*reported.groups, *reported.groups_before],
         "cost_reconciliation": reported.charges,
     }
+    if reported.charged_usd is not None:
+        charged = {"api_cost_usd": None, "charged_usd": reported.charged_usd}
+        of_period = {"period_start": settings.first_day, "days_in_period": len(reported.days)}
+        shown["cost_over_time"].append({**whole, **of_period, **charged})
+    if with_views:
+        for name, rows in rows_of_views(tables, settings).items():
+            shown[name] = [*shown.get(name, []), *rows]
     return Shown(world_of(tables, settings), shown), reported
 
 
@@ -170,10 +186,12 @@ def test_charges_of_few_people_for_something_else_are_not_what_is_left(group: di
         books.charge("acme", day, [*tokens, *(charge(user(it, it), 33, **group) for it in people[:2])], products=())
     period = Settings(first_day=LAST_OF_SANDBOX - timedelta(days=27), last_day=LAST_OF_SANDBOX)
 
-    for shown in (views(books.tables(), Settings()), page(books.tables(), period)[0]):
-        assert any(cell.measure == "charged" for cell in shown.cells)
-        assert wrong_cells(shown) == []
-        assert who_stands_out(shown, 5) == []
+    shown, reported = page(books.tables(), period, with_views=True)
+
+    assert reported.hides_charges is ("product" in group)
+    assert any(cell.measure == "charged" for cell in shown.cells)
+    assert wrong_cells(shown) == []
+    assert who_stands_out(shown, 5) == []
 
 
 def test_the_charges_of_machines_do_not_hide_those_of_few_people() -> None:
@@ -230,6 +248,41 @@ def test_people_beside_keys_in_a_group_are_not_what_is_left_of_all_people() -> N
     # The groups of the last week do not tell what people cost in four.
     month = Settings(min_group_size=4, first_day=LAST_OF_SANDBOX - timedelta(days=27), last_day=LAST_OF_SANDBOX)
     assert len(known_rows(page(tables, month)[1], month)) == 2
+
+
+@pytest.mark.parametrize("weeks", [2, 3, 4])
+@pytest.mark.parametrize("what", ["work", "cost", "tools", "subscription", "charge"])
+def test_few_people_of_the_other_weeks_of_a_page_are_not_what_breakdowns_leave(what: str, weeks: int) -> None:
+    """In the first week of the period, two of eight people do what all do in the others."""
+    books = Books()
+    first = LAST_OF_SANDBOX - timedelta(days=7 * weeks - 1)
+    for number in range(63):
+        day = LAST_OF_SANDBOX - timedelta(days=number)
+        is_of_few = first <= day < first + timedelta(days=7)
+        usage, charges = [], []
+        for person in range(8):
+            does = {it for it in ("work", "cost", "tools", "subscription", "charge") if it != what}
+            if not is_of_few or person < 2:
+                does.add(what)
+            if "work" in does:
+                tools = {"edit_tool": (person + 1, 1)} if "tools" in does else {}
+                models = [model(100 + person)] if "cost" in does else []
+                usage.append(record(f"p{person}@x", sessions=person + 1, models=models, tools=tools))
+                if "subscription" in does:
+                    subscription = {"customer_type": "subscription", "models": [model(200 + person)]}
+                    usage.append(record(f"p{person}@x", sessions=person + 2, **subscription))
+            if "charge" in does:
+                charges.append(charge(user(person, f"p{person}@x"), 300 + person))
+        books.load("acme", day, usage)
+        books.charge("acme", day, charges)
+    period = Settings(first_day=first, last_day=LAST_OF_SANDBOX)
+
+    shown, reported = page(books.tables(), period)
+
+    assert (reported.breakdown is None) is (weeks == 2)
+    assert bool(reported.groups_before) is (weeks == 4)
+    assert wrong_cells(shown) == []
+    assert who_stands_out(shown, period.min_group_size) == []
 
 
 def known_rows(reported: Reported, settings: Settings) -> list[Any]:
