@@ -3,25 +3,33 @@
 from __future__ import annotations
 
 import random
+import re
 from collections import defaultdict
-from dataclasses import replace
+from collections.abc import Container, Iterable
+from dataclasses import asdict, replace
 from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
 from typing import Any
 
 import pyarrow as pa
 import pytest
+from markupsafe import Markup
 
+from airflow_provider_claude_code.analytics.assumptions import Assumptions
 from airflow_provider_claude_code.analytics.queries.settings import Settings, whole_period
+from airflow_provider_claude_code.analytics.report import charts
 from airflow_provider_claude_code.analytics.report.collecting import collect
+from airflow_provider_claude_code.analytics.report.companions import shown_cells
 from airflow_provider_claude_code.analytics.report.data import AMOUNTS
 from airflow_provider_claude_code.analytics.report.data import Organization as Reported
 from airflow_provider_claude_code.analytics.report.elements import Table
+from airflow_provider_claude_code.analytics.report.sections import document
 from airflow_provider_claude_code.analytics.report.sections.money import known_estimates
 from airflow_provider_claude_code.sandbox import Organization
 from tests.fixtures.analytics_data import LAST, MAPPING, History, key, mapped, over_memory, record
 from tests.fixtures.charges_data import Books, api_key, charge, sandbox_with_charges, user
 from tests.fixtures.records import model
+from tests.truth import gradients
 from tests.truth.analytics import World
 from tests.truth.subtraction import Shown, who_stands_out, wrong_cells
 
@@ -283,6 +291,113 @@ def test_few_people_of_the_other_weeks_of_a_page_are_not_what_breakdowns_leave(w
     assert bool(reported.groups_before) is (weeks == 4)
     assert wrong_cells(shown) == []
     assert who_stands_out(shown, period.min_group_size) == []
+
+
+class _Copy:
+    """
+    A copy of a small organisation.
+
+    :param name: its id.
+    :param kinds: the kinds of its values that may be larger in a copy.
+    :param enlarged: which of these is larger, in the order in which they are made; none if it is negative.
+    """
+
+    def __init__(self, name: str, kinds: Container[str], enlarged: int) -> None:
+        self.name = name
+        self.owners: list[str] = []
+        self._kinds = kinds
+        self._enlarged = enlarged
+
+    def load(self, books: Books, days: Iterable[date], days_of_few: Container[date], hours: float) -> None:
+        """Load charges, costs, pull requests and tool actions of seven people and a key; on some days, of two."""
+        self._rng = random.Random(5)
+        for day in days:
+            usage, charges = [], []
+            for actor in [*(f"p{number}@x" for number in range(7)), "key"]:
+                is_there = self._rng.random() < (0.3 if day.weekday() > 4 else 0.9)
+                if not is_there or (day in days_of_few and actor not in ("p0@x", "p1@x")):
+                    continue
+                one = self._rng.choice(["claude-opus-4-5", "claude-haiku-4-5"])
+                usage.append(
+                    record(
+                        sessions=1,
+                        pull_requests=self._value("pull requests", actor),
+                        tools={"edit_tool": (self._value("tools", actor), 1)},
+                        models=[model(self._value("cost", actor), name=one)],
+                        customer_type="subscription" if actor in ("p2@x", "p3@x", "p4@x") else "api",
+                        is_remote=self._rng.random() < 0.3,
+                        actor=key(actor) if actor == "key" else {"type": "user_actor", "email_address": actor},
+                    )
+                )
+                if actor != "key":
+                    for_what = self._rng.choice([{}, {}, {"product": "chat"}, {"cost_type": "web_search"}])
+                    group = {"organization_id": self.name, "model": one, **for_what}
+                    charges.append(charge(user(actor, actor), self._value("charge", actor), **group))
+            books.load(self.name, day, usage, hours=hours)
+            books.charge(self.name, day, charges, hours=hours + 48, products=())
+
+    def _value(self, kind: str, owner: str) -> int:
+        value = self._rng.randint(10**9, 2 * 10**9)
+        if kind not in self._kinds:
+            return value
+        self.owners.append(owner)
+        return value + (10**6 if len(self.owners) - 1 == self._enlarged else 0)
+
+
+def published(
+    tables: dict[str, pa.Table], settings: Settings, *, with_views: bool
+) -> dict[str, dict[gradients.Label, float]]:
+    """Return the numbers of each organisation in the files and headlines of a report, its forecasts, and all views."""
+    numbers: dict[str, dict[gradients.Label, float]] = defaultdict(dict)
+    organizations = collect(over_memory(tables, settings), settings, people=False)
+    hour = {"amount": 80, "source": "x"}
+    assumptions = Assumptions.parse({"hourly_cost": hour, "minutes_per_pull_request": {"minutes": 1, "source": "x"}})
+    for cell in shown_cells(document(organizations, settings, datetime.now(UTC), assumptions)):
+        # The findings of checks quote sums, and nobody loaded the total of the charges.
+        if cell.section != "Data health" and cell.unit in ("USD", ""):
+            # A caption may have a number as well.
+            table = re.sub("[0-9]", "", cell.table)
+            label = (cell.section, table, cell.row_number, cell.column)
+            numbers[cell.organization_id] |= gradients.numbers_in(label, cell.number)
+    for each in organizations:
+        forecasts = [asdict(each.month.forecast)] if each.month.forecast else []
+        known = {"headlines": each.headline(), "forecast": dict(enumerate([*forecasts, *each.month.past_errors]))}
+        # These are rounded.
+        known["headlines"].pop("month_forecast_usd")
+        numbers[each.id] |= gradients.numbers_in(("report",), known)
+    of_all = {name: [] for name in VIEWS} if not with_views else rows_of_views(tables, settings)
+    for name, rows in of_all.items():
+        for row in rows:
+            place = [str(value) for value in row.values() if isinstance(value, (str, date))]
+            numbers[row["organization_id"]] |= gradients.numbers_in((name, *place[:1], *place[2:]), row)
+    return numbers
+
+
+@pytest.mark.parametrize(
+    ("weeks", "with_views", "kinds"),
+    [(1, True, ("cost", "charge")), (1, True, ("pull requests", "tools")), (2, False, ("cost", "charge", "tools"))],
+)
+def test_nobody_can_be_computed_from_everything_that_is_published(
+    weeks: int, with_views: bool, kinds: Container[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In the first of two weeks, two people work."""
+    # Drawing takes long, and charts have the numbers of the tables.
+    for name in ("bar_chart", "column_chart", "line_chart"):
+        monkeypatch.setattr(charts, name, lambda *_args, **_options: Markup())
+    days = [LAST_OF_SANDBOX - timedelta(days=number) for number in range(13, -1, -1)]
+    days_of_few = days[:7] if weeks == 2 else []
+    books, base = Books(), _Copy("0", kinds, -1)
+    base.load(books, days, days_of_few, hours=2)
+    for number in range(len(base.owners)):
+        # No two loads begin at the same moment.
+        _Copy(str(number + 1), kinds, number).load(books, days, days_of_few, hours=2 + (number + 1) / 3600)
+    settings = Settings(min_group_size=3, first_day=days[-7 * weeks], last_day=days[-1])
+
+    found = published(books.tables(), settings, with_views=with_views)
+    changes = gradients.gradients(found.pop("0"), [found[str(number + 1)] for number in range(len(base.owners))])
+
+    assert len(changes) > 10
+    assert gradients.who_stands_out(changes, base.owners, settings.min_group_size) == []
 
 
 def known_rows(reported: Reported, settings: Settings) -> list[Any]:
