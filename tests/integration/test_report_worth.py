@@ -559,11 +559,18 @@ class TestRegularity:
 
 
 class TestOtherTools:
-    def shown(self, cursor: Iterable[int], declared: Mapping[str, Any] = {}, **of_users: pa.Table) -> Section:
+    def shown(
+        self,
+        cursor: Iterable[int],
+        declared: Mapping[str, Any] = {},
+        *,
+        history: History | None = None,
+        **of_users: pa.Table,
+    ) -> Section:
         """Give Cursor's days of some of the people who are paid by use, and of others with larger numbers."""
         days = [{"date": 1770076800000, "email": f"api{n}@example.com", "isActive": True} for n in cursor]
         found = organization(
-            month(api=12, seats=0).tables(),
+            (history or month(api=12, seats=0)).tables(),
             MONTH,
             "tool_comparison",
             "period_worth",
@@ -587,6 +594,18 @@ class TestOtherTools:
         # Of seventeen fifteen are on the roster.
         section = self.shown(range(5, 22), cost, roster=roster)
         assert tables_of(section)["People by tool"][1] == ["Cursor", "17", "not shown", "17", "$2.35", "7"]
+
+    def test_a_cost_says_whose_it_is(self) -> None:
+        assert "The cost of Claude Code" not in notes_of(self.shown(range(12)))
+        section = self.shown(range(12), history=month(api=6, seats=5))
+        # The ten days of six people cost $60; five others worked on four days.
+        assert tables_of(section)["People by tool"][0] == ["Claude Code", "11", NOTHING, "80", "$1.00", NOTHING]
+        assert "that of people with API usage, per day with it" in notes_of(section)
+        assert "API keys" not in notes_of(section)
+        one_key = [record(actor=key("ci"), sessions=1, models=[model(600)])]
+        section = self.shown(range(12), history=month(api=6, seats=5, extra=one_key))
+        assert tables_of(section)["People by tool"][0][4] == "$1.10"
+        assert "includes that of API keys" in notes_of(section)
 
     def test_a_tool_of_few_people_is_not_shown(self) -> None:
         section = self.shown(range(4))

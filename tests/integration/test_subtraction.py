@@ -3,23 +3,33 @@
 from __future__ import annotations
 
 import random
+import re
 from collections import defaultdict
+from collections.abc import Container, Iterable
+from dataclasses import asdict, replace
 from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
 from typing import Any
 
 import pyarrow as pa
 import pytest
+from markupsafe import Markup
 
+from airflow_provider_claude_code.analytics.assumptions import Assumptions
 from airflow_provider_claude_code.analytics.queries.settings import Settings, whole_period
+from airflow_provider_claude_code.analytics.report import charts
 from airflow_provider_claude_code.analytics.report.collecting import collect
+from airflow_provider_claude_code.analytics.report.companions import shown_cells
+from airflow_provider_claude_code.analytics.report.data import AMOUNTS
 from airflow_provider_claude_code.analytics.report.data import Organization as Reported
 from airflow_provider_claude_code.analytics.report.elements import Table
+from airflow_provider_claude_code.analytics.report.sections import document
 from airflow_provider_claude_code.analytics.report.sections.money import known_estimates
 from airflow_provider_claude_code.sandbox import Organization
 from tests.fixtures.analytics_data import LAST, MAPPING, History, key, mapped, over_memory, record
 from tests.fixtures.charges_data import Books, api_key, charge, sandbox_with_charges, user
 from tests.fixtures.records import model
+from tests.truth import gradients
 from tests.truth.analytics import World
 from tests.truth.subtraction import Shown, who_stands_out, wrong_cells
 
@@ -65,12 +75,16 @@ def world_of(tables: dict[str, pa.Table], settings: Settings) -> World:
     )
 
 
+def rows_of_views(tables: dict[str, pa.Table], settings: Settings) -> dict[str, list[Any]]:
+    source = over_memory(tables, replace(settings, first_day=None, last_day=None))
+    return {name: source.read(name).to_pylist() for name in VIEWS}
+
+
 def views(tables: dict[str, pa.Table], settings: Settings) -> Shown:
-    source = over_memory(tables, settings)
-    return Shown(world_of(tables, settings), {name: source.read(name).to_pylist() for name in VIEWS})
+    return Shown(world_of(tables, settings), rows_of_views(tables, settings))
 
 
-def page(tables: dict[str, pa.Table], settings: Settings) -> tuple[Shown, Reported]:
+def page(tables: dict[str, pa.Table], settings: Settings, *, with_views: bool = False) -> tuple[Shown, Reported]:
     (reported,) = collect(over_memory(tables, settings), settings, people=False)
     assert settings.first_day
     start = settings.first_day - timedelta(days=settings.days_between_periods)
@@ -101,14 +115,24 @@ def page(tables: dict[str, pa.Table], settings: Settings) -> tuple[Shown, Report
                 "with_keys": reported.comparison.with_keys,
             }
         ],
-        "daily_activity" if reported.is_by_day else "period_activity": reported.series,
+        # Tool actions and costs of these are not on the page.
+        "daily_activity" if reported.is_by_day else "period_activity": [
+            {**row, **dict.fromkeys(("tool_actions_offered", *AMOUNTS))} for row in reported.series
+        ],
         "adoption_shares": [row for rows in reported.shares.values() for row in rows],
         "productivity_ratios": reported.ratios,
         "tool_acceptance": reported.tools,
         "model_costs": reported.models,
-        "cost_allocation": reported.groups,
+        "cost_allocation": [*reported.groups, *reported.groups_before],
         "cost_reconciliation": reported.charges,
     }
+    if reported.charged_usd is not None:
+        charged = {"api_cost_usd": None, "charged_usd": reported.charged_usd}
+        of_period = {"period_start": settings.first_day, "days_in_period": len(reported.days)}
+        shown["cost_over_time"].append({**whole, **of_period, **charged})
+    if with_views:
+        for name, rows in rows_of_views(tables, settings).items():
+            shown[name] = [*shown.get(name, []), *rows]
     return Shown(world_of(tables, settings), shown), reported
 
 
@@ -170,10 +194,12 @@ def test_charges_of_few_people_for_something_else_are_not_what_is_left(group: di
         books.charge("acme", day, [*tokens, *(charge(user(it, it), 33, **group) for it in people[:2])], products=())
     period = Settings(first_day=LAST_OF_SANDBOX - timedelta(days=27), last_day=LAST_OF_SANDBOX)
 
-    for shown in (views(books.tables(), Settings()), page(books.tables(), period)[0]):
-        assert any(cell.measure == "charged" for cell in shown.cells)
-        assert wrong_cells(shown) == []
-        assert who_stands_out(shown, 5) == []
+    shown, reported = page(books.tables(), period, with_views=True)
+
+    assert reported.hides_charges is ("product" in group)
+    assert any(cell.measure == "charged" for cell in shown.cells)
+    assert wrong_cells(shown) == []
+    assert who_stands_out(shown, 5) == []
 
 
 def test_the_charges_of_machines_do_not_hide_those_of_few_people() -> None:
@@ -230,6 +256,148 @@ def test_people_beside_keys_in_a_group_are_not_what_is_left_of_all_people() -> N
     # The groups of the last week do not tell what people cost in four.
     month = Settings(min_group_size=4, first_day=LAST_OF_SANDBOX - timedelta(days=27), last_day=LAST_OF_SANDBOX)
     assert len(known_rows(page(tables, month)[1], month)) == 2
+
+
+@pytest.mark.parametrize("weeks", [2, 3, 4])
+@pytest.mark.parametrize("what", ["work", "cost", "tools", "subscription", "charge"])
+def test_few_people_of_the_other_weeks_of_a_page_are_not_what_breakdowns_leave(what: str, weeks: int) -> None:
+    """In the first week of the period, two of eight people do what all do in the others."""
+    books = Books()
+    first = LAST_OF_SANDBOX - timedelta(days=7 * weeks - 1)
+    for number in range(63):
+        day = LAST_OF_SANDBOX - timedelta(days=number)
+        is_of_few = first <= day < first + timedelta(days=7)
+        usage, charges = [], []
+        for person in range(8):
+            does = {it for it in ("work", "cost", "tools", "subscription", "charge") if it != what}
+            if not is_of_few or person < 2:
+                does.add(what)
+            if "work" in does:
+                tools = {"edit_tool": (person + 1, 1)} if "tools" in does else {}
+                models = [model(100 + person)] if "cost" in does else []
+                usage.append(record(f"p{person}@x", sessions=person + 1, models=models, tools=tools))
+                if "subscription" in does:
+                    subscription = {"customer_type": "subscription", "models": [model(200 + person)]}
+                    usage.append(record(f"p{person}@x", sessions=person + 2, **subscription))
+            if "charge" in does:
+                charges.append(charge(user(person, f"p{person}@x"), 300 + person))
+        books.load("acme", day, usage)
+        books.charge("acme", day, charges)
+    period = Settings(first_day=first, last_day=LAST_OF_SANDBOX)
+
+    shown, reported = page(books.tables(), period)
+
+    assert (reported.breakdown is None) is (weeks == 2)
+    assert bool(reported.groups_before) is (weeks == 4)
+    assert wrong_cells(shown) == []
+    assert who_stands_out(shown, period.min_group_size) == []
+
+
+class _Copy:
+    """
+    A copy of a small organisation.
+
+    :param name: its id.
+    :param kinds: the kinds of its values that may be larger in a copy.
+    :param enlarged: which of these is larger, in the order in which they are made; none if it is negative.
+    """
+
+    def __init__(self, name: str, kinds: Container[str], enlarged: int) -> None:
+        self.name = name
+        self.owners: list[str] = []
+        self._kinds = kinds
+        self._enlarged = enlarged
+
+    def load(self, books: Books, days: Iterable[date], days_of_few: Container[date], hours: float) -> None:
+        """Load charges, costs, pull requests and tool actions of seven people and a key; on some days, of two."""
+        self._rng = random.Random(5)
+        for day in days:
+            usage, charges = [], []
+            for actor in [*(f"p{number}@x" for number in range(7)), "key"]:
+                is_there = self._rng.random() < (0.3 if day.weekday() > 4 else 0.9)
+                if not is_there or (day in days_of_few and actor not in ("p0@x", "p1@x")):
+                    continue
+                one = self._rng.choice(["claude-opus-4-5", "claude-haiku-4-5"])
+                usage.append(
+                    record(
+                        sessions=1,
+                        pull_requests=self._value("pull requests", actor),
+                        tools={"edit_tool": (self._value("tools", actor), 1)},
+                        models=[model(self._value("cost", actor), name=one)],
+                        customer_type="subscription" if actor in ("p2@x", "p3@x", "p4@x") else "api",
+                        is_remote=self._rng.random() < 0.3,
+                        actor=key(actor) if actor == "key" else {"type": "user_actor", "email_address": actor},
+                    )
+                )
+                if actor != "key":
+                    for_what = self._rng.choice([{}, {}, {"product": "chat"}, {"cost_type": "web_search"}])
+                    group = {"organization_id": self.name, "model": one, **for_what}
+                    charges.append(charge(user(actor, actor), self._value("charge", actor), **group))
+            books.load(self.name, day, usage, hours=hours)
+            books.charge(self.name, day, charges, hours=hours + 48, products=())
+
+    def _value(self, kind: str, owner: str) -> int:
+        value = self._rng.randint(10**9, 2 * 10**9)
+        if kind not in self._kinds:
+            return value
+        self.owners.append(owner)
+        return value + (10**6 if len(self.owners) - 1 == self._enlarged else 0)
+
+
+def published(
+    tables: dict[str, pa.Table], settings: Settings, *, with_views: bool
+) -> dict[str, dict[gradients.Label, float]]:
+    """Return the numbers of each organisation in the files and headlines of a report, its forecasts, and all views."""
+    numbers: dict[str, dict[gradients.Label, float]] = defaultdict(dict)
+    organizations = collect(over_memory(tables, settings), settings, people=False)
+    hour = {"amount": 80, "source": "x"}
+    assumptions = Assumptions.parse({"hourly_cost": hour, "minutes_per_pull_request": {"minutes": 1, "source": "x"}})
+    for cell in shown_cells(document(organizations, settings, datetime.now(UTC), assumptions)):
+        # The findings of checks quote sums, and nobody loaded the total of the charges.
+        if cell.section != "Data health" and cell.unit in ("USD", ""):
+            # A caption may have a number as well.
+            table = re.sub("[0-9]", "", cell.table)
+            label = (cell.section, table, cell.row_number, cell.column)
+            numbers[cell.organization_id] |= gradients.numbers_in(label, cell.number)
+    for each in organizations:
+        forecasts = [asdict(each.month.forecast)] if each.month.forecast else []
+        known = {"headlines": each.headline(), "forecast": dict(enumerate([*forecasts, *each.month.past_errors]))}
+        # These are rounded.
+        known["headlines"].pop("month_forecast_usd")
+        numbers[each.id] |= gradients.numbers_in(("report",), known)
+    of_all = {name: [] for name in VIEWS} if not with_views else rows_of_views(tables, settings)
+    for name, rows in of_all.items():
+        for row in rows:
+            place = [str(value) for value in row.values() if isinstance(value, (str, date))]
+            numbers[row["organization_id"]] |= gradients.numbers_in((name, *place[:1], *place[2:]), row)
+    return numbers
+
+
+@pytest.mark.parametrize(
+    ("weeks", "with_views", "kinds"),
+    [(1, True, ("cost", "charge")), (1, True, ("pull requests", "tools")), (2, False, ("cost", "charge", "tools"))],
+)
+def test_nobody_can_be_computed_from_everything_that_is_published(
+    weeks: int, with_views: bool, kinds: Container[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In the first of two weeks, two people work."""
+    # Drawing takes long, and charts have the numbers of the tables.
+    for name in ("bar_chart", "column_chart", "line_chart"):
+        monkeypatch.setattr(charts, name, lambda *_args, **_options: Markup())
+    days = [LAST_OF_SANDBOX - timedelta(days=number) for number in range(13, -1, -1)]
+    days_of_few = days[:7] if weeks == 2 else []
+    books, base = Books(), _Copy("0", kinds, -1)
+    base.load(books, days, days_of_few, hours=2)
+    for number in range(len(base.owners)):
+        # No two loads begin at the same moment.
+        _Copy(str(number + 1), kinds, number).load(books, days, days_of_few, hours=2 + (number + 1) / 3600)
+    settings = Settings(min_group_size=3, first_day=days[-7 * weeks], last_day=days[-1])
+
+    found = published(books.tables(), settings, with_views=with_views)
+    changes = gradients.gradients(found.pop("0"), [found[str(number + 1)] for number in range(len(base.owners))])
+
+    assert len(changes) > 10
+    assert gradients.who_stands_out(changes, base.owners, settings.min_group_size) == []
 
 
 def known_rows(reported: Reported, settings: Settings) -> list[Any]:

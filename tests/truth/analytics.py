@@ -814,6 +814,8 @@ def cost_allocation(world: World) -> Iterator[Row]:
     for org, first, last in buckets_with_charges(world):
         entries = [row for row in _within(world.model_usage, org, first, last) if row["currency"] == "USD"]
         charges = [row for row in _within(world.charges.rows, org, first, last) if row["currency"] == "USD"]
+        if _is_charged_for_few_others(world, charges):
+            charges = []
         kinds: dict[str, tuple[list[Row], str, Callable[[Row], bool]]] = {
             **{
                 name: ([row for row in entries if row["customer_type"] == of], "estimated_cost_cents", _in_dollars)
@@ -837,6 +839,12 @@ def cost_allocation(world: World) -> Iterator[Row]:
                     "amount_usd": _to_nine_places(exact_sum([row[column] for row in rows]).scaleb(-2)),
                     "charged_days": charged_days(world, org, first, last) if kind == "charged" else None,
                 }
+
+
+def _is_charged_for_few_others(world: World, charges: Iterable[Row]) -> bool:
+    """Say whether few people are charged for other products than Claude Code."""
+    others = (row for row in charges if row["product"] not in ("claude_code", "claude-code") and row["amount_cents"])
+    return world.few(world.people(others))
 
 
 def buckets_with_charges(world: World) -> Iterator[tuple[str, date, date]]:
@@ -899,7 +907,8 @@ def productivity_ratios(world: World) -> Iterator[Row]:
                 amounts = dict.fromkeys(amounts)
             days = charged_days(world, org, first, last)
             charged = _to_nine_places(exact_sum([row["amount_cents"] for row in charges]).scaleb(-2))
-            if days is None or world.few(world.people(row for row in charges if row["amount_cents"])):
+            of_few = world.few(world.people(row for row in charges if row["amount_cents"]))
+            if days is None or of_few or _is_charged_for_few_others(world, charges):
                 charged = None
             row = {
                 **_month(world, org, first, last),

@@ -26,7 +26,7 @@ from airflow_provider_claude_code.tables.loads import LOADS
 from tests.fixtures.analytics_data import empty_tables, over_memory
 
 QUERIES = models() | parts()
-OF_REPORTS = ("report_periods", "comparison_totals", "breakdown_buckets", "breakdown_days")
+OF_REPORTS = ("report_periods", "comparison_totals", "breakdown_buckets", "breakdown_days", "beside_breakdowns")
 # They read what only a model, or only a report gives them.
 READABLE = [name for name in QUERIES if name not in ("small_groups", "shown_days", "span_totals", *OF_REPORTS)]
 RELATIONS = bigquery_relations("p", "d", "t_")
@@ -99,9 +99,10 @@ def test_a_parts_head_describes_its_columns(source: FileSource, name: str) -> No
     assert set(source.read(name).column_names) == set(QUERIES[name].columns)
 
 
-def test_the_head_of_a_part_of_reports_describes_its_columns() -> None:
+@pytest.mark.parametrize("name", ["comparison_totals", "beside_breakdowns"])
+def test_the_head_of_a_part_of_reports_describes_its_columns(name: str) -> None:
     source = over_memory(empty_tables(), OF_A_PERIOD)
-    assert source.read("comparison_totals").column_names == list(QUERIES["comparison_totals"].columns)
+    assert source.read(name).column_names == list(QUERIES[name].columns)
 
 
 @pytest.mark.parametrize(

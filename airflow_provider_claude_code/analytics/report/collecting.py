@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Container, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import date, timedelta
 from decimal import Decimal
@@ -73,6 +73,7 @@ _MODELS = (
     "daily_cost",
     "period_activity",
     "shown_measures",
+    "beside_breakdowns",
     "cost_allocation",
     "productivity_ratios",
     "cost_reconciliation",
@@ -119,27 +120,38 @@ def _organization(
     measures = undated("shown_measures")
     daily = undated("daily_cost")
     first_of_costs, of_costs = min(first, last.replace(day=1)), [row for row in measures if row["measure"] == "api"]
-    # A week or month in a period that is not made of whole ones leaves days that could be subtracted.
     is_whole = bool(weeks) and sum(row["days_in_period"] for row in weeks) == length
+
+    def leave_few(days: str, *kinds: str) -> bool:
+        """Return whether sums of the period less its breakdowns would be those of few people."""
+        return any(
+            settings.is_few(row[days]) and not settings.is_few(row["people"])
+            for row in undated("beside_breakdowns")
+            if row["kind"] in kinds
+        )
+
+    # A week or month in a period that is not made of whole ones leaves days that could be subtracted.
     breakdown = (
         (weeks[-1]["first_day"], weeks[-1]["last_day"])
-        if weeks and (is_whole or _are_days_shown(first, last, measures))
+        if weeks and (is_whole or _are_days_shown(first, last, measures)) and not leave_few("people_beside_last", "all")
         else None
     )
 
-    few = {row["period_start"] for row in undated("charges_beyond_tokens") if settings.is_few(row["product_people"])}
-
     def broken_down(model: str) -> list[Row]:
-        return _without_charges(of_period(model, breakdown[0]), few) if breakdown else []
+        return of_period(model, breakdown[0]) if breakdown else []
 
     groups = broken_down("cost_allocation")
     groups_before = [
         row
-        for row in _without_charges(undated("cost_allocation"), few)
-        if breakdown and _last_day(row) == breakdown[0] - timedelta(days=1)
+        for row in undated("cost_allocation")
+        if breakdown
+        and _last_day(row) == breakdown[0] - timedelta(days=1)
+        and not leave_few("people_beside_both", "all")
     ]
-    # In a longer period, groups are shown for its last week or month only, so nothing can be subtracted from its sums.
-    are_keys_apart = len(weeks) > 2 or not any(_mixes_few(rows, settings) for rows in (groups, groups_before))
+    mixes_few = any(_mixes_few(rows, settings) for rows in (groups, groups_before))
+    leaves_few = any(leave_few(days, "people", "keys") for days in ("people_beside_last", "people_beside_both"))
+    # In a longer period, enough people and keys are left to hide those of the groups.
+    are_keys_apart = breakdown is None or not (leaves_few or (mixes_few and len(weeks) <= 2))
 
     return Organization(
         id=name,
@@ -182,7 +194,7 @@ def _organization(
             ("tool",),
         ),
         groups_before=groups_before,
-        hides_charges=breakdown is not None and breakdown[0] in few,
+        hides_charges=any(settings.is_few(row["product_people"]) for row in broken_down("charges_beyond_tokens")),
         people=(
             _ordered(
                 [row for row in of_period("people_monthly", first) if row["actor_type"] == "user_actor"],
@@ -207,17 +219,6 @@ def _mixes_few(groups: Iterable[Row], settings: Settings) -> bool:
             people[row["amount"]] = people.get(row["amount"], 0) + row["people"] - row["keys"]
             keys[row["amount"]] = keys.get(row["amount"], 0) + row["keys"]
     return any(map(settings.is_few, [*people.values(), *keys.values()]))
-
-
-def _without_charges(rows: Iterable[Row], few: Container[date]) -> list[Row]:
-    """Leave out what is charged for all products in weeks or months in which few people use others than Claude Code."""
-    return [
-        {name: None if name.startswith("charged_usd") else value for name, value in row.items()}
-        if row["period_start"] in few
-        else row
-        for row in rows
-        if row["period_start"] not in few or row.get("amount") != "charged"
-    ]
 
 
 def _days(first: date, length: int, activity: Iterable[Row], adoption: Iterable[Row]) -> dict[date, Row | None]:

@@ -58,8 +58,8 @@ class Organization:
     :param blocks: ``activity_blocks``, the first block first.
     :param other_tools: ``tool_comparison`` of the period, Claude Code first; empty without other tools.
     :param groups_before: ``cost_allocation`` of the week or month before that of the breakdowns.
-    :param hides_charges: whether ``groups`` and ``ratios`` have no charges. Theirs cover all products. Less those for
-        Claude Code, which the page shows over time, they would be the charges of few people.
+    :param hides_charges: whether ``groups`` and ``ratios`` have no charges, since few people are charged for other
+        products than Claude Code.
     :param people: ``people_monthly`` of the period; None when the report has no people.
     """
 

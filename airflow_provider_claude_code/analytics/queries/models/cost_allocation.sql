@@ -6,7 +6,8 @@
 --
 -- Charges are shown next to the estimates, for the days on which `cost` is loaded. Never add up two kinds of amount.
 -- Charges of people and API keys belong to the group that the mapping has for their address or name on the day. Charges
--- that name nobody are the group "(unattributed)".
+-- that name nobody are the group "(unattributed)". There are no charges for a week or month in which fewer than
+-- min_group_size people are charged for other products than Claude Code.
 --
 -- The query fails if two rows of one actor in the mapping share a day, since the cost would count twice.
 --
@@ -44,7 +45,7 @@ charged_amounts AS (
     charged.person,
     charged.charged_cents <> 0 AS counts,
     charged.charged_cents AS cents
-  FROM `claude_code.charges_of_periods` AS charged
+  FROM `claude_code.allocated_charges` AS charged
   LEFT JOIN `claude_code.actor_groups` AS mapping
     ON mapping.actor_type = charged.actor_type AND mapping.actor = charged.actor
     AND charged.date BETWEEN mapping.valid_from AND mapping.valid_to AND NOT mapping.is_conflict

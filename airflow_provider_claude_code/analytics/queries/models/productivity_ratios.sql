@@ -40,7 +40,8 @@
 -- charged_days: How many of the days have charges that were loaded after they were complete. The ratios divide by the
 --   results of all days, so they are too low if there are fewer such days.
 -- charged_usd: Charges for people in US dollars, after discounts and before credits and taxes; null for subscriptions
---   and "(small groups)", when no day has charges, and if fewer than min_group_size people have any.
+--   and "(small groups)", when no day has charges, and if fewer than min_group_size people have any, or have any for
+--   other products than Claude Code.
 -- charged_usd_per_active_person: charged_usd divided by active_people; null when there are none.
 -- charged_usd_per_session: charged_usd divided by sessions.
 -- charged_usd_per_commit: charged_usd divided by commits.
@@ -130,7 +131,8 @@ amounts AS (
     COALESCE(charged.charged_days, 0) AS charged_days,
     IF(
       sums.customer_type = 'api' AND charged.charged_days IS NOT NULL
-        AND NOT COALESCE(people_charges.people BETWEEN 1 AND 5 /* min_group_size */ - 1, FALSE),
+        AND NOT COALESCE(people_charges.people BETWEEN 1 AND 5 /* min_group_size */ - 1, FALSE)
+        AND NOT COALESCE(beyond.product_people BETWEEN 1 AND 5 /* min_group_size */ - 1, FALSE),
       COALESCE(people_charges.charged_usd, 0),
       NULL
     ) AS charged_usd
@@ -139,6 +141,8 @@ amounts AS (
     ON charged.period_start = sums.period_start AND charged.organization_id = sums.organization_id
   LEFT JOIN people_charges
     ON people_charges.period_start = sums.period_start AND people_charges.organization_id = sums.organization_id
+  LEFT JOIN `claude_code.charges_beyond_tokens` AS beyond
+    ON beyond.period_start = sums.period_start AND beyond.organization_id = sums.organization_id
 )
 SELECT
   period_start,

@@ -54,7 +54,7 @@ def no_breakdown(settings: Settings) -> Note:
     return Note(
         f"Not shown: breakdowns are for whole {grain}s (breakdown_grain). This period has no {grain} that is over and "
         f"loaded, or so few people worked on its other days that the breakdowns would show what they did. Choose a "
-        f"period of whole {grain}s."
+        f"period of one {grain}."
     )
 
 

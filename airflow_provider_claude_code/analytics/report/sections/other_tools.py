@@ -34,7 +34,7 @@ def other_tools(organization: Organization, settings: Settings, assumptions: Ass
         for tool, cost in assumptions.tool_costs.items()
         if any(row["tool"] == tool for row in shown)
     ]
-    notes = _notes(rows, shown, organization, settings)
+    notes = [*_notes(rows, shown, organization, settings), *_whose_cost(shown, organization, settings, assumptions)]
     if any(_HIDDEN in row for row in table.rows):
         notes.append(f"Numbers that would show what fewer than {settings.min_group_size} people did are left out.")
     facts = [*costs, *(Fact("", text) for text in notes)]
@@ -99,6 +99,20 @@ def _cost_per_day(row: Row, organization: Organization, settings: Settings, assu
     if monthly is None:
         return NOTHING
     return dollars(months_cost(settings, monthly) / Decimal(row["person_days"]))
+
+
+def _whose_cost(
+    rows: Sequence[Row], organization: Organization, settings: Settings, assumptions: Assumptions
+) -> list[str]:
+    """Return what the cost of Claude Code is divided by, and what it includes, where that is not all active people."""
+    cost = people_cost(organization, settings, assumptions)
+    row = next((row for row in rows if row["tool"] == "claude_code"), None)
+    if row is None or isinstance(cost, str):
+        return []
+    is_of_all_days = cost.person_days == row["person_days"]
+    days = "" if is_of_all_days else "The cost of Claude Code is that of people with API usage, per day with it."
+    keys = "The cost of Claude Code includes that of API keys." if cost.with_keys else ""
+    return [text for text in (days, keys) if text]
 
 
 def _notes(rows: Sequence[Row], shown: Sequence[Row], organization: Organization, settings: Settings) -> list[str]:
