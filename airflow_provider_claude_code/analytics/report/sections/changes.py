@@ -52,7 +52,7 @@ def described_change(
         return DescribedChange("", f"no comparison, since {comparable_days(comparison)} can be compared")
     change = comparison.change(measure, share)
     if change is None:
-        return DescribedChange("", f"no comparison: {_reason(comparison, measure, share)}")
+        return DescribedChange("", f"no comparison, since it is {_reason(comparison, measure, share)}")
     on_days = "" if comparison.days == comparison.length else f" on {comparison.days} of {comparison.length} days"
     if change.relative is None:
         return DescribedChange("", ("new: 0 before" if change.now else "also 0 before") + on_days)
