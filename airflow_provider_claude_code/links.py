@@ -74,22 +74,23 @@ class ClaudeCodeReportLink(BaseOperatorLink):
 
     def get_link(self, operator: Any, *, ti_key: TaskInstanceKey) -> str:
         """Return where a browser opens it, or nothing."""
-        return report_link(operator.report_url, operator.dag_id)
+        return report_link(operator.report_url, operator.dag_id, names_people=operator.people)
 
 
-def report_link(url: str | None, dag_id: str) -> str:
+def report_link(url: str | None, dag_id: str, *, names_people: bool) -> str:
     """
     Return where a browser opens a report.
 
     :param url: where the report is.
     :param dag_id: the Dag that has written it.
+    :param names_people: whether it may name people; the page in Airflow refuses such a report.
     :return: the page in Airflow if it is enabled, or the console of the store, which authenticates users. Empty if
         there is neither, since browsers do not open ``file://`` URLs from a page of Airflow.
     """
     scheme, _, place = str(url or "").partition("://")
     bucket, _, key = place.partition("/")
     if scheme == "file":
-        return page_url(Path(place), dag_id)
+        return "" if names_people else page_url(Path(place), dag_id)
     if scheme in ("gs", "gcs"):
         return f"https://storage.cloud.google.com/{bucket}/{quote(key)}"
     if scheme in ("s3", "s3a"):

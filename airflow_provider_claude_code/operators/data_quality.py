@@ -150,7 +150,9 @@ class ClaudeCodeDataQualityOperator(ClaudeCodeAnalyticsOperator):
                 first_day,
                 last_day,
                 checked["days"],
-                ", ".join(f"{count} {table}" for table, count in checked["rows"].items()) or "no tables",
+                f"{', '.join(f'{count} {table}' for table, count in checked['rows'].items())} rows"
+                if checked["rows"]
+                else "no tables",
                 ", ".join(nothing_to_check) or "none",
             )
             for row in findings:

@@ -173,12 +173,13 @@ class ClaudeCodeReportOperator(ClaudeCodeAnalyticsOperator):
             csv_url, json_url, self.report_url = urls
             self.log.info("Wrote the report on %s to %s: %s\n%s", first_day, last_day, self.report_url, report.text)
             add_hook_lineage(place, outputs=map(asset_uri, urls))
+            link = report_link(self.report_url, self.dag_id, names_people=self.people)
             summary: dict[str, Any] = {
                 "report": self.report_url,
                 "csv": csv_url,
                 "json": json_url,
                 # A path without a host does not work in an e-mail.
-                "link": link if (link := report_link(self.report_url, self.dag_id)).startswith("http") else "",
+                "link": link if link.startswith("http") else "",
                 "first_day": first_day.isoformat(),
                 "last_day": last_day.isoformat(),
                 "headlines": report.headlines,

@@ -347,7 +347,6 @@ class ClaudeCodeTransferOperator(BaseOperator):
                     f"The API has no records of {load.day}, and on_empty is 'fail'. {self._stream.coverage}"
                 )
             if load.is_empty and self.on_empty == "skip":
-                self.log.info("The API has no records of %s. The day is left as it is", load.day)
                 return load.summary() | {"published": False}, None
             with _retried_if_stopped(load):
                 started = target.start(load, keep_rows=load.is_empty and self.on_empty == "write")

@@ -50,13 +50,17 @@ def warn_of_skipped_days(operator: ClaudeCodeTransferOperator, days: list[date],
 
 def log_day(stream: Stream, day: dict[str, Any], table_uri: str) -> None:
     """Log a day that is done and where its tables are, and warn if its records may count twice."""
+    place = table_uri.rpartition("/")[0]
+    if not day["published"]:
+        log.info("Skipped %s: the API has no records of it. %s keeps what it has of that day", day["day"], place)
+        return
     parts = (
         ", ".join(f"{count} {table}" for table, count in day["rows"].items()) + " rows",
         *stream.sums_in_words(day),
         "complete" if day["complete"] else "NOT COMPLETE YET",
-        f"in {table_uri.rpartition('/')[0]}",
+        f"in {place}",
     )
-    log.info("%s %s: %s", "Loaded" if day["published"] else "Skipped", day["day"], "; ".join(parts))
+    log.info("Loaded %s: %s", day["day"], "; ".join(parts))
     if day["repeated_keys"]:
         log.warning(
             "%s: %d records have the same key as another record. They are kept, and count twice if the API sent "

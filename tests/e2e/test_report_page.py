@@ -35,7 +35,8 @@ LAST = date(2025, 11, 23)
 NOW = datetime(2025, 11, 24, 6, 30, tzinfo=UTC)
 MISSING = {LAST - timedelta(days=days) for days in (12, 30, 31, 32, 33, 34)}
 REPORTS = ("quarter", "hostile", "empty")
-WIDTHS = (400, 800, 1400)
+# A phone, the narrowest window with wide charts, and a desktop.
+WIDTHS = (360, 801, 1400)
 SCHEMES = ("light", "dark")
 
 

@@ -110,7 +110,9 @@ def test_a_check_without_data_does_not_look_like_one_that_passed(
     assert before["checked"] == {"days": 0, "rows": {}}
     assert before["nothing_to_check"] == [check for check in CHECKS if check != "freshness"]
     # Airflow's versions log in different ways.
-    assert "0 loaded days; no tables" in capsys.readouterr().out + caplog.text
+    told = capsys.readouterr().out + caplog.text
+    assert "0 loaded days; no tables" in told
+    assert " usage rows. Nothing to check for: " in told
 
 
 def test_rows_that_are_gone_from_a_table_are_found_with_their_numbers(files: Path) -> None:

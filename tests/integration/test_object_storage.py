@@ -286,6 +286,15 @@ class TestLayout:
         assert "Seats of Team and Enterprise plans are not in it" in told
         assert on_empty == "fail" or "no records of 2025-08-30 to 2025-09-01" in told
 
+    def test_a_day_that_is_skipped_is_not_said_to_have_no_rows(self, sandbox: Sandbox, local: Place, log: Log) -> None:
+        load(local)
+        serve(sandbox, 0)
+        with pytest.raises(AirflowSkipException):
+            load(local, on_empty="skip")
+        told = log()
+        assert f"Skipped {DAY}: the API has no records of it. file://{local.path} keeps what it has of that day" in told
+        assert "0 usage" not in told
+
     def test_one_empty_day_beside_others_is_no_reason_to_warn(self, sandbox: Sandbox, local: Place, log: Log) -> None:
         sandbox.records = lambda day, _: people(int(day == DAY), day)
         load(local, lookback_days=2)

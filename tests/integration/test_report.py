@@ -225,7 +225,7 @@ class TestNumbers:
         shares = [f"{known_share(rows) * 100:.1f} %" for rows in (now, before)]
         assert page.tile("API cost")[:2] == [
             f"at least ${cost:,.2f}",
-            f"no comparison: known for {shares[0]} of sessions now and {shares[1]} before; "
+            f"no comparison, since it is known for {shares[0]} of sessions now and {shares[1]} before; "
             f"cost known for {shares[0]} of sessions",
         ]
 
@@ -348,7 +348,7 @@ class TestUnknown:
         page = Page(made)
         assert page.tile("API cost")[:2] == [
             "unknown",
-            "no comparison: not known now; cost known for 0.0 % of sessions",
+            "no comparison, since it is not known now; cost known for 0.0 % of sessions",
         ]
         assert "$0" not in made.html
         assert not charts(made, "API cost")
@@ -380,7 +380,9 @@ class TestUnknown:
         put_days(tmp_path, {day: people(6, day, tool_actions={}) for day in [*WEEK_BEFORE, *WEEK]})
         made = report(tmp_path)
         assert made.headlines[0]["acceptance_rate"] is None
-        assert ["Acceptance rate", "\u2013", "no comparison: not known now"] in table_rows(made, "Sums of the period")
+        assert ["Acceptance rate", "\u2013", "no comparison, since it is not known now"] in table_rows(
+            made, "Sums of the period"
+        )
         assert "people were offered anything by a tool" in made.html
 
     def test_entries_that_the_api_rounded_to_0_are_told(self, tmp_path: Path) -> None:
@@ -401,7 +403,7 @@ class TestMissingDays:
             assert (">not loaded</text>" in chart) == ('viewBox="0 0 760' in chart)
         page = Page(gaps)
         assert "Only 6 of 7 days loaded (not loaded: 11 Sep 2025)" in page.text().replace("\u00a0", " ")
-        assert page.tile("Active people")[1] == "no comparison, since only 0 of 7 days can be compared"
+        assert page.tile("Active people")[1] == "no comparison, since no day can be compared"
         row = re.search(r"11\u00a0Sep\u00a02025</th>(.*?)</tr>", gaps.html)
         assert row
         assert re.findall(r"<td>(.*?)</td>", row[1]) == ["not loaded"] * 5

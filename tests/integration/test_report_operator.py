@@ -311,7 +311,8 @@ def test_a_place_that_can_never_be_written_to_fails_for_good(loaded: Path, tmp_p
     ],
 )
 def test_the_link_leads_a_browser_to_the_report_or_nowhere(url: str | None, link: str) -> None:
-    assert ClaudeCodeReportLink().get_link(SimpleNamespace(report_url=url, dag_id="a.dag"), ti_key=None) == link
+    operator = SimpleNamespace(report_url=url, dag_id="a.dag", people=True)
+    assert ClaudeCodeReportLink().get_link(operator, ti_key=None) == link
 
 
 @pytest.mark.parametrize(
@@ -331,6 +332,9 @@ def test_the_link_leads_to_the_page_where_it_is_on(
 ) -> None:
     monkeypatch.setenv("AIRFLOW__CLAUDE_CODE__REPORTS_DIRECTORY", "/reports")
     monkeypatch.setenv("AIRFLOW__API__BASE_URL", base_url)
-    operator = SimpleNamespace(report_url=f"file://{file}", dag_id="a.dag")
+    operator = SimpleNamespace(report_url=f"file://{file}", dag_id="a.dag", people=False)
     expected = f"{base_url.rstrip('/')}{path}" if path and AIRFLOW >= (3, 1) else ""
     assert ClaudeCodeReportLink().get_link(operator, ti_key=None) == expected
+    # The page refuses a report that names people.
+    operator.people = True
+    assert ClaudeCodeReportLink().get_link(operator, ti_key=None) == ""

@@ -15,6 +15,7 @@ pytest.importorskip("duckdb", reason="the extra `report` is not installed")
 pytest.importorskip("matplotlib", reason="the extra `report` is not installed")
 pytest.importorskip("sqlglot", reason="the extra `report` is not installed")
 
+from airflow_provider_claude_code.analytics.assumptions import Assumptions
 from airflow_provider_claude_code.analytics.queries import Settings
 from airflow_provider_claude_code.analytics.report import make_report
 from airflow_provider_claude_code.analytics.report.wording import NOTHING
@@ -48,9 +49,20 @@ def everybody(*amounts: Any, **changes: Any) -> list[Json]:
 class Said:
     """What a report shows: its texts and cells."""
 
-    def __init__(self, history: History, asked: Settings, mapping: Iterable[Mapping[str, Any]] = ()) -> None:
+    def __init__(
+        self,
+        history: History,
+        asked: Settings,
+        mapping: Iterable[Mapping[str, Any]] = (),
+        assumptions: Mapping[str, Any] | None = None,
+    ) -> None:
         tables = history.tables() | {"mapping": pa.Table.from_pylist(list(mapping), MAPPING)}
-        made = make_report(over_memory(tables, asked), asked, generated_at=datetime(2026, 3, 1, tzinfo=UTC))
+        made = make_report(
+            over_memory(tables, asked),
+            asked,
+            assumptions=Assumptions.parse(assumptions or {}),
+            generated_at=datetime(2026, 3, 1, tzinfo=UTC),
+        )
         shown = json.loads(made.json)
         self.texts = [text["text"].replace("\u00a0", " ") for text in shown["texts"]]
         self.cells = shown["cells"]
@@ -368,3 +380,103 @@ def test_what_is_not_known_exactly_is_not_less_than_what_is_known() -> None:
     assert "cost $1,434.24 by 27 Feb, forecast $1,434." in said.text().replace("\u00a0", " ")
     # All of it is known.
     assert said.rows("Estimates by who used what")["API cost: People"][2:] == ["$717.12", "$717.12"]
+
+
+def test_a_report_on_a_month_does_not_forecast_what_it_shows() -> None:
+    """Where few people work on weekends, the cost is shown by week, and October 2026 ends on a Saturday."""
+    history = History()
+    for day in days(date(2026, 10, 1), 31):
+        history.load("acme", day, everybody(100)[: 1 if day.weekday() > 4 else None])
+    october = settings(date(2026, 10, 1), 31, breakdown_grain="month", monthly_budget_cents=10_000)
+
+    said = Said(history, october)
+
+    # 22 working days of 6 people, and 9 days of one, at a dollar each.
+    tiles = said.rows("tiles")
+    assert tiles["API cost"][0] == tiles["Oct 2026"][0] == "$141.00"
+    assert tiles["Oct 2026"][1] == "by 31 Oct; 141 % of the budget"
+    assert "Oct 2026 cost $141.00 by 31 Oct, of a budget of $100.00." in said.text()
+    assert "orecast" not in said.text()
+    weeks = said.rows("Cost per week")
+    assert (weeks["1 Oct to 4 Oct 2026"], weeks["26 Oct to 31 Oct 2026"]) == (
+        ["$14.00", "4 of 4"],
+        ["$31.00", "6 of 6"],
+    )
+    assert "Hollow: a part of a week." in said.text()
+
+
+def test_a_report_on_a_month_shows_its_cost_also_if_it_begins_on_a_weekend() -> None:
+    history = History()
+    for day in days(date(2026, 8, 1), 31):
+        history.load("acme", day, everybody(100)[: 1 if day.weekday() > 4 else None])
+
+    said = Said(history, settings(date(2026, 8, 1), 31, breakdown_grain="month"))
+
+    # 21 working days, and 10 days of one person.
+    tiles = said.rows("tiles")
+    assert tiles["API cost"][0] == tiles["Aug 2026"][0] == "$136.00"
+    assert said.rows("Cost per") == {}
+
+
+def test_costs_in_another_currency_are_unknown_and_not_said_to_be_of_few_people_or_0() -> None:
+    history = History()
+    for day in days(MONDAY, 7):
+        euros = [record(person, sessions=1, models=[model(100, currency="EUR")]) for person in PEOPLE]
+        history.load("acme", day, euros)
+    an_hour = {"hourly_cost": {"amount": 90, "source": "Finance"}}
+
+    said = Said(history, settings(), assumptions=an_hour)
+
+    assert "Not shown: fewer than 5 people have a known API cost in US dollars." in said.text()
+    assert "Do not add the two amounts." not in said.text()
+    assert said.rows("tiles")["Break-even per active person and day"] == [
+        NOTHING,
+        "unknown: no API session has a known cost in US dollars",
+    ]
+    assert "0.0 minutes" not in said.text()
+
+    seats = {"seat_price": {"amount": 28, "source": "offer"}, "seats": {"count": 6, "source": "invoice"}}
+    said = Said(history, settings(), assumptions=an_hour | seats)
+
+    # A quarter of the seats' price in February.
+    assert "The cost includes $42.00 for seats. The cost of API usage is unknown." in said.text()
+    assert said.rows("Break-even")["All people"][0] == "at least $42.00"
+
+
+def test_what_few_people_do_is_not_said_to_be_unknown_of_unknown() -> None:
+    history = History()
+    for day in days(MONDAY, 7):
+        history.load("acme", day, everybody(100)[:1])
+
+    said = Said(history, settings())
+
+    assert "Not shown: fewer than 5 people were active." in said.text()
+    assert "unknown of unknown" not in said.text()
+    assert said.rows("tiles")["Active people"][1] == "no comparison, since no day can be compared"
+
+
+def test_no_two_columns_of_a_table_have_the_same_name() -> None:
+    history = History()
+    for day in days(MONDAY, 14):
+        history.load("acme", day, everybody(100))
+
+    said = Said(history, settings(MONDAY + timedelta(days=7)), [mapped(person, "red", None) for person in PEOPLE])
+
+    cells = [tuple(cell[name] for name in ("section", "table", "row_number", "column")) for cell in said.cells]
+    assert len(cells) == len(set(cells))
+    assert "API cost before" in {cell[-1] for cell in cells}
+
+
+def test_days_that_are_not_known_do_not_look_as_if_they_cost_nothing() -> None:
+    history = History()
+    for day in days(MONDAY + timedelta(days=7), 14):
+        history.load("acme", day, everybody(100))
+
+    said = Said(history, settings(MONDAY + timedelta(days=14)))
+
+    month = said.html.partition('aria-label="Cost of Feb')[2].partition("</svg>")[0]
+    blocks = said.html.partition('aria-label="Blocks of 7 days')[2].partition("</svg>")[0]
+    assert ">not known</text>" in month
+    assert "The cost of 8 days of it is not known (shaded)." in said.text().replace("\u00a0", " ")
+    assert ">not loaded</text>" in blocks
+    assert "Shaded: not loaded." in said.text()

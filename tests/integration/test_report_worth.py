@@ -176,7 +176,7 @@ class TestBreakEven:
         assert "An hour of work costs $90.00 (Finance, budget of 2026)" in notes
         assert "A seat costs a month $30.00 (offer)" in notes
         assert "Seats that are paid: 8 (invoice)" in notes
-        assert "$60.00 of API usage (an estimate), $240.00 for seats" in notes
+        assert "The cost includes $60.00 of API usage (an estimate) and $240.00 for seats." in notes
 
     def test_without_seats_it_is_about_those_who_are_paid_by_use(self) -> None:
         section = worth_of(month(), HOUR)

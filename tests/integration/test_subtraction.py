@@ -23,6 +23,7 @@ from airflow_provider_claude_code.analytics.report.companions import shown_cells
 from airflow_provider_claude_code.analytics.report.data import AMOUNTS
 from airflow_provider_claude_code.analytics.report.data import Organization as Reported
 from airflow_provider_claude_code.analytics.report.elements import Table
+from airflow_provider_claude_code.analytics.report.forecast import month_of
 from airflow_provider_claude_code.analytics.report.sections import document
 from airflow_provider_claude_code.analytics.report.sections.money import known_estimates
 from airflow_provider_claude_code.sandbox import Organization
@@ -50,11 +51,13 @@ LAST_OF_SANDBOX = date(2026, 6, 28)
 """A Sunday."""
 
 
-def organization(users: int, *, people_of_a_team: int = 0) -> tuple[Organization, dict[str, pa.Table]]:
+def organization(
+    users: int, *, people_of_a_team: int = 0, last: date = LAST_OF_SANDBOX
+) -> tuple[Organization, dict[str, pa.Table]]:
     """Load 65 days of a made-up organisation whose key is a machine's; its people may be in teams."""
     made, history = Organization.named("demo", users), History()
     for number in range(65):
-        day = LAST_OF_SANDBOX - timedelta(days=number)
+        day = last - timedelta(days=number)
         history.load(made.id, day, made.records(day, datetime.combine(day, time(), UTC) + timedelta(days=3)))
     rows = [{**mapped(name, "pipelines", None), "actor_type": "machine"} for name in made.key_names()]
     if people_of_a_team:
@@ -166,6 +169,24 @@ def test_nobody_can_be_computed_from_a_page(users: int, people_of_a_team: int, g
     shown, reported = page(tables, Settings(first_day=first, last_day=last, breakdown_grain=grain))
 
     assert reported.breakdown is not None
+    assert wrong_cells(shown) == []
+    assert who_stands_out(shown, 5) == []
+
+
+@pytest.mark.parametrize(("first", "grain"), [(date(2026, 6, 1), "week"), (date(2026, 8, 1), "period")])
+def test_nobody_can_be_computed_from_a_page_on_a_month_that_ends_or_begins_within_a_week(
+    first: date, grain: str
+) -> None:
+    """June ends on a Tuesday. August begins on a Saturday, on which few people work."""
+    last = month_of(first)[-1]
+    _, tables = organization(20, people_of_a_team=5, last=last)
+
+    shown, reported = page(tables, Settings(first_day=first, last_day=last, breakdown_grain="month"))
+
+    assert reported.month.is_over
+    assert reported.month.to_date == reported.totals["api_cost_usd"]
+    assert reported.month.series
+    assert reported.month.series.grain == grain
     assert wrong_cells(shown) == []
     assert who_stands_out(shown, 5) == []
 

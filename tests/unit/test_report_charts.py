@@ -52,3 +52,17 @@ def test_the_name_of_a_line_stands_at_its_end() -> None:
 
     zero, below = position(line([0, 0, 0]), "so far 0"), position(line([-100, -100, 0]), "so far 0")
     assert below < zero - 100
+
+
+def test_an_axis_over_more_than_a_year_says_which_october_it_is() -> None:
+    months = [date(2025 + (number + 9) // 12, (number + 9) % 12 + 1, 1) for number in range(13)]
+
+    def ticks(days: list[date]) -> list[str]:
+        chart = str(charts.column_chart("key", "label", days, [""] * len(days), [1.0] * len(days), charts.FIRST_COLOUR))
+        return [name.replace("\u00a0", " ") for name in names(chart) if len(name) > 3]
+
+    assert ticks(months) == ["1 Oct", "2025", "1 Nov", "1 Dec", "1 Jan", "2026", *(
+        f"1 {month}" for month in ("Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct")
+    )]  # fmt: skip
+    assert ticks(months[3:12])[0] == "1 Jan"
+    assert "2026" not in ticks(months[3:12])

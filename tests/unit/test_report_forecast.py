@@ -227,15 +227,32 @@ def test_the_cost_of_days_of_few_people_cannot_be_told_from_reports_of_two_days(
     assert alone.until == date(2026, 6, 10)
 
 
-def test_a_month_that_is_over_is_shown_up_to_its_last_sunday_where_days_are_not() -> None:
+def test_a_month_that_is_over_is_shown_whole_where_days_are_not() -> None:
     few = {"api_actors": 2, "api_cost_cents": Decimal(7)}
     rows = daily(FOUR_WEEKS_BEFORE, ([{}] * 5 + [few] * 2) * 9)
     month = month_to_date(rows, settings_until(date(2026, 6, 30)))
-    # The week that ends in July will be known whole, and so would be what a few people did at its end.
-    assert (month.until, month.to_date) == (date(2026, 6, 28), 20 + 8 * Decimal("0.07"))
-    whole = month_to_date(rows, settings_until(date(2026, 6, 30), min_group_size=2))
-    assert whole.is_over
-    assert whole.to_date == 22 + 8 * Decimal("0.07")
+    assert month.is_over
+    assert month.to_date == 22 + 8 * Decimal("0.07")
+    # The report shows the cost of its last two days by themselves as well.
+    assert month.series is not None
+    assert month.series.buckets[-1] == [date(2026, 6, 29), date(2026, 6, 30)]
+    rows[date(2026, 6, 30).toordinal() - FOUR_WEEKS_BEFORE.toordinal()] |= {"is_complete": False}
+    assert month_to_date(rows, settings_until(date(2026, 6, 30))).until == date(2026, 6, 28)
+
+
+def test_a_report_on_a_month_shows_its_cost_also_if_its_first_days_are_of_few_people() -> None:
+    """August 2026 begins on a Saturday."""
+    few = {"api_actors": 2, "api_cost_cents": Decimal(7)}
+    rows = daily(date(2026, 7, 6), ([{}] * 5 + [few] * 2) * 9)
+    august = Settings(first_day=date(2026, 8, 1), last_day=date(2026, 8, 31))
+    month = month_to_date(rows, august)
+    assert month.is_over
+    assert month.to_date == 21 + 10 * Decimal("0.07")
+    # Its sum is in no report on other days.
+    for first in (date(2026, 7, 31), date(2026, 8, 2), date(2026, 8, 4)):
+        assert month_to_date(rows, Settings(first_day=first, last_day=august.last_day)).since == date(2026, 8, 3)
+    rows[40] |= {"is_complete": False}
+    assert month_to_date(rows, august).until is None
 
 
 def test_no_forecast_tells_what_days_cost_of_which_only_the_week_is_shown() -> None:

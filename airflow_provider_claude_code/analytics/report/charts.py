@@ -72,9 +72,9 @@ _ROW = 38
 _COLUMN = 7
 """Width that is kept for a character, which is what wide fonts need."""
 
-# Widths of the drawings in CSS pixels, for windows above and below 720 pixels.
-_WIDTHS = {"wide": 760, "narrow": 350}
-_HALF_WIDTHS = {"wide": 440, "narrow": 350}
+# Widths of the drawings in CSS pixels, for windows above and below 800 pixels.
+_WIDTHS = {"wide": 760, "narrow": 320}
+_HALF_WIDTHS = {"wide": 440, "narrow": 320}
 
 
 @dataclass(frozen=True)
@@ -177,7 +177,7 @@ def column_chart(
     """
 
     def draw(width: float) -> Figure:
-        figure, axes = _time_axes(width, 170 if is_half else 190, days, shaded, values, right=12)
+        figure, axes = _time_axes(width, 170 if is_half else 190, days, shaded, values, right=20)
         # One path for all columns of a kind, with a gap between them where there is room for it.
         margin = 0.14 if len(days) <= 62 else 0.0
         for is_filled in (True, False):
@@ -249,7 +249,8 @@ def _time_axes(
 ) -> tuple[Figure, Axes]:
     from matplotlib.ticker import FuncFormatter, MaxNLocator
 
-    left, bottom, top = 44, 34, 14
+    spans_years = days[0].year < days[-1].year
+    left, bottom, top = 44, 48 if spans_years else 34, 14
     figure, axes = _axes(width, height, (left, bottom, width - right, height - top))
     axes.set_xlim(-0.5, len(days) - 0.5)
     known = [0.0, *(value for value in values if value is not None)]
@@ -262,7 +263,7 @@ def _time_axes(
     axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _position: short_number(value)))
     axes.grid(axis="y")
     ticks = _ticks(days, most=max(2, int((width - left - right) / 52)))
-    axes.set_xticks(ticks, [_tick_name(days[tick], is_rough=len(days) > 120) for tick in ticks])
+    axes.set_xticks(ticks, _tick_names([days[tick] for tick in ticks], with_years=spans_years))
     pixels_per_day = (width - left - right) / len(days)
     for first, last in _runs(shaded):
         axes.axvspan(first - 0.5, last + 0.5, facecolor=_SHADE, edgecolor=_HATCH, hatch="////", linewidth=0, zorder=0.5)
@@ -337,9 +338,13 @@ def _ticks(days: Sequence[date], most: int) -> list[int]:
     return list(range(0, len(days), step))
 
 
-def _tick_name(value: date, *, is_rough: bool) -> str:
-    """Return a day in a few letters; in a long period a January says of which year."""
-    return f"Jan {value.year}" if is_rough and value.month == 1 else in_words(value, year=False)
+def _tick_names(values: Sequence[date], *, with_years: bool) -> list[str]:
+    """Return days in a few letters; ``with_years``, the first one of each year has the year below it."""
+    years = [None, *(value.year for value in values)]
+    return [
+        in_words(value, year=False) + (f"\n{value.year}" if with_years and value.year != before else "")
+        for value, before in zip(values, years, strict=False)
+    ]
 
 
 def _runs(words: Sequence[str]) -> list[tuple[int, int]]:

@@ -132,12 +132,15 @@ def month_to_date(daily: Sequence[Row], settings: Settings, *, by_day: bool = Tr
     # the week could subtract the other, so then the month is shown from its first Monday on.
     for since in (days[0], days[0] + timedelta(days=-days[0].weekday() % 7)):
         series = series_of(active, settings.min_group_size, {first, since}, unknown=unknown, by_day=by_day)
-        until = _until(series, [day for day in days if since <= day <= last and day in costs])
+        until = _until(series, [day for day in days if since <= day <= last and day in costs], days[-1])
         if until:
             break
     if not until:
         of_period = {day: count for day, count in active.items() if day >= first}
         series = series_of(of_period, settings.min_group_size, unknown=unknown, by_day=by_day)
+        # A report on the month shows its sum in any case.
+        if series and list(of_period) == days and not unknown.intersection(days):
+            since, until = days[0], days[-1]
     shown = [day for day in days if until and since <= day <= until and day in costs and day in rows]
     sums = [sum(rows[day][column] for day in shown) for column in ("api_sessions_with_cost", "api_sessions")]
     known_share = sums[0] / sums[1] if sums[1] and not is_charged else None
@@ -148,16 +151,17 @@ def _monday(day: date) -> date:
     return day - timedelta(days=day.weekday())
 
 
-def _until(series: Series | None, known: Sequence[date]) -> date | None:
+def _until(series: Series | None, known: Sequence[date], month_end: date) -> date | None:
     """
     Return the last day of a month whose cost is shown.
 
     Two reports that end on different days must not together reveal the activity of few people on the days between.
-    If days are not shown, only whole weeks are therefore shown.
+    If days are not shown, only whole weeks are therefore shown, and the rest of a month that is over, which is a point
+    of the series as well.
     """
     if series is None or series.grain == "period" or not known:
         return None
     if series.grain == "day":
         return known[-1]
-    ends = [bucket[-1] for bucket in series.buckets if bucket[-1].weekday() == 6]
+    ends = [bucket[-1] for bucket in series.buckets if bucket[-1].weekday() == 6 or bucket[-1] == month_end]
     return max((day for day in ends if known[0] <= day <= known[-1]), default=None)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import calendar
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from decimal import Decimal
@@ -17,7 +18,7 @@ class PeopleCost:
     """
     The cost of people, and their work.
 
-    :param by_use: US dollars of API usage.
+    :param by_use: US dollars of API usage; None when none of its cost is known.
     :param is_charged: whether these are charges and not an estimate.
     :param seats: US dollars that are paid for seats; None when they are not in it.
     :param is_known: whether that is all; the cost may be higher where it is not.
@@ -28,7 +29,7 @@ class PeopleCost:
     :param person_days: sum over these people of their active days.
     """
 
-    by_use: Decimal
+    by_use: Decimal | None
     is_charged: bool
     seats: Decimal | None
     is_known: bool
@@ -40,7 +41,7 @@ class PeopleCost:
     @property
     def amount(self) -> Decimal:
         """The total cost in US dollars."""
-        return self.by_use + (self.seats or Decimal(0))
+        return (self.by_use or Decimal(0)) + (self.seats or Decimal(0))
 
     def at_least(self, text: str) -> str:
         """Return a text about the cost, after "at least" if a part of the cost is unknown."""
@@ -76,10 +77,11 @@ def people_cost(organization: Organization, settings: Settings, assumptions: Ass
     )
     if not is_charged and settings.is_few(row["api_cost_people"]):
         return f"Not shown: fewer than {least} people have a known API cost."
-    by_use = _by_use(row, "", is_charged=is_charged)
+    by_use = _by_use(row, ["", "key_"] if with_keys else [""], is_charged=is_charged)
+    if by_use is None and seats is None:
+        return "Unknown: no API session has a known cost in US dollars."
     detail = row["api_sessions"] - row["api_sessions_with_detail"]
     if with_keys:
-        by_use += _by_use(row, "key", is_charged=is_charged)
         detail += row["key_sessions"] - row["key_sessions_with_detail"]
     apart = (row["api_people"], row["people_beside_api"], row["other_people"], row["people"] - row["api_people"])
     of_everybody = seats is not None or any(map(settings.is_few, apart))
@@ -101,20 +103,21 @@ def charges_name_nobody(row: Row) -> bool:
     return bool(row["unattributed_charged_usd"]) and not row["charged_people"]
 
 
-def keys_cost(cost: PeopleCost, row: Row) -> tuple[str, Decimal, bool] | None:
+def keys_cost(cost: PeopleCost, row: Row) -> tuple[str, Decimal | None, bool] | None:
     """
     Return what API keys cost that are not in the cost of people: their name, the amount, and whether that is all.
+    The amount is None when none of it is known.
 
     Keys of machines are not anybody's work, so they are always separate.
     """
     kinds = [
         kind
         for kind in (["machine"] if cost.with_keys else ["machine", "key"])
-        if row[f"{kind}_sessions"] or _by_use(row, kind, is_charged=cost.is_charged)
+        if row[f"{kind}_sessions"] or _by_use(row, [f"{kind}_"], is_charged=cost.is_charged)
     ]
     if not kinds:
         return None
-    amount = sum((_by_use(row, kind, is_charged=cost.is_charged) for kind in kinds), start=Decimal(0))
+    amount = _by_use(row, [f"{kind}_" for kind in kinds], is_charged=cost.is_charged)
     detail = sum(row[f"{kind}_sessions"] - row[f"{kind}_sessions_with_detail"] for kind in kinds)
     name = "API keys" if "key" in kinds else "API keys of machines"
     return name, amount, _is_known(row, detail, is_charged=cost.is_charged)
@@ -146,7 +149,9 @@ def _is_known(row: Row, without_detail: int, *, is_charged: bool) -> bool:
     return not (row["other_charges"] if is_charged else without_detail or row["other_cost_entries"])
 
 
-def _by_use(row: Row, kind: str, *, is_charged: bool) -> Decimal:
+def _by_use(row: Row, prefixes: Sequence[str], *, is_charged: bool) -> Decimal | None:
+    """Return the cost of API usage. Those without charges are charged nothing; an estimate may be unknown."""
     name = "charged_usd" if is_charged else "api_cost_usd"
-    amount: Decimal | None = row[f"{kind}_{name}" if kind else name]
-    return amount or Decimal(0)
+    amounts: list[Decimal | None] = [row[f"{prefix}{name}"] for prefix in prefixes]
+    known = [amount for amount in amounts if amount is not None]
+    return sum(known, Decimal(0)) if known or is_charged else None

@@ -111,7 +111,7 @@ def _chapter(key: str, organization: Organization, settings: Settings, assumptio
                     regularity(key, organization, settings),
                     *charged(organization, settings),
                     *known_estimates(organization, settings),
-                    model_detail(organization),
+                    model_detail(organization, settings),
                     acceptance(key, organization, settings),
                     lines_and_commits(key, organization, settings),
                     cost_per_result(organization, settings),

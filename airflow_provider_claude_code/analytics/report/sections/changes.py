@@ -49,12 +49,10 @@ def described_change(
     """
     comparison = organization.comparison
     if not comparison.is_possible:
-        return DescribedChange(
-            "", f"no comparison, since only {comparison.days} of {count(comparison.length, 'day')} can be compared"
-        )
+        return DescribedChange("", f"no comparison, since {comparable_days(comparison)} can be compared")
     change = comparison.change(measure, share)
     if change is None:
-        return DescribedChange("", f"no comparison: {_reason(comparison, measure, share)}")
+        return DescribedChange("", f"no comparison, since it is {_reason(comparison, measure, share)}")
     on_days = "" if comparison.days == comparison.length else f" on {comparison.days} of {comparison.length} days"
     if change.relative is None:
         return DescribedChange("", ("new: 0 before" if change.now else "also 0 before") + on_days)
@@ -65,6 +63,11 @@ def described_change(
     if change.verdict == "usual":
         return DescribedChange("", f"{size} {before}, within the usual range")
     return DescribedChange("", f"{size} {before}; too little history to say whether that is usual")
+
+
+def comparable_days(comparison: Comparison) -> str:
+    """Return how many days can be compared, where they are too few."""
+    return f"only {comparison.days} of {count(comparison.length, 'day')}" if comparison.days else "no day"
 
 
 def _reason(comparison: Comparison, measure: Callable[[Row], object], share: Share | None) -> str:

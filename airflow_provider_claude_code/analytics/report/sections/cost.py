@@ -7,7 +7,7 @@ from decimal import Decimal
 
 from airflow_provider_claude_code.analytics.queries import Settings
 from airflow_provider_claude_code.analytics.report import charts
-from airflow_provider_claude_code.analytics.report.data import Organization, Row, folded, total
+from airflow_provider_claude_code.analytics.report.data import AMOUNTS, Organization, Row, folded, total
 from airflow_provider_claude_code.analytics.report.elements import (
     Element,
     Fact,
@@ -58,30 +58,33 @@ def cost_by_model(key: str, organization: Organization, settings: Settings) -> S
             ),
             (
                 "subscription_value_usd",
-                "Subscription value",
+                "subscription value",
                 charts.SECOND_COLOUR,
                 "What usage within subscriptions would have cost. It is not billed.",
             ),
         )
+    ]
+    has_both = all(any(row[name] is not None for row in models) for name in AMOUNTS)
+    notes = [
+        "Do not add the two amounts." if has_both else "",
+        small_groups_note(settings, models, "model", "models of fewer than {size} people"),
     ]
     return Section(
         "Cost by model",
         [
             SideBySide(panels),
             *([_table(organization)] if models else []),
-            Note(
-                "Do not add the two amounts. "
-                + small_groups_note(settings, models, "model", "models of fewer than {size} people"),
-                "note",
-            ),
+            Note(" ".join(filter(None, notes)), "note"),
         ],
     )
 
 
-def model_detail(organization: Organization) -> Section:
+def model_detail(organization: Organization, settings: Settings) -> Section:
     """Show for how many sessions the cost is known, and facts about tokens."""
     totals, models = organization.totals, organization.models
     sessions, with_detail = totals["sessions"], totals["sessions_with_model_detail"]
+    if sessions is None:
+        return Section("Model detail", [Note(f"Not shown: {few_people(settings)} were active.")])
     facts = [
         Fact(
             "Sessions with model detail:",
@@ -117,12 +120,12 @@ def _entries(value: int) -> str:
 
 
 def _amounts_by_model(
-    key: str, organization: Organization, settings: Settings, name: str, heading: str, colour: str, meaning: str
+    key: str, organization: Organization, settings: Settings, name: str, what: str, colour: str, meaning: str
 ) -> list[Element]:
-    heading = f"{heading}{breakdown_of(organization)}"
+    heading = f"{what[0].upper()}{what[1:]}{breakdown_of(organization)}"
     priced = [row for row in organization.models if row[name] is not None]
     if not priced:
-        few = f"{few_people(settings)} have records of this kind that name a model"
+        few = f"{few_people(settings)} have a known {what} in US dollars"
         return [Subheading(heading), Note(f"Not shown: {few}. {meaning}", "note")]
     amount = total(priced, name)
     shown = folded(_by_family(priced, name), "family", MOST_BARS, (name,))

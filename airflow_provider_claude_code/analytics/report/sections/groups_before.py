@@ -47,7 +47,7 @@ def _table(heading: str, pairs: Sequence[tuple[Row, Row]]) -> Table:
     caption = f"{heading} by group, against the {unit} before"
     return Table(
         caption,
-        ("Team", "Cost centre", "People", "before", heading, "before"),
+        ("Team", "Cost centre", "People", "People before", heading, f"{heading} before"),
         [
             (
                 Name(now["team"]),

@@ -69,7 +69,7 @@ def money(key: str, organization: Organization, settings: Settings) -> Section:
     if not has_api_usage(organization.comparison.period) and not month.to_date:
         return Section(_HEADING, [Note("There is no API usage, so there is no cost over time.")])
     if month.until and month.to_date is None:
-        unknown = "Unknown: no API session has a known cost."
+        unknown = "Unknown: no API session has a known cost in US dollars."
         return Section(_HEADING, [Note(unknown)])
     basis = (
         "Charges for Claude Code, after discounts and before credits and taxes."
@@ -116,6 +116,9 @@ def _over_period(key: str, organization: Organization, settings: Settings) -> li
         few = f"on some days fewer than {settings.min_group_size} people had a cost"
         message += f" Per week, since {few}, or the week or month is not over."
     heading = f"Cost per {grain}"
+    is_whole = [grain == "day" or len(bucket) == 7 for bucket in points]
+    if not all(is_whole):
+        message += " Hollow: a part of a week."
     chart = charts.column_chart(
         f"{key}-cost-over-time",
         f"{heading} in US dollars. {message}",
@@ -123,13 +126,16 @@ def _over_period(key: str, organization: Organization, settings: Settings) -> li
         lacking,
         [None if cost is None else float(cost) for cost in sums],
         charts.FIRST_COLOUR,
+        is_whole,
         is_half=True,
     )
+    # The cost of a day that is not known is a dash.
+    columns = ("Day", "Cost") if grain == "day" else ("Week", "Cost", "Days known")
     rows = [
-        (period(bucket[0], bucket[-1]), or_nothing(dollars, cost), f"{len(costs)} of {len(bucket)}")
+        (period(bucket[0], bucket[-1]), or_nothing(dollars, cost), f"{len(costs)} of {len(bucket)}")[: len(columns)]
         for bucket, cost, costs in zip(points, sums, known, strict=True)
     ]
-    table = Table(heading, (grain.capitalize(), "Cost", "Days known"), rows, summary=f"Table: cost per {grain}")
+    table = Table(heading, columns, rows, summary=f"Table: cost per {grain}")
     return [Figure(heading, message, chart), table]
 
 
@@ -141,7 +147,8 @@ def _of_month(key: str, month: Month, settings: Settings) -> list[Element]:
     ends = _cumulated(month)
     budget = settings.monthly_budget_cents / 100
     whole = [True] * len(month.days)
-    lines = [charts.Line("so far", [ends.get(each) for each in month.days], whole, charts.FIRST_COLOUR, 2.4)]
+    name_of_line = "in all" if month.is_over else "so far"
+    lines = [charts.Line(name_of_line, [ends.get(each) for each in month.days], whole, charts.FIRST_COLOUR, 2.4)]
     if budget:
         lines.append(charts.Line("budget", [budget] * len(month.days), whole, charts.THIRD_COLOUR, 1.2))
     if (expected := month.forecast) and not month.is_over:
@@ -154,7 +161,7 @@ def _of_month(key: str, month: Month, settings: Settings) -> list[Element]:
         f"{key}-month",
         f"Cost of {name} so far, in US dollars. {message}",
         list(month.days),
-        [""] * len(month.days),
+        ["not known" if month.since <= each <= month.until and each not in month.costs else "" for each in month.days],
         lines,
         written=short_dollars,
         is_half=True,
@@ -178,7 +185,7 @@ def _sentences(month: Month, settings: Settings) -> list[str]:
     if month.since > month.days[0]:
         sentences.append("The days before are not shown, since too few people had a cost.")
     if month.unknown_days:
-        sentences.append(f"The cost of {count(month.unknown_days, 'day')} of it is not known.")
+        sentences.append(f"The cost of {count(month.unknown_days, 'day')} of it is not known (shaded).")
     if month.is_over:
         return sentences
     expected = month.forecast

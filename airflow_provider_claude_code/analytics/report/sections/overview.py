@@ -15,7 +15,7 @@ from airflow_provider_claude_code.analytics.report.data import Organization, Row
 from airflow_provider_claude_code.analytics.report.elements import Note, Section, Table, Tile, Tiles
 from airflow_provider_claude_code.analytics.report.known_cost import cost_share, has_api_usage
 from airflow_provider_claude_code.analytics.report.people_cost import people_cost
-from airflow_provider_claude_code.analytics.report.sections.changes import described_change
+from airflow_provider_claude_code.analytics.report.sections.changes import comparable_days, described_change
 from airflow_provider_claude_code.analytics.report.sections.money import at_least, days_so_far, forecast_text
 from airflow_provider_claude_code.analytics.report.sections.worth import break_even_minutes
 from airflow_provider_claude_code.analytics.report.wording import (
@@ -62,7 +62,7 @@ def completeness(organization: Organization, settings: Settings) -> Note:
     compared = f"The period before is {period(first_day - weeks, last_day - weeks)}"
     comparison = organization.comparison
     if not comparison.is_possible:
-        compared += f". Nothing is compared: only {_of_days(comparison.days, comparison.length)} can be"
+        compared += f". Nothing is compared: {comparable_days(comparison)} can be"
     elif comparison.days < comparison.length:
         compared += f"; {_of_days(comparison.days, comparison.length)} can be compared"
     if missing:
@@ -169,7 +169,8 @@ def _cost_per_person_and_day(row: Row) -> float | None:
 
 def _month(organization: Organization, settings: Settings) -> Tile:
     month = organization.month
-    label = f"{month_name(month.days[0])} to date{', charged' if month.is_charged else ''}"
+    to_date = "" if month.is_over else " to date"
+    label = f"{month_name(month.days[0])}{to_date}{', charged' if month.is_charged else ''}"
     amount = month.to_date
     if month.until is None:
         return Tile(label, NOTHING, "", "not shown: too few people, or no day is known")
@@ -188,7 +189,7 @@ def _break_even(organization: Organization, settings: Settings, assumptions: Ass
         return Tile(label, NOTHING, "", "declare hourly_cost in assumptions to see it")
     cost = people_cost(organization, settings, assumptions)
     if isinstance(cost, str):
-        return Tile(label, NOTHING, "", cost)
+        return Tile(label, NOTHING, "", f"{cost[0].lower()}{cost[1:].removesuffix('.')}")
     minutes = number(float(break_even_minutes(cost, assumptions.hourly_cost)), 1)
     return Tile(label, cost.at_least(f"{minutes}\u00a0min"), "", "to be saved; see Worth it?")
 
@@ -231,5 +232,5 @@ def all_numbers(organization: Organization) -> Section:
     heading = "Sums of the period"
     return Section(
         heading,
-        [Table(heading, ("", "In the period", "Compared with before"), rows, text_columns=(2,), summary="Table: sums")],
+        [Table(heading, ("", "In the period", "Compared with before"), rows, text_columns=(2,))],
     )

@@ -138,18 +138,19 @@ def _blocks(key: str, blocks: Sequence[Row], settings: Settings) -> list[Element
         return [Note(f"Blocks of 7 days are not shown, since {few}.")]
     newest = known[-1]
     message = f"{count(newest['people'], 'person', 'people')} in the 7 days to {day(newest['last_day'])}."
-    hollow = " Hollow: not all of the 7 days are loaded." if any(row["days_loaded"] < 7 for row in known) else ""
+    lacking = " Hollow: not all of the 7 days are loaded." if any(row["days_loaded"] < 7 for row in known) else ""
+    lacking += " Shaded: not loaded." if len(known) < len(blocks) else ""
     chart = charts.column_chart(
         f"{key}-blocks",
         f"Blocks of 7 days, each with its active people. {message}",
         [row["first_day"] for row in blocks],
-        [""] * len(blocks),
+        ["" if row["days_loaded"] else "not loaded" for row in blocks],
         [row["people"] if row["days_loaded"] else None for row in blocks],
         charts.FIRST_COLOUR,
         [row["days_loaded"] == 7 for row in blocks],
     )
     return [
-        Figure("Active people a week", f"{message} Each column is a block of 7 days.{hollow}", chart),
+        Figure("Active people a week", f"{message} Each column is a block of 7 days.{lacking}", chart),
         _block_table(blocks, settings),
         *(_of_a_week(blocks, settings) if _are_weeks(settings) else []),
     ]

@@ -17,7 +17,7 @@ from airflow_provider_claude_code.analytics.report.elements import (
     Table,
 )
 from airflow_provider_claude_code.analytics.report.people_cost import PeopleCost, keys_cost, people_cost
-from airflow_provider_claude_code.analytics.report.wording import NOTHING, count, day, dollars, number
+from airflow_provider_claude_code.analytics.report.wording import NOTHING, count, day, dollars, listed, number
 from airflow_provider_claude_code.quoting import visible
 
 _UNITS: dict[Unit, tuple[str, str]] = {
@@ -98,7 +98,7 @@ def _break_even(
     ]
     if keys := keys_cost(cost, row):
         name, amount, is_known = keys
-        text = dollars(amount) if is_known else f"at least {dollars(amount)}"
+        text = dollars(amount) if is_known or amount is None else f"at least {dollars(amount)}"
         rows.append((name, text, NOTHING, NOTHING, NOTHING))
     if cost.is_charged and row["unattributed_charged_usd"]:
         rows.append(("Charged for nobody by name", dollars(row["unattributed_charged_usd"]), NOTHING, NOTHING, NOTHING))
@@ -120,8 +120,12 @@ def _break_even(
 def _how_known(row: Row, cost: PeopleCost, settings: Settings, assumptions: Assumptions) -> str:
     """Return what the cost includes, and what it does not."""
     kind = "what is charged" if cost.is_charged else "an estimate"
-    seats = "" if cost.seats is None else f", {dollars(cost.seats)} for seats"
-    parts = [f"The cost includes {dollars(cost.by_use)} of API usage ({kind}){seats}."]
+    included = [] if cost.by_use is None else [f"{dollars(cost.by_use)} of API usage ({kind})"]
+    if cost.seats is not None:
+        included.append(f"{dollars(cost.seats)} for seats")
+    parts = [f"The cost includes {listed(included)}."]
+    if cost.by_use is None and row["api_people"]:
+        parts.append("The cost of API usage is unknown.")
     if cost.with_keys:
         parts.append(
             "People and API keys, and the results of their work, are counted together: separate numbers would show "
