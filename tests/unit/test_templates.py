@@ -13,7 +13,7 @@ import pytest
 from airflow.sdk import DAG, BaseOperator, task, task_group
 from jinja2 import Environment
 
-from airflow_provider_claude_code.exceptions import ClaudeCodeConfigurationError
+from airflow_provider_claude_code.exceptions import ClaudeCodeConfigurationError, ClaudeCodeMissingConnectionError
 from airflow_provider_claude_code.operators.analytics import cents_of
 from airflow_provider_claude_code.operators.bigquery_models import ClaudeCodeBigQueryModelsOperator
 from airflow_provider_claude_code.operators.data_quality import ClaudeCodeDataQualityOperator
@@ -71,7 +71,7 @@ def test_the_docstrings_say_what_is_templated(operator: type[BaseOperator]) -> N
 def test_what_a_run_renders_is_checked_and_brought_into_its_form() -> None:
     operator = rendered(GOOD)
     # There is no Connection, but the arguments come first.
-    with pytest.raises(AirflowFailException, match="Connection"):
+    with pytest.raises(ClaudeCodeMissingConnectionError, match="Connection"):
         execute(operator)
     assert operator.tables == ("usage", "tool_usage")
     assert operator.lookback_days == 2
