@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 _MASK = "***"
 """The text that Airflow shows instead of a secret."""
 
+DURING_AN_OUTAGE = "If it exists, Airflow could not reach its database or the secrets backend: try again."
+"""The end of errors about a Connection that Airflow does not find."""
+
 
 @contextmanager
 def without_the_connection(conn_id: str) -> Iterator[None]:
@@ -33,8 +36,8 @@ def without_the_connection(conn_id: str) -> Iterator[None]:
         raise ClaudeCodeMissingConnectionError(
             f"Airflow finds no Connection {quoted(conn_id)!r}. Correct its id, or create it: airflow connections add "
             f"{shlex.quote(quoted(conn_id))} --conn-type claude_code --conn-password KEY. If its value is JSON in an "
-            "environment variable or a secrets backend, check the JSON: Airflow skips a value that it cannot read. If "
-            "it exists, Airflow could not reach its database or the secrets backend: try again."
+            "environment variable or a secrets backend, check the JSON: Airflow skips a value that it cannot read. "
+            f"{DURING_AN_OUTAGE}"
         ) from None
     except ClaudeCodeConfigurationError as error:
         raise ClaudeCodeConfigurationError(f"{named(conn_id)}{error}") from None

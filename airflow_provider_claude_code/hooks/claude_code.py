@@ -12,7 +12,13 @@ from typing import TYPE_CHECKING, Any
 
 from airflow_provider_claude_code.api.rate_limit import RateLimit
 from airflow_provider_claude_code.api.settings import ClientSettings
-from airflow_provider_claude_code.connection import checked_extra, client_settings, named, without_the_connection
+from airflow_provider_claude_code.connection import (
+    DURING_AN_OUTAGE,
+    checked_extra,
+    client_settings,
+    named,
+    without_the_connection,
+)
 from airflow_provider_claude_code.days import parse_day
 from airflow_provider_claude_code.exceptions import (
     ClaudeCodeAPIError,
@@ -370,8 +376,7 @@ def fail_without_retry() -> Iterator[None]:
         yield
     except AirflowNotFoundException as error:
         raise ClaudeCodeMissingConnectionError(
-            f"{error}. Create the Connection, or correct its id in the task. If it exists, Airflow could not reach its "
-            "database or the secrets backend: try again."
+            f"{error}. Create the Connection, or correct its id in the task. {DURING_AN_OUTAGE}"
         ) from None
     except ClaudeCodeError as error:
         if error.retryable:

@@ -141,13 +141,8 @@ def _organization(
         return of_period(model, breakdown[0]) if breakdown else []
 
     groups = broken_down("cost_allocation")
-    groups_before = [
-        row
-        for row in undated("cost_allocation")
-        if breakdown
-        and _last_day(row) == breakdown[0] - timedelta(days=1)
-        and not leave_few("people_beside_both", "all")
-    ]
+    day_before = breakdown[0] - timedelta(days=1) if breakdown and not leave_few("people_beside_both", "all") else None
+    groups_before = [row for row in undated("cost_allocation") if _last_day(row) == day_before]
     mixes_few = any(_mixes_few(rows, settings) for rows in (groups, groups_before))
     leaves_few = any(leave_few(days, "people", "keys") for days in ("people_beside_last", "people_beside_both"))
     # In a longer period, enough people and keys are left to hide those of the groups.

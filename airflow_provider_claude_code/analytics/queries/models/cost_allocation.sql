@@ -6,8 +6,8 @@
 --
 -- Charges are shown next to the estimates, for the days on which `cost` is loaded. Never add up two kinds of amount.
 -- Charges of people and API keys belong to the group that the mapping has for their address or name on the day. Charges
--- that name nobody are the group "(unattributed)". There are no charges for a week or month in which fewer than
--- min_group_size people are charged for other products than Claude Code.
+-- that name nobody are the group "(unattributed)". A week or month has no charges if some, but
+-- fewer than min_group_size people are charged for other products than Claude Code.
 --
 -- The query fails if two rows of one actor in the mapping share a day, since the cost would count twice.
 --

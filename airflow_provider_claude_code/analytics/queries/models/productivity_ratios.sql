@@ -40,8 +40,8 @@
 -- charged_days: How many of the days have charges that were loaded after they were complete. The ratios divide by the
 --   results of all days, so they are too low if there are fewer such days.
 -- charged_usd: Charges for people in US dollars, after discounts and before credits and taxes; null for subscriptions
---   and "(small groups)", when no day has charges, and if fewer than min_group_size people have any, or have any for
---   other products than Claude Code.
+--   and "(small groups)", when no day has charges, if fewer than min_group_size people have any, and if some, but
+--   fewer than min_group_size people have any for other products than Claude Code.
 -- charged_usd_per_active_person: charged_usd divided by active_people; null when there are none.
 -- charged_usd_per_session: charged_usd divided by sessions.
 -- charged_usd_per_commit: charged_usd divided by commits.

@@ -1,6 +1,6 @@
 -- The charges that are shown by group and next to the estimate: the rows of `charges_of_periods`, but for weeks and months
--- in which 1 to min_group_size - 1 people are charged for other products than Claude Code. Less the charges for Claude
--- Code, which a report shows over time, these would be theirs.
+-- in which 1 to min_group_size - 1 people are charged for other products than Claude Code. A reader could subtract the
+-- charges for Claude Code, which a report shows over time, and see theirs.
 --
 -- period_start: first day of the week or month (UTC).
 -- organization_id: the organisation that is charged.

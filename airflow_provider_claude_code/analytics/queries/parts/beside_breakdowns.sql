@@ -1,14 +1,14 @@
--- How many people did something on the days of a report's period that its breakdowns are not about: who knows the sum
--- of the period could subtract the breakdowns. One row per organisation, what was done, and kind of people that did it
--- in the period.
+-- How many people did something on the days of a report's period that its breakdowns leave out. A reader could subtract
+-- the breakdowns from the sum of the period. One row per organisation, what was done, and kind of people that did it in
+-- the period.
 --
 -- organization_id: the organisation.
 -- what: active as CUSTOMER_TYPE, cost as CUSTOMER_TYPE, active, tools (people to whom a tool offered something), or
 --   charged (people who are charged for Claude Code).
 -- kind: all; or people or keys alone, with actors of kinds that the API added later. Keys of machines are left out.
--- people: how many they are in the period.
--- people_beside_last: how many they are beside its last week or month.
--- people_beside_both: how many they are beside the last two.
+-- people: how many did it in the period.
+-- people_beside_last: how many did it on days outside the last week or month of the breakdowns.
+-- people_beside_both: how many did it on days outside the last two.
 WITH starts AS (
   SELECT organization_id, MAX(period_start) AS last_start, MAX(period_end) AS last_end, MIN(period_start) AS first_start
   FROM `claude_code.breakdown_buckets`

@@ -159,7 +159,7 @@ def _of_month(key: str, month: Month, settings: Settings) -> list[Element]:
         )
     chart = charts.line_chart(
         f"{key}-month",
-        f"Cost of {name} so far, in US dollars. {message}",
+        f"Cost of {name}, in US dollars. {message}",
         list(month.days),
         ["not known" if month.since <= each <= month.until and each not in month.costs else "" for each in month.days],
         lines,
