@@ -14,30 +14,59 @@ WITH starts AS (
   FROM `claude_code.breakdown_buckets`
   GROUP BY organization_id
 ),
+-- What somebody did on many days is looked at once.
 done AS (
-  SELECT organization_id, date, actor_type, person, what
-  FROM `claude_code.actor_days`
+  SELECT
+    days.organization_id,
+    days.actor_type,
+    days.person,
+    days.customer_type,
+    days.date NOT BETWEEN starts.last_start AND starts.last_end AS is_beside_last,
+    days.date NOT BETWEEN starts.first_start AND starts.last_end AS is_beside_both,
+    LOGICAL_OR(days.is_active) AS is_active,
+    LOGICAL_OR(days.has_cost) AS has_cost,
+    LOGICAL_OR(days.tool_actions_offered > 0) AS has_tools,
+    LOGICAL_OR(days.is_charged) AS is_charged
+  FROM (
+    SELECT
+      organization_id, date, actor_type, person, customer_type, is_active, has_cost, tool_actions_offered,
+      FALSE AS is_charged
+    FROM `claude_code.actor_days`
+    UNION ALL
+    SELECT organization_id, date, actor_type, person, NULL, FALSE, FALSE, 0, is_claude_code AND amount_cents <> 0
+    FROM `claude_code.charges`
+  ) AS days
+  JOIN starts ON starts.organization_id = days.organization_id
+  WHERE days.person IS NOT NULL
+    AND days.date BETWEEN DATE '2025-09-01' /* first_day */ AND DATE '2025-09-28' /* last_day */
+  GROUP BY 1, 2, 3, 4, 5, 6
+),
+people AS (
+  SELECT
+    organization_id,
+    actor_type,
+    person,
+    what,
+    LOGICAL_OR(is_beside_last) AS is_beside_last,
+    LOGICAL_OR(is_beside_both) AS is_beside_both
+  FROM done
   CROSS JOIN UNNEST([
     IF(is_active, 'active', NULL),
     IF(is_active, CONCAT('active as ', customer_type), NULL),
     IF(has_cost, CONCAT('cost as ', customer_type), NULL),
-    IF(tool_actions_offered > 0, 'tools', NULL)
+    IF(has_tools, 'tools', NULL),
+    IF(is_charged, 'charged', NULL)
   ]) AS what
   WHERE what IS NOT NULL
-  UNION ALL
-  SELECT organization_id, date, actor_type, person, 'charged'
-  FROM `claude_code.charges`
-  WHERE is_claude_code AND amount_cents <> 0
+  GROUP BY organization_id, actor_type, person, what
 )
 SELECT
-  done.organization_id,
-  done.what,
+  organization_id,
+  what,
   kind,
-  COUNT(DISTINCT done.person) AS people,
-  COUNT(DISTINCT IF(done.date BETWEEN starts.last_start AND starts.last_end, NULL, done.person)) AS people_beside_last,
-  COUNT(DISTINCT IF(done.date BETWEEN starts.first_start AND starts.last_end, NULL, done.person)) AS people_beside_both
-FROM done
-JOIN starts ON starts.organization_id = done.organization_id
-CROSS JOIN UNNEST(['all', IF(done.actor_type = 'user_actor', 'people', 'keys')]) AS kind
-WHERE done.person IS NOT NULL AND done.date BETWEEN DATE '2025-09-01' /* first_day */ AND DATE '2025-09-28' /* last_day */
-GROUP BY 1, 2, 3
+  COUNT(*) AS people,
+  COUNTIF(is_beside_last) AS people_beside_last,
+  COUNTIF(is_beside_both) AS people_beside_both
+FROM people
+CROSS JOIN UNNEST(['all', IF(actor_type = 'user_actor', 'people', 'keys')]) AS kind
+GROUP BY organization_id, what, kind
