@@ -8,7 +8,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
-from operator import attrgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -16,7 +15,7 @@ import msgspec
 
 from airflow_provider_claude_code import __version__
 from airflow_provider_claude_code.quoting import first_names
-from airflow_provider_claude_code.tables.contract import LOADED_AT, SCHEMA_VERSION, Column, Table
+from airflow_provider_claude_code.tables.contract import LOADED_AT, SCHEMA_VERSION, Column, Table, values_of
 
 if TYPE_CHECKING:
     from airflow_provider_claude_code.tables.spool import SpooledTable
@@ -94,7 +93,8 @@ class Load:
     def rows(self) -> list[dict[str, Any]]:
         """Return the rows of ``loads``, one per table that is published."""
         tables = [_LoadedTable(self, name, file) for name, file in self.files.items()]
-        return [{column.name: column.get(table) for column in LOADS.columns if column.get} for table in tables]
+        values = {column.name: values_of(column.get, tables) for column in LOADS.columns if column.get}
+        return [dict(zip(values, row, strict=True)) for row in zip(*values.values(), strict=True)]
 
     def summary(self) -> dict[str, Any]:
         """Return the summary of the day for the XCom: counts and sums, never a record, an address or a key."""
@@ -128,41 +128,41 @@ LOADS = Table(
     "loads",
     "load of a day and table; written last, and deleted only if another load of the day interfered",
     (
-        Column("load_id", "STRING", "Identifies the load; sorts by time.", get=attrgetter("load.load_id")),
+        Column("load_id", "STRING", "Identifies the load; sorts by time.", get="load.load_id"),
         Column(
             "organization_id",
             "STRING",
             "The organisation of the key that loaded the day.",
-            get=attrgetter("load.organization_id"),
+            get="load.organization_id",
         ),
-        Column("date", "DATE", "The UTC day that was loaded.", get=attrgetter("load.day")),
+        Column("date", "DATE", "The UTC day that was loaded.", get="load.day"),
         Column(
             "stream",
             "STRING",
             "The report or list of the API; null means usage.",
             nullable=True,
-            get=attrgetter("load.stream"),
+            get="load.stream",
         ),
         Column(
             "request",
             "STRING",
             "JSON object of the filters of the load, such as the products of cost; null for streams without filters.",
             nullable=True,
-            get=attrgetter("load.request"),
+            get="load.request",
         ),
-        Column("table_name", "STRING", "The table, such as usage or model_usage.", get=attrgetter("name")),
+        Column("table_name", "STRING", "The table, such as usage or model_usage.", get="name"),
         Column(
             "row_count",
             "INT64",
             "Rows of the day in the table; 0 means loaded and empty.",
-            get=attrgetter("file.row_count"),
+            get="file.row_count",
         ),
         Column(
             "num_sessions",
             "INT64",
             "Sum of num_sessions over the day's records; null for streams without sessions.",
             nullable=True,
-            get=lambda table: table.load.totals.sums().get("num_sessions"),
+            get=lambda tables: [table.load.totals.sums().get("num_sessions") for table in tables],
         ),
         Column(
             "estimated_cost_cents",
@@ -170,52 +170,64 @@ LOADS = Table(
             "Sum over the day's model entries in minor units of the currency (cents); null when their currencies "
             "differ, and for streams without an estimate.",
             nullable=True,
-            get=lambda table: table.load.totals.sums().get("estimated_cost_cents"),
+            get=lambda tables: [table.load.totals.sums().get("estimated_cost_cents") for table in tables],
         ),
         Column(
             "content_digest",
             "STRING",
             "32 hex digits that change if the rows of the day change. Their order makes no difference, nor do "
             "loaded_at, refreshed_at, record_id, key_ordinal and unknown_fields.",
-            get=lambda table: table.load.totals.content_digest(table.name),
+            get=lambda tables: [table.load.totals.content_digest(table.name) for table in tables],
         ),
         Column(
             "complete",
             "BOOL",
             "Whether the day was past the API's freshness delay when it was read.",
-            get=attrgetter("load.complete"),
+            get="load.complete",
         ),
         Column(
             "repeated_keys",
             "INT64",
             "Records with the same key as an earlier record of the day (key_ordinal above 0).",
-            get=attrgetter("load.totals.repeated_keys"),
+            get="load.totals.repeated_keys",
         ),
         Column(
             "unknown_names",
             "STRING",
             "JSON array of names that the API reference did not list when this version was released: tools, kinds of "
             "actors, and paths of fields that are not listed or have an unlisted value, such as data[].new_field.",
-            get=lambda table: msgspec.json.encode(sorted(table.load.totals.unknown_names)).decode(),
+            get=lambda tables: [
+                msgspec.json.encode(sorted(table.load.totals.unknown_names)).decode() for table in tables
+            ],
         ),
         Column(
             "actor_identity",
             "STRING",
             "plain, or hmac when actor_id contains pseudonyms.",
-            get=attrgetter("load.actor_identity"),
+            get="load.actor_identity",
         ),
         Column(
             "pseudonym_key_id",
             "STRING",
             "Fingerprint of the pseudonym secret, which changes with the secret; null with actor_identity=plain.",
             nullable=True,
-            get=attrgetter("load.pseudonym_key_id"),
+            get="load.pseudonym_key_id",
         ),
-        Column("schema_version", "INT64", "Version of these table definitions.", get=lambda table: SCHEMA_VERSION),
-        Column("provider_version", "STRING", "Version of airflow-provider-claude-code.", get=lambda table: __version__),
-        Column("dag_id", "STRING", "The Dag that loaded the day.", nullable=True, get=attrgetter("load.dag_id")),
-        Column("run_id", "STRING", "Its run.", nullable=True, get=attrgetter("load.run_id")),
-        dataclasses.replace(LOADED_AT, get=attrgetter("load.loaded_at")),
+        Column(
+            "schema_version",
+            "INT64",
+            "Version of these table definitions.",
+            get=lambda tables: [SCHEMA_VERSION] * len(tables),
+        ),
+        Column(
+            "provider_version",
+            "STRING",
+            "Version of airflow-provider-claude-code.",
+            get=lambda tables: [__version__] * len(tables),
+        ),
+        Column("dag_id", "STRING", "The Dag that loaded the day.", nullable=True, get="load.dag_id"),
+        Column("run_id", "STRING", "Its run.", nullable=True, get="load.run_id"),
+        dataclasses.replace(LOADED_AT, get="load.loaded_at"),
     ),
     clustering=(),
     partitioning="MONTH",

@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 
-from airflow_provider_claude_code.tables.contract import Column, PseudonymOf
+from airflow_provider_claude_code.tables.contract import Column, PseudonymOf, values_of
 
 Pseudonym = Callable[[str, str | None], str | None]
 Values = Any
@@ -70,7 +70,7 @@ def columns_of(
     values: dict[str, Values] = {}
     for column in columns:
         if column.get is not None:
-            found: Any = map(column.get, objects)
+            found: Any = values_of(column.get, objects)
         elif column.name in computed:
             found = computed[column.name]
         else:

@@ -35,6 +35,6 @@ UNKNOWN_FIELDS = Column(
     "with actor_identity=hmac.",
     nullable=True,
     # Of any typed part of a response that makes a row.
-    get=lambda part: part.unknown_fields and unknown_fields_text(part.unknown_fields),
+    get=lambda parts: [part.unknown_fields and unknown_fields_text(part.unknown_fields) for part in parts],
     hmac="null",
 )

@@ -11,7 +11,6 @@ import uuid
 from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, date, datetime, timedelta
 from functools import partial
-from operator import attrgetter
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, NamedTuple
@@ -109,8 +108,8 @@ TEAMS = Table(
     "teams",
     "team",
     (
-        Column("team_id", "STRING", "The team.", get=attrgetter("id"), hmac="keep"),
-        Column("name", "STRING", "Its name.", nullable=True, get=attrgetter("name"), hmac="null"),
+        Column("team_id", "STRING", "The team.", get="id", hmac="keep"),
+        Column("name", "STRING", "Its name.", nullable=True, get="name", hmac="null"),
         Column("date", "DATE", "The UTC day of the snapshot."),
         LOADED_AT,
     ),
@@ -120,12 +119,12 @@ TEAM_MEMBERS = Table(
     "team_members",
     "team and member",
     (
-        Column("team_id", "STRING", "The team.", get=attrgetter("team_id"), hmac="keep"),
+        Column("team_id", "STRING", "The team.", get="team_id", hmac="keep"),
         Column(
             "email",
             "STRING",
             "The member.",
-            get=attrgetter("email"),
+            get="email",
             hmac=PseudonymOf(kind=lambda membership: "user_actor"),
         ),
         Column("date", "DATE", "The UTC day of the snapshot."),

@@ -6,7 +6,6 @@ import dataclasses
 import gzip
 import json
 from collections.abc import Callable
-from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
@@ -49,7 +48,7 @@ def spool(monkeypatch: pytest.MonkeyPatch, directory: Path, table: Table, file_f
 def test_a_column_is_added_by_one_line_wherever_it_stands(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, file_format: FileFormat, position: int
 ) -> None:
-    column = Column("sessions_again", "INT64", "A second copy.", True, attrgetter("core_metrics.num_sessions"))
+    column = Column("sessions_again", "INT64", "A second copy.", True, "core_metrics.num_sessions")
     columns = [*USAGE.columns]
     columns.insert(position, column)
     changed = dataclasses.replace(USAGE, columns=tuple(columns))

@@ -18,7 +18,7 @@ AMOUNTS = (
         "currency",
         "STRING",
         "Currency of the amounts, so far always USD (API: cost.currency).",
-        get=attrgetter("entry.cost.currency"),
+        get="entry.cost.currency",
         hmac="keep",
     ),
     Column(
@@ -26,7 +26,7 @@ AMOUNTS = (
         "TIMESTAMP",
         "When the API refreshed the data (UTC); null when it does not say (API: data_refreshed_at).",
         nullable=True,
-        get=attrgetter("refreshed_at"),
+        get="refreshed_at",
     ),
     UNKNOWN_FIELDS,
     LOADED_AT,
@@ -42,7 +42,7 @@ COST = Table(
             "STRING",
             "The organisation that is charged; null when the key cannot read it (API: group.organization_id).",
             nullable=True,
-            get=attrgetter("entry.group.organization_id"),
+            get="entry.group.organization_id",
             hmac="keep",
         ),
         Column(
@@ -50,7 +50,7 @@ COST = Table(
             "STRING",
             "claude_code, or another one that the load asks for; null when the API gives none (API: group.product).",
             nullable=True,
-            get=attrgetter("entry.group.product"),
+            get="entry.group.product",
             hmac="keep",
         ),
         Column(
@@ -58,7 +58,7 @@ COST = Table(
             "STRING",
             "The workspace; null when the API gives none (API: group.workspace_id).",
             nullable=True,
-            get=attrgetter("entry.group.workspace_id"),
+            get="entry.group.workspace_id",
             hmac="keep",
         ),
         Column(
@@ -67,7 +67,7 @@ COST = Table(
             "user_actor, api_actor, service_account_actor, federated_actor, or a kind that the API adds later; null "
             "when the charge has no actor, or the key cannot read it (API: group.actor.type).",
             nullable=True,
-            get=attrgetter("entry.actor_type"),
+            get="entry.actor_type",
             hmac="keep",
         ),
         Column(
@@ -76,7 +76,7 @@ COST = Table(
             "Current e-mail address of a user_actor (null when the account is deleted), id of an api_actor's key or of "
             "a service account, canonical JSON of other kinds; with actor_identity=hmac a pseudonym.",
             nullable=True,
-            get=attrgetter("entry.actor_id"),
+            get="entry.actor_id",
             hmac=PseudonymOf(kind=attrgetter("entry.actor_type")),
         ),
         Column(
@@ -85,7 +85,7 @@ COST = Table(
             "Id of a user_actor, which stays when the address changes; with actor_identity=hmac a pseudonym (API: "
             "group.actor.user_id).",
             nullable=True,
-            get=attrgetter("entry.user_id"),
+            get="entry.user_id",
             hmac=PseudonymOf(kind=lambda charges: "user_id"),
         ),
         Column(
@@ -93,7 +93,7 @@ COST = Table(
             "STRING",
             "Model identifier; null when the charge is not for a model (API: group.model).",
             nullable=True,
-            get=attrgetter("entry.group.model"),
+            get="entry.group.model",
             hmac="keep",
         ),
         Column(
@@ -101,7 +101,7 @@ COST = Table(
             "STRING",
             "tokens, web_search, code_execution, ... (API: group.cost_type).",
             nullable=True,
-            get=attrgetter("entry.group.cost_type"),
+            get="entry.group.cost_type",
             hmac="keep",
         ),
         *AMOUNTS,

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from operator import attrgetter
-
 from airflow_provider_claude_code.streams.members.models import CLAUDE_CODE_WORKSPACE
 from airflow_provider_claude_code.tables.contract import LOADED_AT, Column, PseudonymOf, Table
 from airflow_provider_claude_code.tables.unknown_fields_column import UNKNOWN_FIELDS
@@ -24,14 +22,14 @@ MEMBERS = Table(
             "user_id",
             "STRING",
             "Id of the person, which stays when the address changes; with actor_identity=hmac a pseudonym (API: id).",
-            get=attrgetter("id"),
+            get="id",
             hmac=PERSON,
         ),
         Column(
             "email",
             "STRING",
             "E-mail address of the person; with actor_identity=hmac a pseudonym, the same as actor_id of a user_actor.",
-            get=attrgetter("email"),
+            get="email",
             hmac=ADDRESS,
         ),
         Column(
@@ -39,7 +37,7 @@ MEMBERS = Table(
             "STRING",
             "Name of the person; null with actor_identity=hmac.",
             nullable=True,
-            get=attrgetter("name"),
+            get="name",
             hmac="null",
         ),
         Column(
@@ -47,10 +45,10 @@ MEMBERS = Table(
             "STRING",
             "Role in the organisation: user, developer, billing, admin, claude_code_user; in Claude Enterprise user, "
             "owner, primary_owner, membership_admin, managed.",
-            get=attrgetter("role"),
+            get="role",
             hmac="keep",
         ),
-        Column("added_at", "TIMESTAMP", "When the person joined the organisation (UTC).", get=attrgetter("added_at")),
+        Column("added_at", "TIMESTAMP", "When the person joined the organisation (UTC).", get="added_at"),
         UNKNOWN_FIELDS,
         LOADED_AT,
     ),
@@ -62,22 +60,22 @@ WORKSPACES = Table(
     "day and workspace, with the default one and those that are archived",
     (
         DATE,
-        Column("workspace_id", "STRING", "Id of the workspace (API: id).", get=attrgetter("id"), hmac="keep"),
-        Column("name", "STRING", "Name of the workspace.", get=attrgetter("name"), hmac="keep"),
+        Column("workspace_id", "STRING", "Id of the workspace (API: id).", get="id", hmac="keep"),
+        Column("name", "STRING", "Name of the workspace.", get="name", hmac="keep"),
         Column(
             "is_claude_code",
             "BOOL",
             f"Whether it is named {CLAUDE_CODE_WORKSPACE}: the workspace of those who have signed in to Claude Code "
             "with a Console account.",
-            get=lambda workspace: workspace.name == CLAUDE_CODE_WORKSPACE,
+            get=lambda workspaces: [workspace.name == CLAUDE_CODE_WORKSPACE for workspace in workspaces],
         ),
-        Column("created_at", "TIMESTAMP", "When it was created (UTC).", get=attrgetter("created_at")),
+        Column("created_at", "TIMESTAMP", "When it was created (UTC).", get="created_at"),
         Column(
             "archived_at",
             "TIMESTAMP",
             "When it was archived (UTC); null when it is not.",
             nullable=True,
-            get=attrgetter("archived_at"),
+            get="archived_at",
         ),
         UNKNOWN_FIELDS,
         LOADED_AT,
@@ -90,12 +88,12 @@ WORKSPACE_MEMBERS = Table(
     "day, workspace that is not archived, and member of it",
     (
         DATE,
-        Column("workspace_id", "STRING", "Id of the workspace.", get=attrgetter("workspace_id"), hmac="keep"),
+        Column("workspace_id", "STRING", "Id of the workspace.", get="workspace_id", hmac="keep"),
         Column(
             "user_id",
             "STRING",
             "Id of the person; with actor_identity=hmac a pseudonym.",
-            get=attrgetter("user_id"),
+            get="user_id",
             hmac=PERSON,
         ),
         Column(
@@ -103,7 +101,7 @@ WORKSPACE_MEMBERS = Table(
             "STRING",
             "Role in the workspace: workspace_user, workspace_developer, workspace_restricted_developer, "
             "workspace_admin or workspace_billing.",
-            get=attrgetter("workspace_role"),
+            get="workspace_role",
             hmac="keep",
         ),
         UNKNOWN_FIELDS,
@@ -121,7 +119,7 @@ API_KEYS = Table(
             "api_key_id",
             "STRING",
             "Id of the key, which is actor_id of an api_actor in cost; with actor_identity=hmac a pseudonym (API: id).",
-            get=attrgetter("id"),
+            get="id",
             hmac=KEY,
         ),
         Column(
@@ -129,14 +127,14 @@ API_KEYS = Table(
             "STRING",
             "Name of the key, which is actor_id of an api_actor in usage and may change or repeat; with "
             "actor_identity=hmac a pseudonym.",
-            get=attrgetter("name"),
+            get="name",
             hmac=KEY,
         ),
         Column(
             "status",
             "STRING",
             "active, inactive, archived or expired.",
-            get=attrgetter("status"),
+            get="status",
             hmac="keep",
         ),
         Column(
@@ -145,7 +143,7 @@ API_KEYS = Table(
             "The key's workspace; null for a key of the organisation (API: scope.workspace_id; without a scope "
             "workspace_id, which is also null for the default workspace).",
             nullable=True,
-            get=attrgetter("workspace"),
+            get="workspace",
             hmac="keep",
         ),
         Column(
@@ -154,7 +152,7 @@ API_KEYS = Table(
             "Id of the person who created the key; null when the API does not say, or a service account created it; "
             "with actor_identity=hmac a pseudonym (API: created_by.id).",
             nullable=True,
-            get=attrgetter("created_by_user_id"),
+            get="created_by_user_id",
             hmac=PERSON,
         ),
         Column(
@@ -162,16 +160,16 @@ API_KEYS = Table(
             "STRING",
             "user or service_account; null when the API does not say who created the key (API: created_by.type).",
             nullable=True,
-            get=attrgetter("created_by_type"),
+            get="created_by_type",
             hmac="keep",
         ),
-        Column("created_at", "TIMESTAMP", "When the key was created (UTC).", get=attrgetter("created_at")),
+        Column("created_at", "TIMESTAMP", "When the key was created (UTC).", get="created_at"),
         Column(
             "expires_at",
             "TIMESTAMP",
             "When the key expires (UTC); null when it does not.",
             nullable=True,
-            get=attrgetter("expires_at"),
+            get="expires_at",
         ),
         UNKNOWN_FIELDS,
         LOADED_AT,

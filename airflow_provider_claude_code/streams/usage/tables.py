@@ -38,14 +38,14 @@ SHARED_COLUMNS = (
         "organization_id",
         "STRING",
         "The organisation that owns the usage (API: organization_id).",
-        get=attrgetter("organization_id"),
+        get="organization_id",
         hmac="keep",
     ),
     Column(
         "actor_type",
         "STRING",
         "user_actor, api_actor, or a kind that the API adds later (API: actor.type).",
-        get=attrgetter("actor_type"),
+        get="actor_type",
         hmac="keep",
     ),
     Column(
@@ -54,14 +54,14 @@ SHARED_COLUMNS = (
         "E-mail address of a user_actor, key name of an api_actor, canonical JSON of a later kind; with "
         "actor_identity=hmac a pseudonym of 64 hex digits.",
         nullable=True,
-        get=attrgetter("actor_id"),
+        get="actor_id",
         hmac=PseudonymOf(kind=attrgetter("actor_type")),
     ),
     Column(
         "customer_type",
         "STRING",
         "api or subscription (API: customer_type).",
-        get=attrgetter("customer_type"),
+        get="customer_type",
         hmac="keep",
     ),
     Column(
@@ -69,14 +69,14 @@ SHARED_COLUMNS = (
         "STRING",
         "enterprise, team, or null when the API gives none (API: subscription_type).",
         nullable=True,
-        get=attrgetter("subscription_type"),
+        get="subscription_type",
         hmac="keep",
     ),
     Column(
         "terminal_type",
         "STRING",
         "Where Claude Code ran: vscode, iTerm.app, tmux, ... (API: terminal_type).",
-        get=attrgetter("terminal_type"),
+        get="terminal_type",
         hmac="keep",
     ),
     Column(
@@ -84,7 +84,7 @@ SHARED_COLUMNS = (
         "BOOL",
         "Whether the sessions ran remotely; null when the API does not say, as in older payloads (API: is_remote).",
         nullable=True,
-        get=attrgetter("is_remote"),
+        get="is_remote",
     ),
 )
 """The columns that the three tables have in common, made from a record."""
@@ -108,31 +108,31 @@ USAGE = Table(
             "num_sessions",
             "INT64",
             "Sessions; may be 0 in a record with other activity (API: core_metrics).",
-            get=attrgetter("core_metrics.num_sessions"),
+            get="core_metrics.num_sessions",
         ),
         Column(
             "lines_of_code_added",
             "INT64",
             "Lines added (API: core_metrics.lines_of_code.added).",
-            get=attrgetter("core_metrics.lines_of_code.added"),
+            get="core_metrics.lines_of_code.added",
         ),
         Column(
             "lines_of_code_removed",
             "INT64",
             "Lines removed (API: core_metrics.lines_of_code.removed).",
-            get=attrgetter("core_metrics.lines_of_code.removed"),
+            get="core_metrics.lines_of_code.removed",
         ),
         Column(
             "commits_by_claude_code",
             "INT64",
             "Commits made by Claude Code (API: core_metrics).",
-            get=attrgetter("core_metrics.commits_by_claude_code"),
+            get="core_metrics.commits_by_claude_code",
         ),
         Column(
             "pull_requests_by_claude_code",
             "INT64",
             "Pull requests made by Claude Code (API: core_metrics).",
-            get=attrgetter("core_metrics.pull_requests_by_claude_code"),
+            get="core_metrics.pull_requests_by_claude_code",
         ),
         *(
             Column(
@@ -170,15 +170,15 @@ MODEL_USAGE = Table(
             "model",
             "STRING",
             "Model identifier (API: model_breakdown[].model).",
-            get=attrgetter("model"),
+            get="model",
             hmac="keep",
         ),
         *(
-            Column(f"{kind}_tokens", "INT64", f"Tokens (API: tokens.{kind}).", get=attrgetter(f"tokens.{kind}"))
+            Column(f"{kind}_tokens", "INT64", f"Tokens (API: tokens.{kind}).", get=f"tokens.{kind}")
             for kind in TOKEN_KINDS
         ),
         Column("estimated_cost_cents", "NUMERIC", _COST),
-        Column("currency", "STRING", _CURRENCY, get=attrgetter("estimated_cost.currency"), hmac="keep"),
+        Column("currency", "STRING", _CURRENCY, get="estimated_cost.currency", hmac="keep"),
         UNKNOWN_FIELDS,
         LOADED_AT,
     ),
@@ -191,8 +191,8 @@ TOOL_USAGE = Table(
     (
         *SHARED_COLUMNS,
         Column("tool_name", "STRING", "Tool identifier (API: key of tool_actions).", hmac="keep"),
-        Column("accepted", "INT64", "Suggestions of the tool that people accepted.", get=attrgetter("accepted")),
-        Column("rejected", "INT64", "Suggestions of the tool that people rejected.", get=attrgetter("rejected")),
+        Column("accepted", "INT64", "Suggestions of the tool that people accepted.", get="accepted"),
+        Column("rejected", "INT64", "Suggestions of the tool that people rejected.", get="rejected"),
         UNKNOWN_FIELDS,
         LOADED_AT,
     ),
