@@ -80,7 +80,7 @@ def test_what_pseudonyms_do_to_a_column_holds_for_computed_values_too() -> None:
 
 
 def test_a_new_column_without_values_changes_no_digest(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    column = Column("new", "STRING", "Nobody sends it yet.", True, lambda record: None, "keep")
+    column = Column("new", "STRING", "Nobody sends it yet.", True, lambda records: [None] * len(records), "keep")
     changed = dataclasses.replace(MODEL_USAGE, columns=(*MODEL_USAGE.columns, column))
     _, before = spool(monkeypatch, tmp_path / "before", MODEL_USAGE, "parquet")
     row, after = spool(monkeypatch, tmp_path / "after", changed, "parquet")
