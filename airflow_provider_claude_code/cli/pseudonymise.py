@@ -27,7 +27,7 @@ def pseudonymise(
     pseudonym: Pseudonym,
     *,
     column: str,
-    actor_type: str = "user_actor",
+    actor_type: str,
     actor_type_column: str | None = None,
 ) -> bytes:
     """

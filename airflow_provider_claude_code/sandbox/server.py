@@ -164,7 +164,6 @@ class Sandbox(Service):
         now: Clock | None = None,
         faults: Faults | None = None,
         records: Records | None = None,
-        is_api_only: bool = False,
     ) -> None:
         """
         Create the organisation.
@@ -174,9 +173,8 @@ class Sandbox(Service):
         :param now: returns the time, with a time zone; default: the real clock
         :param faults: the faults to simulate; default: none
         :param records: returns the records of a day at a time, instead of generated ones
-        :param is_api_only: generate API usage only, no usage with a subscription
         """
-        super().__init__(Organization.named("Sandbox", users, seed, is_api_only=is_api_only), now, faults, records)
+        super().__init__(Organization.named("Sandbox", users, seed), now, faults, records)
         self.requests: list[SeenRequest] = []
 
     def __enter__(self) -> Self:

@@ -113,14 +113,11 @@ def is_of_a_store(error: Exception) -> bool:
 
 
 @contextmanager
-def typed_store_errors(
-    place: str, rights: str | None = None, later: type[ClaudeCodeError] = ClaudeCodePublishError
-) -> Iterator[None]:
+def typed_store_errors(place: str, later: type[ClaudeCodeError] = ClaudeCodePublishError) -> Iterator[None]:
     """
     Convert errors of a store or a file system to typed errors.
 
     :param place: the location that is read or written, for the message.
-    :param rights: the permissions and resources that are needed there, for the advice.
     :param later: the error to raise if a retry may help.
     :raises ClaudeCodeConfigurationError: no retry helps.
     """
@@ -129,7 +126,7 @@ def typed_store_errors(
     except Exception as error:
         if not is_of_a_store(error):
             raise
-        raise store_error(error, place, rights, later) from shown_cause(error)
+        raise store_error(error, place, later=later) from shown_cause(error)
 
 
 def shown_cause(error: Exception) -> Exception | None:

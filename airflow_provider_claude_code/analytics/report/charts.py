@@ -11,7 +11,7 @@ import io
 import math
 import re
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import date
 from typing import TYPE_CHECKING, Any
@@ -72,10 +72,6 @@ _ROW = 38
 _COLUMN = 7
 """Width that is kept for a character, which is what wide fonts need."""
 
-# Widths of the drawings in CSS pixels, for windows above and below 800 pixels.
-_WIDTHS = {"wide": 760, "narrow": 320}
-_HALF_WIDTHS = {"wide": 440, "narrow": 320}
-
 
 @dataclass(frozen=True)
 class Line:
@@ -119,10 +115,9 @@ def line_chart(
     lines: Sequence[Line],
     *,
     written: Callable[[float], str] = number,
-    is_half: bool = False,
 ) -> Markup:
     """
-    Draw lines over days.
+    Draw lines over days, at half the width of the page where there is room.
 
     :param key: what makes the ids of this chart its own.
     :param label: what the chart says, for those who do not see it.
@@ -130,7 +125,6 @@ def line_chart(
     :param shaded: per day what its data lacks, in a word or two; empty when it lacks nothing.
     :param lines: the lines.
     :param written: writes the value at the end of a line.
-    :param is_half: whether two charts stand side by side where there is room.
     :return: two svg elements.
     """
     values = [value for line in lines for value in line.values]
@@ -142,13 +136,13 @@ def line_chart(
     longest = max((len(name) for _value, name, _colour in ends), default=0)
 
     def draw(width: float) -> Figure:
-        figure, axes = _time_axes(width, 170 if is_half else 240, days, shaded, values, right=14 + _COLUMN * longest)
+        figure, axes = _time_axes(width, 170, days, shaded, values, right=14 + _COLUMN * longest)
         for line in lines:
             _draw_line(axes, line)
         _name_ends(axes, ends)
         return figure
 
-    return _drawn(key, label, _HALF_WIDTHS if is_half else _WIDTHS, draw)
+    return _drawn(key, label, draw, is_half=True)
 
 
 def column_chart(
@@ -189,7 +183,7 @@ def column_chart(
             axes.stairs(heights, edges, fill=is_filled, color=colour, linewidth=0 if is_filled else 1.4, baseline=0)
         return figure
 
-    return _drawn(key, label, _HALF_WIDTHS if is_half else _WIDTHS, draw)
+    return _drawn(key, label, draw, is_half=is_half)
 
 
 def bar_chart(
@@ -226,7 +220,7 @@ def bar_chart(
                 axes.add_patch(Rectangle((0, top + 20), max(1.0, bar.length * width), 8, facecolor=colour, linewidth=0))
         return figure
 
-    return _drawn(key, label, _HALF_WIDTHS if is_half else _WIDTHS, draw)
+    return _drawn(key, label, draw, is_half=is_half)
 
 
 def _axes(width: float, height: float, box: tuple[float, float, float, float]) -> tuple[Figure, Axes]:
@@ -275,11 +269,8 @@ def _time_axes(
 
 
 def _draw_line(axes: Axes, line: Line) -> None:
-    whole = [
-        math.nan if value is None or not ok else float(value)
-        for value, ok in zip(line.values, line.is_whole, strict=True)
-    ]
     every = [math.nan if value is None else float(value) for value in line.values]
+    whole = [value if ok else math.nan for value, ok in zip(every, line.is_whole, strict=True)]
     # Up to and including the whole values beside it, so that the two parts meet.
     partial = [
         value
@@ -358,13 +349,14 @@ def _runs(words: Sequence[str]) -> list[tuple[int, int]]:
     return runs
 
 
-def _drawn(key: str, label: str, widths: Mapping[str, float], draw: Callable[[float], Figure]) -> Markup:
+def _drawn(key: str, label: str, draw: Callable[[float], Figure], *, is_half: bool) -> Markup:
+    """Return a chart as two drawings, for windows wider and narrower than 800 CSS pixels."""
     import matplotlib
 
     drawings = []
     # Matplotlib has no glyphs for some names, which it only measures; the browser has.
     with matplotlib.rc_context(_STYLE), warnings.catch_warnings(action="ignore"):
-        for name, width in widths.items():
+        for name, width in (("wide", 440 if is_half else 760), ("narrow", 320)):
             file = io.BytesIO()
             draw(width).savefig(
                 file, format="svg", metadata={"Date": None, "Creator": None, "Format": None, "Type": None}

@@ -94,7 +94,6 @@ def _active_people(key: str, organization: Organization, settings: Settings, las
         list(organization.days),
         shaded(list(organization.days.values())),
         lines,
-        is_half=True,
     )
     on_day = " on the day or" if organization.is_by_day else ""
     note = f"Each line counts people who were active{on_day} on any of the 7 or 28 days that end with it."

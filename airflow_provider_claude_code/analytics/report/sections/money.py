@@ -164,7 +164,6 @@ def _of_month(key: str, month: Month, settings: Settings) -> list[Element]:
         ["not known" if month.since <= each <= month.until and each not in month.costs else "" for each in month.days],
         lines,
         written=short_dollars,
-        is_half=True,
     )
     return [Figure(f"{name} so far" if not month.is_over else name, message, chart)]
 
