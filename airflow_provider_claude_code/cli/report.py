@@ -51,7 +51,7 @@ def run(arguments: argparse.Namespace) -> None:
         paths = {name: storage_path(name, _absolute(file), None) for name, file in files.items() if file}
         root = storage_path("path", _absolute(arguments.path), None)
         output.parent.mkdir(parents=True, exist_ok=True)
-        with open_files(root, settings, **paths) as source:
+        with open_files(root, settings, memory_mb=256, threads=None, **paths) as source:
             report = make_report(source, settings, assumptions=assumptions, other_tools=bool(tools), generated_at=now)
         output.write_text(report.html, encoding="utf-8")
     except (ClaudeCodeError, OSError) as error:

@@ -26,6 +26,7 @@ from google.cloud.bigquery import Client
 from airflow_provider_claude_code.api.decoding import PageDecoder
 from airflow_provider_claude_code.api.paging import Request, Requests, cursor_pages, next_request
 from airflow_provider_claude_code.api.unknown_fields import Documented
+from airflow_provider_claude_code.cli.reference import reference_of_tables
 from airflow_provider_claude_code.exceptions import ClaudeCodeConfigurationError
 from airflow_provider_claude_code.hooks.claude_code import ClaudeCodeHook
 from airflow_provider_claude_code.operators.data_quality import ClaudeCodeDataQualityOperator
@@ -38,7 +39,6 @@ from airflow_provider_claude_code.tables.contract import (
     Column,
     PseudonymOf,
     Table,
-    markdown_reference,
 )
 from airflow_provider_claude_code.tables.rows import PageRows, Pseudonym, columns_of
 from airflow_provider_claude_code.tables.totals import DayTotals
@@ -398,7 +398,7 @@ def test_a_snapshot_is_of_today_and_skipped_for_earlier_days(place: Place) -> No
 def test_the_hook_reads_it_and_the_reference_describes_it() -> None:
     frame = ClaudeCodeHook("teams").get_df(datetime.now(UTC).date(), "team_members")
     assert set(zip(frame["team_id"], frame["email"], strict=True)) == EXPECTED
-    assert "| `team_id` | STRING |  | The team. |" in markdown_reference(DATA_TABLES.values())
+    assert "| `team_id` | STRING |  | The team. |" in reference_of_tables(DATA_TABLES.values())
 
 
 def test_lineage_and_links_name_its_tables() -> None:

@@ -20,20 +20,18 @@ import itertools
 import re
 import string
 import textwrap
-from collections.abc import Callable, Collection, Container, Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Collection, Container, Iterable, Mapping
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import cache, partial
 from importlib import resources
 from typing import Any
 
-from airflow_provider_claude_code.analytics.queries import checks
 from airflow_provider_claude_code.analytics.queries.settings import Settings as Settings
-from airflow_provider_claude_code.analytics.queries.tools import TABLES_OF_TOOLS
+from airflow_provider_claude_code.analytics.queries.tables import TABLES_OF_TOOLS, TABLES_OF_USERS
 from airflow_provider_claude_code.streams.registry import DATA_TABLES, STREAMS
 from airflow_provider_claude_code.streams.usage import USAGE
 from airflow_provider_claude_code.tables.actors import ADDRESS_BLANKS
-from airflow_provider_claude_code.tables.contract import Column, Table
 
 Row = Mapping[str, Any]
 """A row that a query returns, by column."""
@@ -43,60 +41,6 @@ PERSONAL_MODELS = frozenset({"people_monthly", "ai_tool_comparison", "keys", "re
 The models with a row per person or key, or with what a single record changed. They are used only when they are asked
 for by name.
 """
-
-_VALID_TO = Column("valid_to", "DATE", "Last day; null means no limit.", nullable=True)
-TABLES_OF_USERS = {
-    table.name: table
-    for table in (
-        Table(
-            "roster",
-            "person who may use Claude Code",
-            (
-                Column(
-                    "actor_id",
-                    "STRING",
-                    "The person's address as in `usage`, in upper or lower case (A to Z); with actor_identity=hmac the "
-                    "pseudonym.",
-                ),
-                Column(
-                    "valid_from",
-                    "DATE",
-                    "First day on which the person may use Claude Code; null means no limit.",
-                    nullable=True,
-                ),
-                _VALID_TO,
-            ),
-        ),
-        Table(
-            "mapping",
-            "actor and group",
-            (
-                Column(
-                    "actor_type",
-                    "STRING",
-                    "user_actor for a person, api_actor for an API key, machine for an API key that no person works "
-                    "with, such as that of a pipeline. Keys that are not machines count as people in small groups.",
-                ),
-                Column(
-                    "actor_id",
-                    "STRING",
-                    "The address, in upper or lower case (A to Z), or exactly the key's name, as in `usage`; with "
-                    "actor_identity=hmac the pseudonym.",
-                ),
-                Column("team", "STRING", "The group."),
-                Column("cost_centre", "STRING", "Who pays for it; may be null.", nullable=True),
-                Column(
-                    "valid_from",
-                    "DATE",
-                    "First day on which the actor is in the group; null means no limit.",
-                    nullable=True,
-                ),
-                replace(_VALID_TO, description=f"{_VALID_TO.description} No two rows of an actor share a day."),
-            ),
-        ),
-    )
-}
-"""Tables that users may add, by name. In a file, a column that is nullable may be missing."""
 
 _REFERENCE = re.compile(r"`claude_code\.(\w+)`(?:\((\w+) => TABLE (\w+)\))?")
 _SETTING = re.compile(r"(?:DATE '[0-9-]+'|'[^']*'|[0-9.]+|\[[0-9, ]+\]) /\* (\w+) \*/")
@@ -332,40 +276,6 @@ def _comparable(column: re.Match[str]) -> str:
     # A fast path for visible ASCII, which nearly all addresses are, since TRANSLATE is slow in DuckDB.
     address = f"IF(REGEXP_CONTAINS({name}, '[^!-~]'), {translated}, LOWER({name}))"
     return f"COALESCE(IF(actor_type = 'user_actor', {address}, {name}), '')"
-
-
-def markdown_reference() -> str:
-    """Return the models, and the tables that users may add, as Markdown."""
-    lines = [
-        "# Columns of the models",
-        "",
-        "[Models](../models.md) explains how to use them, and the rules that they share.",
-    ]
-    for model in models().values():
-        key = f"Key: {', '.join(f'`{column}`' for column in model.key)}."
-        lines += ["", f"## {model.name}", "", model.description, "", key, "", *_listed(model.columns)]
-        if model.name == "data_quality":
-            lines += ["", "[Checks and alerts](../checks.md) explains the checks.", "", *checks.markdown_table()]
-    lines += [
-        "",
-        "## Tables of your own",
-        "",
-        "Both are optional. Without them, the stream `members` is used if it is loaded.",
-    ]
-    lines += _tables(TABLES_OF_USERS.values())
-    lines += ["", "## Days with other AI tools", "", "All are optional. Only the report reads them."]
-    lines += _tables(TABLES_OF_TOOLS.values())
-    return "\n".join(lines) + "\n"
-
-
-def _tables(tables: Iterable[Table]) -> Iterator[str]:
-    for table in tables:
-        columns = {column.name: column.description for column in table.columns}
-        yield from ("", f"### {table.name}", "", f"One row per {table.grain}.", "", *_listed(columns))
-
-
-def _listed(columns: Mapping[str, str]) -> list[str]:
-    return ["| column | meaning |", "|---|---|", *(f"| `{name}` | {text} |" for name, text in columns.items())]
 
 
 def _read_folder(folder: str) -> dict[str, Model]:
