@@ -9,7 +9,6 @@ import threading
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager, suppress
 from datetime import UTC, datetime
-from types import MappingProxyType
 from typing import Any, TypeVar
 
 import httpx
@@ -21,7 +20,7 @@ from airflow_provider_claude_code.api.models import Organization
 from airflow_provider_claude_code.api.paging import (
     Page,
     Request,
-    Requests,
+    Walk,
     bounded,
     is_organization_id,
     log_new_start,
@@ -31,7 +30,7 @@ from airflow_provider_claude_code.api.paging import (
 from airflow_provider_claude_code.api.rate_limit import RateLimit
 from airflow_provider_claude_code.api.request_log import leave_cursors_out_of_the_log
 from airflow_provider_claude_code.api.retries import retry_arguments
-from airflow_provider_claude_code.api.settings import ClientSettings, unusable_environment
+from airflow_provider_claude_code.api.settings import ClientSettings, environment_error
 from airflow_provider_claude_code.exceptions import ClaudeCodeAPIError, ClaudeCodeCursorError, ClaudeCodeResponseError
 
 ORGANIZATION_PATH = "/v1/organizations/me"
@@ -88,32 +87,32 @@ class ClaudeCodeClient:
         """Close the connections."""
         self._http.close()
 
-    def iter_pages(self, requests: Requests) -> Iterator[Page]:
+    def iter_pages(self, walk: Walk) -> Iterator[Page]:
         """
         Yield the pages that a walk requests, in order. The records of a page are checked when they are read.
 
-        :param requests: the walk.
+        :param walk: the walk.
         :raises ClaudeCodeAPIError: the walk fails before its end.
         """
-        return self._walk(bounded(requests))
+        return self._walk(bounded(walk))
 
-    def has_records(self, walk: Callable[[], Requests]) -> bool:
+    def has_records(self, begin_walk: Callable[[], Walk]) -> bool:
         """
         Return whether a walk finds a record. Reads as few pages as possible.
 
-        :param walk: begins the walk.
+        :param begin_walk: begins the walk.
         :raises ClaudeCodeAPIError: the API does not say.
         """
-        return start_again(lambda: any(page.new_records for page in self._walk(_short(walk(), self._settings))))
+        return start_again(lambda: any(page.new_records for page in self._walk(_short(begin_walk(), self._settings))))
 
-    def first_page(self, walk: Callable[[], Requests]) -> tuple[Page, datetime]:
+    def first_page(self, begin_walk: Callable[[], Walk]) -> tuple[Page, datetime]:
         """
         Return the first page of a walk, and when it was sent.
 
-        :param walk: begins the walk.
+        :param begin_walk: begins the walk.
         :raises ClaudeCodeAPIError: there is none.
         """
-        return _dated(next(self._walk(_short(walk(), self._settings))))
+        return _dated(next(self._walk(_short(begin_walk(), self._settings))))
 
     def get_organization(self, *, without_retries: bool = False) -> Organization:
         """
@@ -124,14 +123,14 @@ class ClaudeCodeClient:
         """
         settings = dataclasses.replace(self._settings, retry_budget=0) if without_retries else self._settings
         inquiry = Inquiry(settings, "the key's organisation")
-        return _read_organization(self._get(ORGANIZATION_PATH, inquiry), inquiry)
+        return _read_organization(self._get(ORGANIZATION_PATH, inquiry, {}), inquiry)
 
-    def _walk(self, requests: Requests) -> Iterator[Page]:
-        request: Request | None = next(requests)
+    def _walk(self, walk: Walk) -> Iterator[Page]:
+        request: Request | None = next(walk)
         while request is not None:
             answer = self._answer(request)
             # Its checks run before anything else uses it.
-            request = next_request(requests, answer)
+            request = next_request(walk, answer)
             if isinstance(answer, Page):
                 yield answer
 
@@ -141,7 +140,7 @@ class ClaudeCodeClient:
         except ClaudeCodeAPIError as error:
             return error
 
-    def _get(self, path: str, inquiry: Inquiry, asked: Mapping[str, Any] = MappingProxyType({})) -> httpx.Response:
+    def _get(self, path: str, inquiry: Inquiry, asked: Mapping[str, Any]) -> httpx.Response:
         arguments = retry_arguments(inquiry.subject, inquiry.settings.retry_budget, inquiry.described)
         if self._rate_limit is not None:
             # Before the retry budget starts.
@@ -181,33 +180,33 @@ class AsyncClaudeCodeClient:
     async def __aexit__(self, *_: object) -> None:
         await self._http.aclose()
 
-    def iter_pages(self, requests: Requests) -> AsyncIterator[Page]:
-        """Yield the pages that a walk asks for; see :meth:`ClaudeCodeClient.iter_pages`."""
-        return self._walk(bounded(requests))
+    def iter_pages(self, walk: Walk) -> AsyncIterator[Page]:
+        """Yield the pages that a walk requests; see :meth:`ClaudeCodeClient.iter_pages`."""
+        return self._walk(bounded(walk))
 
-    async def has_records(self, walk: Callable[[], Requests]) -> bool:
+    async def has_records(self, begin_walk: Callable[[], Walk]) -> bool:
         """Return whether a walk finds a record; see :meth:`ClaudeCodeClient.has_records`."""
         try:
-            return await self._finds_records(walk())
+            return await self._finds_records(begin_walk())
         except ClaudeCodeCursorError as error:
             log_new_start(error)
-            return await self._finds_records(walk())
+            return await self._finds_records(begin_walk())
 
-    async def first_page(self, walk: Callable[[], Requests]) -> tuple[Page, datetime]:
+    async def first_page(self, begin_walk: Callable[[], Walk]) -> tuple[Page, datetime]:
         """Return the first page of a walk; see :meth:`ClaudeCodeClient.first_page`."""
-        return _dated(await anext(self._walk(_short(walk(), self._settings))))
+        return _dated(await anext(self._walk(_short(begin_walk(), self._settings))))
 
-    async def _finds_records(self, requests: Requests) -> bool:
-        async for page in self._walk(_short(requests, self._settings)):
+    async def _finds_records(self, walk: Walk) -> bool:
+        async for page in self._walk(_short(walk, self._settings)):
             if page.new_records:
                 return True
         return False
 
-    async def _walk(self, requests: Requests) -> AsyncIterator[Page]:
-        request: Request | None = next(requests)
+    async def _walk(self, walk: Walk) -> AsyncIterator[Page]:
+        request: Request | None = next(walk)
         while request is not None:
             answer = await self._answer(request)
-            request = next_request(requests, answer)
+            request = next_request(walk, answer)
             if isinstance(answer, Page):
                 yield answer
 
@@ -368,9 +367,9 @@ def _inquiry(settings: ClientSettings, request: Request) -> Inquiry:
     return Inquiry(settings, request.subject, request.number > 1, request.enterprise_scope)
 
 
-def _short(requests: Requests, settings: ClientSettings) -> Requests:
+def _short(walk: Walk, settings: ClientSettings) -> Walk:
     """Limit a walk that looks for one record to the time of one request."""
-    return bounded(requests, settings.retry_budget + settings.response_timeout)
+    return bounded(walk, settings.retry_budget + settings.response_timeout)
 
 
 def _open(client_class: type[HttpxClient], settings: ClientSettings, transport: Any) -> HttpxClient:
@@ -379,7 +378,7 @@ def _open(client_class: type[HttpxClient], settings: ClientSettings, transport: 
     try:
         return client_class(**settings.httpx_arguments, **network)
     except (ValueError, OSError, ImportError) as error:
-        failure = unusable_environment(error)
+        failure = environment_error(error)
     raise failure
 
 

@@ -24,7 +24,7 @@ from google.auth.credentials import AnonymousCredentials
 from google.cloud.bigquery import Client
 
 from airflow_provider_claude_code.api.decoding import PageDecoder
-from airflow_provider_claude_code.api.paging import Request, Requests, cursor_pages, next_request
+from airflow_provider_claude_code.api.paging import Request, Walk, cursor_pages, next_request
 from airflow_provider_claude_code.api.unknown_fields import Documented
 from airflow_provider_claude_code.cli.reference import reference_of_tables
 from airflow_provider_claude_code.exceptions import ClaudeCodeConfigurationError
@@ -32,7 +32,7 @@ from airflow_provider_claude_code.hooks.claude_code import ClaudeCodeHook
 from airflow_provider_claude_code.operators.data_quality import ClaudeCodeDataQualityOperator
 from airflow_provider_claude_code.sandbox import Sandbox
 from airflow_provider_claude_code.sensors.freshness import ClaudeCodeFreshnessSensor
-from airflow_provider_claude_code.streams.base import Stream, as_of_now
+from airflow_provider_claude_code.streams.base import Stream, complete_at_once
 from airflow_provider_claude_code.streams.registry import DATA_TABLES, STREAMS
 from airflow_provider_claude_code.tables.contract import (
     LOADED_AT,
@@ -90,7 +90,7 @@ def decode_members(body: bytes, team_id: str) -> tuple[list[Membership], set[str
     return [Membership(team_id, member.email) for member in page.data], unknown
 
 
-def team_requests(day: date, limit: int) -> Requests:
+def team_walk(day: date, limit: int) -> Walk:
     query = {"limit": limit}
     teams: list[Team] = []
     pages = cursor_pages(Request(path="/v1/teams", query=query, subject="the teams", decode=decode_teams))
@@ -160,10 +160,10 @@ TEAM_STREAM = Stream(
     title="Teams",
     coverage="All teams of the organisation.",
     path="/v1/teams",
-    requests=team_requests,
+    begin_walk=team_walk,
     flattener=TeamFlattener,
     tables=(TEAMS, TEAM_MEMBERS),
-    complete_from=as_of_now,
+    complete_from=complete_at_once,
 )
 
 MEMBERS = {"t1": ["ada@example.com", "bob@example.com", "cyd@example.com"], "t2": [], "t3": ["ada@example.com"]}

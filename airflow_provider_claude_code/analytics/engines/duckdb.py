@@ -13,7 +13,7 @@ from airflow_provider_claude_code.analytics.engines.day_files import (
     create_table,
     create_tables,
     literal,
-    unreadable_files,
+    unreadable_files_error,
 )
 from airflow_provider_claude_code.analytics.queries import ROWS, Settings, render
 from airflow_provider_claude_code.analytics.queries.dialects import translate
@@ -273,7 +273,7 @@ def _typed_errors(database: duckdb.DuckDBPyConnection) -> Iterator[None]:
                 "Sums of the loaded usage do not fit 64 bits, so a day contains numbers that cannot be true. The check "
                 "out_of_range of ClaudeCodeDataQualityOperator names the day; load it again."
             ) from None
-        raise unreadable_files(error) from None
+        raise unreadable_files_error(error) from None
 
 
 def _typed_as_in_bigquery(rows: pa.Table) -> pa.Table:

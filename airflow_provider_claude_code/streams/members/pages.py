@@ -10,7 +10,7 @@ from operator import attrgetter
 from typing import Any, NamedTuple
 
 from airflow_provider_claude_code.api.decoding import PageDecoder
-from airflow_provider_claude_code.api.paging import Page, Request, Requests, id_pages
+from airflow_provider_claude_code.api.paging import Page, Request, Walk, id_pages
 from airflow_provider_claude_code.exceptions import ClaudeCodeBadRequestError
 from airflow_provider_claude_code.streams.members import MEMBERS
 from airflow_provider_claude_code.streams.members.models import (
@@ -42,7 +42,7 @@ class WorkspaceSeenAgain(NamedTuple):
     is_archived: bool
 
 
-def member_requests(day: date, limit: int) -> Requests:
+def member_walk(day: date, limit: int) -> Walk:
     """
     Walk through the members, the workspaces, the members of each workspace that is not archived, and the API keys.
 
@@ -88,7 +88,7 @@ def _workspaces_request(limit: int, decode: Any, *, is_repetition: bool = False,
     )
 
 
-def _members_of(workspace_id: str, limit: int) -> Requests:
+def _members_of(workspace_id: str, limit: int) -> Walk:
     request = Request(
         path=f"{WORKSPACES_PATH}/{workspace_id}/members",
         query={"limit": limit},

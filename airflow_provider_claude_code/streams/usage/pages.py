@@ -7,14 +7,14 @@ from datetime import date
 from functools import partial
 
 from airflow_provider_claude_code.api.decoding import PageDecoder
-from airflow_provider_claude_code.api.paging import Request, Requests, cursor_pages
+from airflow_provider_claude_code.api.paging import Request, Walk, cursor_pages
 from airflow_provider_claude_code.streams.usage import USAGE
 from airflow_provider_claude_code.streams.usage.models import Record, Report
 
 decode_report = PageDecoder(Report).decode
 
 
-def usage_requests(day: date, limit: int) -> Requests:
+def usage_walk(day: date, limit: int) -> Walk:
     """
     Walk through the report of a day.
 

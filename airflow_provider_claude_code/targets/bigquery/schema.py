@@ -17,7 +17,7 @@ from airflow_provider_claude_code.exceptions import ClaudeCodeConfigurationError
 from airflow_provider_claude_code.quoting import visible
 from airflow_provider_claude_code.tables.contract import Table
 from airflow_provider_claude_code.tables.loads import LOADS
-from airflow_provider_claude_code.targets.base import of_another_organization
+from airflow_provider_claude_code.targets.base import another_organization_error
 
 log = logging.getLogger(__name__)
 
@@ -309,7 +309,7 @@ def _refuse_another_owner(table: bigquery.Table, organization_id: str) -> None:
     owner = table.labels.get(ORGANIZATION_LABEL)
     if owner not in (None, _label_value(organization_id)):
         place = f"{table.project}.{table.dataset_id}.{table.table_id}"
-        raise of_another_organization(place, owner, organization_id, "dataset or table_prefix")
+        raise another_organization_error(place, owner, organization_id, "dataset or table_prefix")
 
 
 def _differences(table: bigquery.Table, contract: Table) -> list[str]:
