@@ -1,4 +1,4 @@
-"""The HTTP client, sync and async, over one paging walk and one retry policy."""
+"""The HTTP client, synchronous and asynchronous. Both share the walks, the retries and the errors."""
 
 from __future__ import annotations
 
@@ -101,7 +101,7 @@ class ClaudeCodeClient:
         Return whether a walk finds a record. Reads as few pages as possible.
 
         :param begin_walk: begins the walk.
-        :raises ClaudeCodeAPIError: the API does not say.
+        :raises ClaudeCodeAPIError: a request fails.
         """
         return start_again(lambda: any(page.new_records for page in self._walk(_short(begin_walk(), self._settings))))
 
@@ -110,7 +110,7 @@ class ClaudeCodeClient:
         Return the first page of a walk, and when it was sent.
 
         :param begin_walk: begins the walk.
-        :raises ClaudeCodeAPIError: there is none.
+        :raises ClaudeCodeAPIError: the request fails.
         """
         return _dated(next(self._walk(_short(begin_walk(), self._settings))))
 
@@ -119,7 +119,7 @@ class ClaudeCodeClient:
         Return the organisation that the key belongs to.
 
         :param without_retries: ask once only.
-        :raises ClaudeCodeAPIError: the API does not say.
+        :raises ClaudeCodeAPIError: the request fails.
         """
         settings = dataclasses.replace(self._settings, retry_budget=0) if without_retries else self._settings
         inquiry = Inquiry(settings, "the key's organisation")
@@ -157,7 +157,7 @@ class ClaudeCodeClient:
                     body = _Body(response, inquiry)
                     for piece in response.iter_bytes():
                         body.add(piece)
-                        del piece  # Else the traceback of a later error would hold people.
+                        del piece  # Otherwise, the traceback of a later error would contain people.
                     return body.response().raise_for_status()
         raise AssertionError("the retries end with a response or an error")
 
@@ -230,7 +230,7 @@ class AsyncClaudeCodeClient:
                         body = _Body(response, inquiry)
                         async for piece in response.aiter_bytes():
                             body.add(piece)
-                            del piece  # Else the traceback of a later error would hold people.
+                            del piece  # Otherwise, the traceback of a later error would contain people.
                         return body.response().raise_for_status()
         raise AssertionError("the retries end with a response or an error")
 
@@ -311,8 +311,8 @@ class _Body:
     """Collects the body of a response piece by piece, up to ``MAX_BODY_SIZE``."""
 
     def __init__(self, response: httpx.Response, inquiry: Inquiry) -> None:
-        # A piece grows by gzip up to a thousandfold, but without limit by several or other encodings, before
-        # it can be counted. Encodings that were not requested stay encoded, so the body is not valid JSON.
+        # A piece is decoded before it can be counted. gzip expands it a thousandfold at most, but other encodings, or
+        # several, without limit. These were not requested and are not decoded, so the body is not valid JSON.
         if response.headers.get("content-encoding", "").lower() != "gzip":
             response.headers.pop("content-encoding", None)
         self._response = response

@@ -90,7 +90,7 @@ def make_server(app: ASGIApp, *, host: str, port: int, **config: Any) -> tuple[u
     :param host: name or IPv4 address to listen on
     :param port: port to listen on; 0 chooses a free one
     :param config: other settings of `uvicorn.Config`
-    :returns: the server, its socket and the base URL
+    :return: the server, its socket and the base URL
     :raises OSError: the address is taken, or not one of this host
     """
     # Bound here, so that no other process can take the port in between.
@@ -109,7 +109,7 @@ def start_in_thread(
 
     The parameters are those of `make_server`. To stop it, set the server's ``should_exit`` and join the thread.
 
-    :returns: the server, its thread and the base URL
+    :return: the server, its thread and the base URL
     :raises OSError: the address is taken, or not one of this host
     :raises RuntimeError: the server did not start
     """

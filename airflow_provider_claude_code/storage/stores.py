@@ -307,7 +307,7 @@ def open_store(root: ObjectStoragePath) -> Store:
         return ObjectStore(root)
     except (ImportError, ValueError) as error:
         package = _PACKAGES.get(root.protocol)
-        advice = f"Install it: pip install '{package}'." if package else "Is the provider for this store installed?"
+        advice = f"Install it: pip install '{package}'." if package else "Install the provider for this store."
         raise ClaudeCodeConfigurationError(f"Airflow cannot open {root.protocol}:// ({error}). {advice}") from error
 
 

@@ -78,7 +78,7 @@ class Stream:
     :param path: its path in the API, for lineage.
     :param begin_walk: begins the walk through a day, given the day, the records per page, and the filters by name.
     :param tables: its tables; a day is empty when the first has no rows.
-    :param flattener: returns what flattens the records of a day, given the day and what to store for an actor.
+    :param flattener: creates the flattener of a day, given the day and what to store for an actor.
     :param sums_in_words: returns the sums of a day's summary as phrases for the log.
     :param complete_from: returns the time from which a day is complete; :func:`complete_at_once` for a snapshot, that
         is, a list of the current state.

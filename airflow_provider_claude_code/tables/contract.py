@@ -1,8 +1,8 @@
 """
 Columns and tables.
 
-The Arrow schema, the BigQuery schema and the documentation are made from these definitions. Values meet columns by
-name. A column that is added is nullable, and comes with a new ``SCHEMA_VERSION``.
+The Arrow schema, the BigQuery schema and the documentation are made from these definitions. Values are matched to
+columns by name. A column that is added is nullable, and comes with a new ``SCHEMA_VERSION``.
 """
 
 from __future__ import annotations

@@ -397,7 +397,7 @@ def _retried_if_stopped(load: Load) -> Iterator[None]:
     """
     Let Airflow retry a task that it stops, as when its worker shuts down.
 
-    A target takes the files that ``on_kill`` has removed for missing ones, for which no retry would help.
+    ``on_kill`` removes the spooled files. The target then reports missing files, an error that is not retried.
     """
     try:
         yield

@@ -245,7 +245,11 @@ def unreadable_files_error(error: Exception, key: str | None = None) -> ClaudeCo
     # A file may have been replaced by a load while it was read.
     return ClaudeCodeSourceError(
         f"{key or 'The files'} could not be queried ({type(error).__name__}); try again. If that does not help, "
-        + ("remove that file and load its day again." if key else "were they all written by this provider?")
+        + (
+            "remove that file and load its day again."
+            if key
+            else "check that loads of this provider wrote all of them."
+        )
     )
 
 

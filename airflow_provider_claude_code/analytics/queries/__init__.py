@@ -1,9 +1,9 @@
 """
 Reads the queries in this folder and prepares them to run. The head of each file describes it.
 
-``models/NAME.sql`` is a model, ``parts/NAME.sql`` is what models share. `` `claude_code.NAME` `` names a table or
-another of the files. A query that is made ready has each file that it reads as one step of its ``WITH``, so it stands
-by itself, and a view never shows more than it says. Tables, models, parts and the steps in them do not share names.
+``models/NAME.sql`` is a model, and ``parts/NAME.sql`` is a query that models share. `` `claude_code.NAME` `` refers to
+a table or to another of these files. A rendered query has each file that it reads as a step of its ``WITH``, so it
+depends on no other view. Names of tables, models, parts and steps are unique.
 
 A part may take a step of the query that reads it, as a table function does:
 `` `claude_code.PART`(PARAMETER => TABLE STEP) ``.
@@ -89,7 +89,7 @@ def render(
     name: str, relations: Mapping[str, str], settings: Settings, computed_once: Container[str] = frozenset()
 ) -> str:
     """
-    Return a model or a part as one GoogleSQL query that stands by itself.
+    Return a model or a part as one GoogleSQL query that needs only the relations.
 
     :param name: its name.
     :param relations: by name, the SQL that represents a table, or a model or part that exists already. A table that is

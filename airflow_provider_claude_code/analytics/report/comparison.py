@@ -25,7 +25,7 @@ A change is unusual beyond so many standard deviations. The deviation itself is 
 values this is exceeded by chance in 7 % of comparisons after 6 weeks and in 4 % after 12.
 """
 _LARGEST_DIFFERENCE_OF_SHARES = 0.15
-"""Of the sessions of twenty people in a week the share with a known cost differs by up to that by chance."""
+"""By chance, the share of sessions with a known cost differs by so much between two weeks of twenty people."""
 
 
 @dataclass(frozen=True)

@@ -105,7 +105,7 @@ def about_dollars(amount: float, least: float = -math.inf) -> str:
 
 
 def amount(value: Decimal | float | None) -> str:
-    """Return an amount of US dollars; one of 0 is none, since models have 0 only where nothing is of its kind."""
+    """Return an amount of US dollars, or "none" for 0, which models have only if there is no usage of the kind."""
     return "none" if value == 0 else dollars(value)
 
 

@@ -106,14 +106,14 @@ class DatasetTables:
         self, organization_id: str, day: date, organization_name: str | None
     ) -> tuple[str, dict[str, bigquery.Table]]:
         """
-        Create what is missing, and complete what lacks columns or its label, once it is known that all can be loaded.
+        Create missing tables, and add missing columns and labels, after checking that all tables can be loaded.
 
         :param organization_id: the organisation that loads.
         :param day: the day that is loaded.
         :param organization_name: what to call the organisation in the description of ``loads``; None leaves it.
         :return: the location of the dataset, and the tables.
-        :raises ClaudeCodeConfigurationError: a table belongs to another organisation or does not fit, or the day is
-            older than BigQuery would keep it; then nothing was changed. There is no dataset.
+        :raises ClaudeCodeConfigurationError: there is no dataset, a table belongs to another organisation or does not
+            fit, or the day is older than BigQuery would keep it. Nothing was changed then.
         """
         dataset = self._get_or_create_dataset()
         existing = {name: find_table(self._client, table_id) for name, table_id in self.table_ids().items()}

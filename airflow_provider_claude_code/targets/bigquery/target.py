@@ -25,7 +25,7 @@ from airflow_provider_claude_code.targets.bigquery.jobs import LoadJobs, load_nu
 from airflow_provider_claude_code.targets.bigquery.schema import DatasetTables, find_table
 
 BEFORE_ALL_LOADS = datetime(1970, 1, 1, tzinfo=UTC)
-"""What stands for ``loaded_at`` of rows without one, which no load has written."""
+"""Replaces the missing ``loaded_at`` of rows that no load has written."""
 
 
 @dataclass(frozen=True, kw_only=True)
