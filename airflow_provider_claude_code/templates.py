@@ -48,12 +48,12 @@ def listed(argument: str, names: object, allowed: Iterable[str], *, may_be_empty
     known = list(allowed)
     if found is None or not (found or may_be_empty) or any(name not in known for name in found):
         raise ClaudeCodeConfigurationError(
-            f"{argument} is {names!r}; a list of {', '.join(known)} was expected.{native_hint(names)}"
+            f"{argument} is {names!r}; a list of {', '.join(known)} was expected.{_native_hint(names)}"
         )
     return list(dict.fromkeys(found))
 
 
-def native_hint(rendered: object) -> str:
+def _native_hint(rendered: object) -> str:
     """Return advice if a template rendered to the text of a list or dict, instead of to a list or dict."""
     if not (isinstance(rendered, str) and rendered.strip()[:1] in ("[", "{", "(")):
         return ""
@@ -71,12 +71,12 @@ def accounts(argument: str, value: object) -> str | list[str] | None:
     :param value: the account or the accounts.
     :raises ClaudeCodeConfigurationError: it is neither text nor a list of texts.
     """
-    if value is None or (isinstance(value, str) and not native_hint(value)):
+    if value is None or (isinstance(value, str) and not _native_hint(value)):
         return value or None
     if isinstance(value, list | tuple) and all(isinstance(account, str) and account for account in value):
         return list(value)
     raise ClaudeCodeConfigurationError(
-        f"{argument} is {value!r}; a service account or a list of them was expected.{native_hint(value)}"
+        f"{argument} is {value!r}; a service account or a list of them was expected.{_native_hint(value)}"
     )
 
 
@@ -93,7 +93,7 @@ def mapping_of(argument: str, value: object) -> dict[str, str]:
     if value is None or value == "":
         return {}
     if not isinstance(value, Mapping):
-        raise ClaudeCodeConfigurationError(f"{argument} is {value!r}; a dict was expected.{native_hint(value)}")
+        raise ClaudeCodeConfigurationError(f"{argument} is {value!r}; a dict was expected.{_native_hint(value)}")
     return {name: str(text) if isinstance(text, int | float) else text for name, text in value.items()}
 
 

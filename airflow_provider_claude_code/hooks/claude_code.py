@@ -112,10 +112,7 @@ class ClaudeCodeHook(BaseHook):
         :raises ClaudeCodeConfigurationError: a value of the Connection cannot be used.
         """
         with connection_errors(self.claude_code_conn_id):
-            return self._read_settings()
-
-    def _read_settings(self) -> ClientSettings:
-        return client_settings(self.get_connection(self.claude_code_conn_id))
+            return client_settings(self.get_connection(self.claude_code_conn_id))
 
     def has_another_key(self) -> bool:
         """Return whether the Connection has another key than when its settings were read."""

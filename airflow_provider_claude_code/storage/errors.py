@@ -105,7 +105,7 @@ _SAFE_MODULES = ("azure.", "botocore.", "builtins", "gcsfs.", "google.auth.")
 _LIBRARIES = {"adlfs", "aiobotocore", "aiohttp", "azure", "botocore", "gcsfs", "google", "requests", "s3fs"}
 
 
-def is_of_a_store(error: Exception) -> bool:
+def _is_of_a_store(error: Exception) -> bool:
     """Return whether an error comes from a file system or from the library of a store."""
     return isinstance(error, OSError) or any(
         kind.__module__.partition(".")[0] in _LIBRARIES for kind in type(error).__mro__
@@ -124,7 +124,7 @@ def typed_store_errors(place: str, later: type[ClaudeCodeError] = ClaudeCodePubl
     try:
         yield
     except Exception as error:
-        if not is_of_a_store(error):
+        if not _is_of_a_store(error):
             raise
         raise store_error(error, place, later=later) from shown_cause(error)
 

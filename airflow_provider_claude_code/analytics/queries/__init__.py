@@ -132,11 +132,11 @@ def render(
     return f"{shared}\n{query}" if own == query else f"{shared},\n{own}"
 
 
-def read_names(name: str, relations: Mapping[str, str], settings: Settings) -> set[str]:
+def _read_names(name: str, relations: Mapping[str, str], settings: Settings) -> set[str]:
     """Return the models and parts that a query reads. A part with a parameter is replaced by what it reads itself."""
     found: set[str] = set()
     for read, parameter, _argument in _REFERENCE.findall(_source(name, relations, settings)):
-        found |= read_names(read, {**relations, parameter: ""}, settings) if parameter else {read}
+        found |= _read_names(read, {**relations, parameter: ""}, settings) if parameter else {read}
     return found - relations.keys()
 
 
@@ -155,7 +155,7 @@ def reads_in_order(
 
     def visit(name: str) -> None:
         if name not in ordered:
-            reads = sorted(read_names(name, relations, settings))
+            reads = sorted(_read_names(name, relations, settings))
             for read in reads:
                 visit(read)
             ordered[name] = reads

@@ -111,14 +111,9 @@ def decode_charges(
     body: bytes, *, day: date, products: Sequence[str], row: type[Charges]
 ) -> tuple[list[Any], set[str]]:
     """
-    Decode and check a page.
+    Return the charges of a page, and the paths of undocumented fields.
 
-    :param body: the answer.
-    :param day: the UTC day that was asked for.
-    :param products: the products that were asked for; none of them means all.
-    :param row: what is made of each entry.
-    :return: the rows, and the paths of fields that are not documented.
-    :raises ValueError: the page breaks the API's contract.
+    :raises ValueError: the page breaks the API's contract, or has charges of another day or product.
     """
     report, unknown_fields = decode_report(body)
     starts, ends = {entry.starting_at for entry in report.data}, {entry.ending_at for entry in report.data}
