@@ -94,7 +94,7 @@ class ClaudeCodeClient:
         :param walk: the walk.
         :raises ClaudeCodeAPIError: the walk fails before its end.
         """
-        return self._walk(bounded(walk))
+        return self._pages(bounded(walk))
 
     def has_records(self, begin_walk: Callable[[], Walk]) -> bool:
         """
@@ -103,7 +103,7 @@ class ClaudeCodeClient:
         :param begin_walk: begins the walk.
         :raises ClaudeCodeAPIError: a request fails.
         """
-        return start_again(lambda: any(page.new_records for page in self._walk(_short(begin_walk(), self._settings))))
+        return start_again(lambda: any(page.new_records for page in self._pages(_short(begin_walk(), self._settings))))
 
     def first_page(self, begin_walk: Callable[[], Walk]) -> tuple[Page, datetime]:
         """
@@ -112,7 +112,7 @@ class ClaudeCodeClient:
         :param begin_walk: begins the walk.
         :raises ClaudeCodeAPIError: the request fails.
         """
-        return _dated(next(self._walk(_short(begin_walk(), self._settings))))
+        return _dated(next(self._pages(_short(begin_walk(), self._settings))))
 
     def get_organization(self, *, without_retries: bool = False) -> Organization:
         """
@@ -125,7 +125,7 @@ class ClaudeCodeClient:
         inquiry = Inquiry(settings, "the key's organisation")
         return _read_organization(self._get(ORGANIZATION_PATH, inquiry, {}), inquiry)
 
-    def _walk(self, walk: Walk) -> Iterator[Page]:
+    def _pages(self, walk: Walk) -> Iterator[Page]:
         request: Request | None = next(walk)
         while request is not None:
             answer = self._answer(request)
@@ -182,7 +182,7 @@ class AsyncClaudeCodeClient:
 
     def iter_pages(self, walk: Walk) -> AsyncIterator[Page]:
         """Yield the pages that a walk requests; see :meth:`ClaudeCodeClient.iter_pages`."""
-        return self._walk(bounded(walk))
+        return self._pages(bounded(walk))
 
     async def has_records(self, begin_walk: Callable[[], Walk]) -> bool:
         """Return whether a walk finds a record; see :meth:`ClaudeCodeClient.has_records`."""
@@ -194,15 +194,15 @@ class AsyncClaudeCodeClient:
 
     async def first_page(self, begin_walk: Callable[[], Walk]) -> tuple[Page, datetime]:
         """Return the first page of a walk; see :meth:`ClaudeCodeClient.first_page`."""
-        return _dated(await anext(self._walk(_short(begin_walk(), self._settings))))
+        return _dated(await anext(self._pages(_short(begin_walk(), self._settings))))
 
     async def _finds_records(self, walk: Walk) -> bool:
-        async for page in self._walk(_short(walk, self._settings)):
+        async for page in self._pages(_short(walk, self._settings)):
             if page.new_records:
                 return True
         return False
 
-    async def _walk(self, walk: Walk) -> AsyncIterator[Page]:
+    async def _pages(self, walk: Walk) -> AsyncIterator[Page]:
         request: Request | None = next(walk)
         while request is not None:
             answer = await self._answer(request)

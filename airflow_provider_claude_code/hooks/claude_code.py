@@ -31,6 +31,7 @@ from airflow_provider_claude_code.quoting import quoted
 from airflow_provider_claude_code.streams.registry import DATA_TABLES, STREAMS, find_stream
 from airflow_provider_claude_code.streams.usage import USAGE
 from airflow_provider_claude_code.tables.pseudonyms import Pseudonyms
+from airflow_provider_claude_code.templates import one_of
 from airflow_provider_claude_code.version_compat import (
     AirflowFailException,
     AirflowNotFoundException,
@@ -288,8 +289,7 @@ class ClaudeCodeHook(BaseHook):
         stream = next((stream for stream in STREAMS.values() if table in stream.table_names), None)
         if stream is None:
             raise ClaudeCodeConfigurationError(f"table is {table!r}; one of {', '.join(DATA_TABLES)} was expected.")
-        if actor_identity not in ("plain", "hmac"):
-            raise ClaudeCodeConfigurationError(f"actor_identity is {actor_identity!r}; plain or hmac was expected.")
+        one_of("actor_identity", actor_identity, ("plain", "hmac"))
         day = datetime.now(UTC).date() if stream.is_snapshot else parse_day(day)
         pseudonyms = self.pseudonyms if actor_identity == "hmac" else None
         loaded_at = datetime.now(UTC)

@@ -334,8 +334,8 @@ class ClaudeCodeTransferOperator(BaseOperator):
             summary, started = self._start(target, next(loads))
             if started is not None:
                 self._on_started(replace(progress, summary=summary, started=started), started)
-        places = {} if started is None else self._finish(target, started)
-        summary |= places
+        if started is not None:
+            summary |= self._finish(target, started)
         log_day(self._stream, summary, self.table_uri(self.tables[0]))
         return summary
 

@@ -16,9 +16,9 @@ pytest.importorskip("matplotlib", reason="the extra `report` is not installed")
 pytest.importorskip("sqlglot", reason="the extra `report` is not installed")
 
 from airflow_provider_claude_code.analytics.assumptions import Assumptions
-from airflow_provider_claude_code.analytics.queries import Settings
+from airflow_provider_claude_code.analytics.queries import Row, Settings
 from airflow_provider_claude_code.analytics.report.comparison import Comparison
-from airflow_provider_claude_code.analytics.report.data import Organization, Row
+from airflow_provider_claude_code.analytics.report.data import Organization
 from airflow_provider_claude_code.analytics.report.elements import (
     Element,
     Facts,

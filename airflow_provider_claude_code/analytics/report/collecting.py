@@ -7,8 +7,9 @@ from datetime import date, timedelta
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
+from airflow_provider_claude_code.analytics.queries import Row
 from airflow_provider_claude_code.analytics.report.comparison import comparison_of
-from airflow_provider_claude_code.analytics.report.data import AMOUNTS, Organization, Row, is_month
+from airflow_provider_claude_code.analytics.report.data import AMOUNTS, Organization, is_month
 from airflow_provider_claude_code.analytics.report.known_cost import charged_usd
 from airflow_provider_claude_code.analytics.report.month import month_to_date
 

@@ -9,8 +9,8 @@ from datetime import timedelta
 from decimal import Decimal
 
 from airflow_provider_claude_code.analytics.assumptions import Assumption, Assumptions
-from airflow_provider_claude_code.analytics.queries import Settings
-from airflow_provider_claude_code.analytics.report.data import Organization, Row
+from airflow_provider_claude_code.analytics.queries import Row, Settings
+from airflow_provider_claude_code.analytics.report.data import Organization
 
 
 @dataclass(frozen=True)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from airflow_provider_claude_code.analytics.queries import Settings
+from airflow_provider_claude_code.analytics.queries import Row, Settings
 from airflow_provider_claude_code.analytics.report import charts
-from airflow_provider_claude_code.analytics.report.data import Organization, Row, folded, total
+from airflow_provider_claude_code.analytics.report.data import Organization, folded, total
 from airflow_provider_claude_code.analytics.report.elements import Figure, Name, Note, Section
 from airflow_provider_claude_code.analytics.report.sections.by_day import day_table, shaded, shading_note
 from airflow_provider_claude_code.analytics.report.sections.common import (

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from airflow_provider_claude_code.analytics.queries import Settings
+from airflow_provider_claude_code.analytics.queries import Row, Settings
 from airflow_provider_claude_code.analytics.report import charts
-from airflow_provider_claude_code.analytics.report.data import Organization, Row, total
+from airflow_provider_claude_code.analytics.report.data import Organization, total
 from airflow_provider_claude_code.analytics.report.elements import (
     Cell,
     Fact,

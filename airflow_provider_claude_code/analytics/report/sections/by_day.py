@@ -6,7 +6,8 @@ from collections.abc import Callable, Sequence
 from datetime import date
 from typing import Any
 
-from airflow_provider_claude_code.analytics.report.data import Organization, Row
+from airflow_provider_claude_code.analytics.queries import Row
+from airflow_provider_claude_code.analytics.report.data import Organization
 from airflow_provider_claude_code.analytics.report.elements import Table
 from airflow_provider_claude_code.analytics.report.wording import period
 

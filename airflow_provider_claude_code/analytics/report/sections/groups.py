@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from airflow_provider_claude_code.analytics.queries import Settings
-from airflow_provider_claude_code.analytics.report.data import Organization, Row, folded
+from airflow_provider_claude_code.analytics.queries import Row, Settings
+from airflow_provider_claude_code.analytics.report.data import Organization, folded
 from airflow_provider_claude_code.analytics.report.elements import Element, Name, Note, Section, Table
 from airflow_provider_claude_code.analytics.report.sections.charges import charged_note
 from airflow_provider_claude_code.analytics.report.sections.common import (

@@ -6,9 +6,9 @@ from collections import Counter
 from datetime import date, timedelta
 from decimal import Decimal
 
-from airflow_provider_claude_code.analytics.queries import Settings
+from airflow_provider_claude_code.analytics.queries import Row, Settings
 from airflow_provider_claude_code.analytics.report import charts
-from airflow_provider_claude_code.analytics.report.data import Organization, Row, total
+from airflow_provider_claude_code.analytics.report.data import Organization, total
 from airflow_provider_claude_code.analytics.report.elements import Element, Figure, Note, Section, SideBySide, Table
 from airflow_provider_claude_code.analytics.report.known_cost import has_api_usage, whole_cost
 from airflow_provider_claude_code.analytics.report.month import Month

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from decimal import Decimal
 
 from airflow_provider_claude_code.analytics.assumptions import Assumptions
-from airflow_provider_claude_code.analytics.queries import Settings
-from airflow_provider_claude_code.analytics.report.data import Organization, Row
+from airflow_provider_claude_code.analytics.queries import Row, Settings
+from airflow_provider_claude_code.analytics.report.data import Organization
 from airflow_provider_claude_code.analytics.report.elements import Cell, Fact, Facts, Name, Note, Section, Table
 from airflow_provider_claude_code.analytics.report.people_cost import months_cost, people_cost
 from airflow_provider_claude_code.analytics.report.sections.common import MOST_ROWS

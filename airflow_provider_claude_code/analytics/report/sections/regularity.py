@@ -8,9 +8,9 @@ from decimal import Decimal
 from functools import partial, reduce
 from operator import itemgetter
 
-from airflow_provider_claude_code.analytics.queries import Settings
+from airflow_provider_claude_code.analytics.queries import Row, Settings
 from airflow_provider_claude_code.analytics.report import charts
-from airflow_provider_claude_code.analytics.report.data import Organization, Row
+from airflow_provider_claude_code.analytics.report.data import Organization
 from airflow_provider_claude_code.analytics.report.elements import (
     Element,
     Fact,
