@@ -40,8 +40,7 @@ def listed(argument: str, names: object, allowed: Iterable[str], *, may_be_empty
     :param names: the list. A set has another order in each process, and each order would be another version of the Dag.
     :param allowed: the names that there are.
     :param may_be_empty: whether the list may have no names.
-    :raises ClaudeCodeConfigurationError: it is no list, is empty, or has another name. A single string is an iterable
-        of letters.
+    :raises ClaudeCodeConfigurationError: it is not a list (such as a single string), is empty, or has another name.
     """
     ordered = sorted(names, key=str) if isinstance(names, Set) else names
     found = list(ordered) if isinstance(ordered, Iterable) and not isinstance(ordered, str) else None
@@ -88,7 +87,7 @@ def mapping_of(argument: str, value: object) -> dict[str, str]:
 
     :param argument: the argument's name, for the message.
     :param value: the mapping, or what its template rendered to.
-    :raises ClaudeCodeConfigurationError: it is no mapping.
+    :raises ClaudeCodeConfigurationError: it is not a mapping.
     """
     if value is None or value == "":
         return {}

@@ -129,7 +129,7 @@ def read_parquet(content: bytes, columns: Sequence[Column]) -> pa.Table:
     """
     Return columns of a Parquet file. Nullable ones that it omits are null.
 
-    :raises ClaudeCodeConfigurationError: it is no such file, or lacks a column.
+    :raises ClaudeCodeConfigurationError: it is not a Parquet file, or lacks a column.
     """
     import pyarrow as pa
     import pyarrow.parquet as pq

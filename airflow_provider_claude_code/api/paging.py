@@ -265,7 +265,7 @@ def bounded(walk: Walk, seconds: float = MAX_WALK_SECONDS) -> Walk:
 
     :param walk: the walk.
     :param seconds: how long it may take.
-    :raises ClaudeCodeResponseError: it takes longer than any honest walk, or a page is of another organisation.
+    :raises ClaudeCodeResponseError: it exceeds a limit, or a page belongs to another organisation.
     """
     deadline = time.monotonic() + seconds
     organization_id: str | None = None

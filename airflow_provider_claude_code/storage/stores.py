@@ -172,7 +172,7 @@ class ObjectStore:
 
     Writers cannot exclude each other here. Publishing checks again afterwards instead.
 
-    :param root: the path under which all files lie.
+    :param root: the path of all files.
     """
 
     def __init__(self, root: ObjectStoragePath) -> None:
@@ -297,9 +297,9 @@ def storage_path(argument: str, path: str, conn_id: str | None) -> ObjectStorage
 
 def open_store(root: ObjectStoragePath) -> Store:
     """
-    Return the store whose files lie under a path.
+    Return the store of the files under a path.
 
-    :raises ClaudeCodeConfigurationError: nothing that is installed reaches it.
+    :raises ClaudeCodeConfigurationError: no installed package can open it.
     """
     if root.protocol in LOCAL_SCHEMES:
         return LocalStore(Path(root.path))

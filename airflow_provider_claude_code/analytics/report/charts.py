@@ -1,5 +1,5 @@
 """
-Charts as inline SVG, each in two widths: text must stay readable on a phone, and a browser can only scale a drawing.
+Charts as inline SVG, each in two widths, since a browser can only scale a drawing and its text must stay readable.
 
 Matplotlib draws with stand-in colours, which become CSS variables, so that the report can be light or dark. Text stays
 text.
@@ -119,9 +119,9 @@ def line_chart(
     """
     Draw lines over days, at half the width of the page where there is room.
 
-    :param key: what makes the ids of this chart its own.
+    :param key: makes the ids in the chart unique.
     :param label: what the chart says, for those who do not see it.
-    :param days: the days, in a row.
+    :param days: consecutive days.
     :param shaded: per day what its data lacks, in a word or two; empty when it lacks nothing.
     :param lines: the lines.
     :param written: writes the value at the end of a line.
@@ -159,9 +159,9 @@ def column_chart(
     """
     Draw a column per day, or per block of days that begins with it.
 
-    :param key: what makes the ids of this chart its own.
+    :param key: makes the ids in the chart unique.
     :param label: what the chart says, for those who do not see it.
-    :param days: the days, in a row.
+    :param days: consecutive days.
     :param shaded: per day what its data lacks, in a word or two; empty when it lacks nothing.
     :param values: the columns' heights; None draws none.
     :param colour: one of the colours of this module.
@@ -192,7 +192,7 @@ def bar_chart(
     """
     Draw bars from the left, one below the other.
 
-    :param key: what makes the ids of this chart its own.
+    :param key: makes the ids in the chart unique.
     :param label: what the chart says, for those who do not see it.
     :param bars: the bars.
     :param colour: one of the colours of this module.
@@ -282,7 +282,7 @@ def _draw_line(axes: Axes, line: Line) -> None:
     ]
     axes.plot(whole, color=line.colour, linewidth=line.width)
     axes.plot(partial, color=line.colour, linewidth=line.width, linestyle=(0, (1, 1.6)), dash_capstyle="butt")
-    # A day between two breaks is no line.
+    # A day between two breaks would not be drawn as a line.
     alone = [
         position
         for position, value in enumerate(every)
@@ -320,7 +320,7 @@ def _name_ends(axes: Axes, ends: Sequence[tuple[float, str, str]]) -> None:
 
 
 def _ticks(days: Sequence[date], most: int) -> list[int]:
-    """Return positions of days to name: the firsts of months when there are many, else every so many days."""
+    """Return the positions of the days to name: the first days of months, or every few days if there are few."""
     if len(days) > 120:
         firsts = [position for position, value in enumerate(days) if value.day == 1]
         step = next(step for step in (1, 2, 3, 6, 12, 24, 60, 120, 1200) if len(firsts) / step <= most)

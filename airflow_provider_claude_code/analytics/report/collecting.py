@@ -137,7 +137,7 @@ def _organization(
         breakdown=breakdown,
         shares=_shares(broken_down("adoption_shares")),
         tools=_ordered(broken_down("tool_acceptance"), lambda row: row["offered"], ("tool_name",)),
-        # Never the sum of the amounts: the one is a cost, the other is not.
+        # Never the sum of the two amounts: one is a cost, the other is not.
         models=_ordered(
             broken_down("model_costs"),
             lambda row: max(row[name] or Decimal(0) for name in AMOUNTS),

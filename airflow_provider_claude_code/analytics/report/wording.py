@@ -140,7 +140,7 @@ def period(first: date, last: date) -> str:
 
 
 def day_ranges(days: Iterable[date]) -> str:
-    """Return days in words, those in a row as one range. Days after the first ranges are only counted."""
+    """Return days in words, consecutive ones as a range. Days after the first ranges are only counted."""
     ranges: list[list[date]] = []
     for value in sorted(set(days)):
         if ranges and value - ranges[-1][1] == timedelta(days=1):

@@ -129,7 +129,7 @@ def _notes(rows: Sequence[Row], shown: Sequence[Row], organization: Organization
     if any(row["unknown_people"] for row in shown):
         unknown = sum(row["unknown_people"] for row in shown)
         who = f"Fewer than {least}" if unknown < least else number(unknown)
-        notes.append(f"{who} people have no address in the table of logins, and are compared with nobody.")
+        notes.append(f"{who} people have no address in the table of logins, and are not compared.")
     if len(shown) < len(rows):
         notes.append(f"Tools of fewer than {least} people are not shown.")
     return notes
