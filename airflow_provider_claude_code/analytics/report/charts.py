@@ -14,6 +14,8 @@ import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import date
+from itertools import groupby
+from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 from xml.etree import ElementTree
 
@@ -340,13 +342,8 @@ def _tick_names(values: Sequence[date], *, with_years: bool) -> list[str]:
 
 def _runs(words: Sequence[str]) -> list[tuple[int, int]]:
     """Return the first and last position of each run of the same word."""
-    runs: list[tuple[int, int]] = []
-    for position, word in enumerate(words):
-        if word and runs and runs[-1][1] == position - 1 and words[position - 1] == word:
-            runs[-1] = (runs[-1][0], position)
-        elif word:
-            runs.append((position, position))
-    return runs
+    runs = ([position for position, _ in run] for word, run in groupby(enumerate(words), itemgetter(1)) if word)
+    return [(positions[0], positions[-1]) for positions in runs]
 
 
 def _drawn(key: str, label: str, draw: Callable[[float], Figure], *, is_half: bool) -> Markup:
