@@ -178,12 +178,11 @@ def _streams() -> str:
 
 def _stored_rows() -> str:
     """Return the number of rows per day of each table; for usage, only the days in ``day_sums``."""
-    others = DATA_TABLES.keys() - set(ROWS.values())
     counts = [
         f"SELECT date, '{name}' AS table_name, COUNT(*) AS row_count FROM `claude_code.{name}` "  # noqa: S608
         "WHERE date >= DATE '2025-01-01' /* since */ GROUP BY date"
         for name in DATA_TABLES
-        if name in others
+        if name not in ROWS.values()
     ]
     of_usage = "SELECT date, table_name, SUM(row_count) FROM `claude_code.day_sums` GROUP BY date, table_name"
     return _united([*counts, of_usage])
@@ -214,16 +213,16 @@ MADE_PARTS: Mapping[str, Callable[[], str]] = {
 }
 """Parts that are made from the registry of streams."""
 
-_NO_FINDING = "SELECT " + ", ".join(
-    f"CAST(NULL AS {'DATE' if name == 'date' else 'STRING'}) AS {name}"
-    for name in ("check_name", "date", "organization_id", "table_name", "finding")
-)
-_NO_FINDING += "\nLIMIT 0"
 
-_NOBODY = (
-    "SELECT CAST(NULL AS STRING) AS organization_id, CAST(NULL AS STRING) AS actor, CAST(NULL AS DATE) AS last_date\n"
-    "LIMIT 0"
+def _no_rows(**columns: str) -> str:
+    """Return a query with no rows, given the types of its columns."""
+    return f"SELECT {', '.join(f'CAST(NULL AS {type_}) AS {name}' for name, type_ in columns.items())}\nLIMIT 0"
+
+
+_NO_FINDING = _no_rows(
+    check_name="STRING", date="DATE", organization_id="STRING", table_name="STRING", finding="STRING"
 )
+_NOBODY = _no_rows(organization_id="STRING", actor="STRING", last_date="DATE")
 
 # Parts that are derived from the members if users add no table: the part, the table, and the part that replaces it.
 _DERIVED = {"seats": ("roster", "member_seats"), "actor_groups": ("mapping", "workspace_groups")}
@@ -235,8 +234,7 @@ _ALL_BREAKDOWNS = {"breakdown_buckets": "buckets", "breakdown_days": "loaded_day
 def _source(name: str, relations: Mapping[str, str], settings: Settings) -> str:
     """Return the SQL for a name."""
     if table := (DATA_TABLES | TABLES_OF_USERS | TABLES_OF_TOOLS).get(name):
-        columns = (f"CAST(NULL AS {column.type}) AS {column.name}" for column in table.columns)
-        return f"SELECT {', '.join(columns)}\nLIMIT 0"
+        return _no_rows(**{column.name: column.type for column in table.columns})
     if name in MADE_PARTS:
         return MADE_PARTS[name]()
     if name == "periods" and settings.first_day:
