@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 # The newest whose constraints are kept.
 AIRFLOW := $(lastword $(sort $(patsubst constraints/airflow-%.txt,%,$(wildcard constraints/airflow-*.txt))))
-# uv does not compile what it installs: each of an Airflow's many processes would do so with all that it imports.
+# uv does not compile what it installs. With this variable, each of Airflow's many processes would compile its imports.
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help

@@ -31,9 +31,9 @@ nox.options.default_venv_backend = "uv|virtualenv"
 nox.options.download_python = "never"
 nox.options.reuse_venv = "yes"
 
-# Each of an Airflow's many processes would compile all that it imports, as in the Makefile.
+# With it, each of Airflow's many processes would compile all that it imports, as in the Makefile.
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
-# pyenv keeps interpreters where nobody looks for them.
+# The interpreters of pyenv are not in PATH.
 for folder in sorted(Path.home().glob(".pyenv/versions/*/bin")):
     os.environ["PATH"] += f"{os.pathsep}{folder}"
 
@@ -168,7 +168,7 @@ def audit(session: nox.Session) -> None:
         external=True,
     )
     packages = json.loads(report.read_text())["dependencies"] if report.exists() else []
-    # A package that could not be looked up is no failure to pip-audit.
+    # pip-audit does not fail if a package could not be looked up.
     audited = [package for package in packages if "vulns" in package]
     if not audited:
         session.skip("the database of vulnerabilities cannot be reached")

@@ -28,7 +28,7 @@ DURING_AN_OUTAGE = "If it exists, Airflow could not reach its database or the se
 
 
 @contextmanager
-def without_the_connection(conn_id: str) -> Iterator[None]:
+def connection_errors(conn_id: str) -> Iterator[None]:
     """Raise new errors with the id of the Connection, since tools may show the Connection in the old traceback."""
     try:
         yield
@@ -40,10 +40,10 @@ def without_the_connection(conn_id: str) -> Iterator[None]:
             f"{DURING_AN_OUTAGE}"
         ) from None
     except ClaudeCodeConfigurationError as error:
-        raise ClaudeCodeConfigurationError(f"{named(conn_id)}{error}") from None
+        raise ClaudeCodeConfigurationError(f"{error_prefix(conn_id)}{error}") from None
 
 
-def named(conn_id: str) -> str:
+def error_prefix(conn_id: str) -> str:
     """Return the beginning of errors about a Connection. Somebody may have passed the key as its id."""
     return f"Connection {quoted(conn_id)!r}: "
 

@@ -40,20 +40,19 @@ def listed(argument: str, names: object, allowed: Iterable[str], *, may_be_empty
     :param names: the list. A set has another order in each process, and each order would be another version of the Dag.
     :param allowed: the names that there are.
     :param may_be_empty: whether the list may have no names.
-    :raises ClaudeCodeConfigurationError: it is no list, is empty, or has another name. A single string is an iterable
-        of letters.
+    :raises ClaudeCodeConfigurationError: it is not a list (such as a single string), is empty, or has another name.
     """
     ordered = sorted(names, key=str) if isinstance(names, Set) else names
     found = list(ordered) if isinstance(ordered, Iterable) and not isinstance(ordered, str) else None
     known = list(allowed)
     if found is None or not (found or may_be_empty) or any(name not in known for name in found):
         raise ClaudeCodeConfigurationError(
-            f"{argument} is {names!r}; a list of {', '.join(known)} was expected.{native_hint(names)}"
+            f"{argument} is {names!r}; a list of {', '.join(known)} was expected.{_native_hint(names)}"
         )
     return list(dict.fromkeys(found))
 
 
-def native_hint(rendered: object) -> str:
+def _native_hint(rendered: object) -> str:
     """Return advice if a template rendered to the text of a list or dict, instead of to a list or dict."""
     if not (isinstance(rendered, str) and rendered.strip()[:1] in ("[", "{", "(")):
         return ""
@@ -71,12 +70,12 @@ def accounts(argument: str, value: object) -> str | list[str] | None:
     :param value: the account or the accounts.
     :raises ClaudeCodeConfigurationError: it is neither text nor a list of texts.
     """
-    if value is None or (isinstance(value, str) and not native_hint(value)):
+    if value is None or (isinstance(value, str) and not _native_hint(value)):
         return value or None
     if isinstance(value, list | tuple) and all(isinstance(account, str) and account for account in value):
         return list(value)
     raise ClaudeCodeConfigurationError(
-        f"{argument} is {value!r}; a service account or a list of them was expected.{native_hint(value)}"
+        f"{argument} is {value!r}; a service account or a list of them was expected.{_native_hint(value)}"
     )
 
 
@@ -88,12 +87,12 @@ def mapping_of(argument: str, value: object) -> dict[str, str]:
 
     :param argument: the argument's name, for the message.
     :param value: the mapping, or what its template rendered to.
-    :raises ClaudeCodeConfigurationError: it is no mapping.
+    :raises ClaudeCodeConfigurationError: it is not a mapping.
     """
     if value is None or value == "":
         return {}
     if not isinstance(value, Mapping):
-        raise ClaudeCodeConfigurationError(f"{argument} is {value!r}; a dict was expected.{native_hint(value)}")
+        raise ClaudeCodeConfigurationError(f"{argument} is {value!r}; a dict was expected.{_native_hint(value)}")
     return {name: str(text) if isinstance(text, int | float) else text for name, text in value.items()}
 
 

@@ -96,7 +96,7 @@ def load_dag(dag_id: str, dag_file: Path) -> DAG:
         raise SystemExit("\n".join(bag.import_errors.values()))
     dag = bag.dags[dag_id]
     for task in dag.tasks:
-        # Somebody is watching: better a failure now than a retry in ten minutes.
+        # Whoever watches the demo should see a failure now, and not a retry in ten minutes.
         task.retries = 0
         if hasattr(task, "poll_interval"):
             task.poll_interval = 0.2
@@ -104,5 +104,5 @@ def load_dag(dag_id: str, dag_file: Path) -> DAG:
 
 
 def run_day(dag: Any, day: date) -> Any:
-    """Run the Dag for a day, whose run comes on the day after."""
+    """Run the Dag for a day: its run is on the day after."""
     return dag.test(logical_date=datetime(day.year, day.month, day.day, tzinfo=UTC) + timedelta(days=1))

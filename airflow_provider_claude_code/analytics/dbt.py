@@ -14,12 +14,12 @@ from typing import Any
 
 from airflow_provider_claude_code import __version__
 from airflow_provider_claude_code.analytics.queries import (
-    TABLES_OF_USERS,
     Settings,
     models,
     render,
 )
 from airflow_provider_claude_code.analytics.queries.dialects import shared_parts, translate
+from airflow_provider_claude_code.analytics.queries.tables import TABLES_OF_USERS
 from airflow_provider_claude_code.exceptions import ClaudeCodeConfigurationError
 from airflow_provider_claude_code.streams.registry import DATA_TABLES
 from airflow_provider_claude_code.tables.contract import Table

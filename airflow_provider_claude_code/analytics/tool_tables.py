@@ -6,10 +6,10 @@ import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from airflow_provider_claude_code.analytics.queries.tools import TABLES_OF_TOOLS
+from airflow_provider_claude_code.analytics.csv_files import column_positions, csv_rows, plain_name
+from airflow_provider_claude_code.analytics.queries.tables import TABLES_OF_TOOLS
 from airflow_provider_claude_code.analytics.user_tables import is_person, named_in_errors, read_content, read_parquet
 from airflow_provider_claude_code.exceptions import ClaudeCodeConfigurationError
-from airflow_provider_claude_code.storage.csv_files import column_positions, csv_rows, plain_name
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -40,7 +40,7 @@ def check_tool_tables(given: Mapping[str, object]) -> None:
 
 def read_tool_table(name: str, file: ObjectStoragePath) -> pa.Table:
     """
-    Read a table of :data:`~airflow_provider_claude_code.analytics.queries.tools.TABLES_OF_TOOLS`.
+    Read a table of :data:`~airflow_provider_claude_code.analytics.queries.tables.TABLES_OF_TOOLS`.
 
     :param name: its name.
     :param file: a file of CSV, of JSON (a list of objects, or an object with the list in ``data``), of a JSON object a

@@ -8,9 +8,9 @@ from contextlib import contextmanager
 from datetime import date
 from typing import TYPE_CHECKING
 
-from airflow_provider_claude_code.analytics.queries import TABLES_OF_USERS
+from airflow_provider_claude_code.analytics.csv_files import column_positions, csv_rows
+from airflow_provider_claude_code.analytics.queries.tables import TABLES_OF_USERS
 from airflow_provider_claude_code.exceptions import ClaudeCodeConfigurationError, ClaudeCodeSourceError
-from airflow_provider_claude_code.storage.csv_files import column_positions, csv_rows
 from airflow_provider_claude_code.storage.errors import typed_store_errors
 from airflow_provider_claude_code.storage.stores import file_system, url_of
 from airflow_provider_claude_code.streams.usage.models import ACTOR_KINDS
@@ -31,7 +31,7 @@ _KIND_OF_ACTOR = re.compile(r"[a-z_]+_actor|machine")
 
 def read_user_table(name: str, file: ObjectStoragePath) -> pa.Table:
     """
-    Read a table of :data:`~airflow_provider_claude_code.analytics.queries.TABLES_OF_USERS`.
+    Read a table of :data:`~airflow_provider_claude_code.analytics.queries.tables.TABLES_OF_USERS`.
 
     :param name: its name.
     :param file: a CSV or Parquet file. In its names of columns, case, blanks and underscores make no difference.
@@ -129,7 +129,7 @@ def read_parquet(content: bytes, columns: Sequence[Column]) -> pa.Table:
     """
     Return columns of a Parquet file. Nullable ones that it omits are null.
 
-    :raises ClaudeCodeConfigurationError: it is no such file, or lacks a column.
+    :raises ClaudeCodeConfigurationError: it is not a Parquet file, or lacks a column.
     """
     import pyarrow as pa
     import pyarrow.parquet as pq

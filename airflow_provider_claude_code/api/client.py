@@ -1,4 +1,4 @@
-"""The HTTP client, sync and async, over one paging walk and one retry policy."""
+"""The HTTP client, synchronous and asynchronous. Both share the walks, the retries and the errors."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ import threading
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager, suppress
 from datetime import UTC, datetime
-from types import MappingProxyType
 from typing import Any, TypeVar
 
 import httpx
@@ -21,7 +20,7 @@ from airflow_provider_claude_code.api.models import Organization
 from airflow_provider_claude_code.api.paging import (
     Page,
     Request,
-    Requests,
+    Walk,
     bounded,
     is_organization_id,
     log_new_start,
@@ -31,7 +30,7 @@ from airflow_provider_claude_code.api.paging import (
 from airflow_provider_claude_code.api.rate_limit import RateLimit
 from airflow_provider_claude_code.api.request_log import leave_cursors_out_of_the_log
 from airflow_provider_claude_code.api.retries import retry_arguments
-from airflow_provider_claude_code.api.settings import ClientSettings, unusable_environment
+from airflow_provider_claude_code.api.settings import ClientSettings, environment_error
 from airflow_provider_claude_code.exceptions import ClaudeCodeAPIError, ClaudeCodeCursorError, ClaudeCodeResponseError
 
 ORGANIZATION_PATH = "/v1/organizations/me"
@@ -88,50 +87,50 @@ class ClaudeCodeClient:
         """Close the connections."""
         self._http.close()
 
-    def iter_pages(self, requests: Requests) -> Iterator[Page]:
+    def iter_pages(self, walk: Walk) -> Iterator[Page]:
         """
         Yield the pages that a walk requests, in order. The records of a page are checked when they are read.
 
-        :param requests: the walk.
+        :param walk: the walk.
         :raises ClaudeCodeAPIError: the walk fails before its end.
         """
-        return self._walk(bounded(requests))
+        return self._pages(bounded(walk))
 
-    def has_records(self, walk: Callable[[], Requests]) -> bool:
+    def has_records(self, begin_walk: Callable[[], Walk]) -> bool:
         """
         Return whether a walk finds a record. Reads as few pages as possible.
 
-        :param walk: begins the walk.
-        :raises ClaudeCodeAPIError: the API does not say.
+        :param begin_walk: begins the walk.
+        :raises ClaudeCodeAPIError: a request fails.
         """
-        return start_again(lambda: any(page.new_records for page in self._walk(_short(walk(), self._settings))))
+        return start_again(lambda: any(page.new_records for page in self._pages(_short(begin_walk(), self._settings))))
 
-    def first_page(self, walk: Callable[[], Requests]) -> tuple[Page, datetime]:
+    def first_page(self, begin_walk: Callable[[], Walk]) -> tuple[Page, datetime]:
         """
         Return the first page of a walk, and when it was sent.
 
-        :param walk: begins the walk.
-        :raises ClaudeCodeAPIError: there is none.
+        :param begin_walk: begins the walk.
+        :raises ClaudeCodeAPIError: the request fails.
         """
-        return _dated(next(self._walk(_short(walk(), self._settings))))
+        return _dated(next(self._pages(_short(begin_walk(), self._settings))))
 
     def get_organization(self, *, without_retries: bool = False) -> Organization:
         """
         Return the organisation that the key belongs to.
 
         :param without_retries: ask once only.
-        :raises ClaudeCodeAPIError: the API does not say.
+        :raises ClaudeCodeAPIError: the request fails.
         """
         settings = dataclasses.replace(self._settings, retry_budget=0) if without_retries else self._settings
         inquiry = Inquiry(settings, "the key's organisation")
-        return _read_organization(self._get(ORGANIZATION_PATH, inquiry), inquiry)
+        return _read_organization(self._get(ORGANIZATION_PATH, inquiry, {}), inquiry)
 
-    def _walk(self, requests: Requests) -> Iterator[Page]:
-        request: Request | None = next(requests)
+    def _pages(self, walk: Walk) -> Iterator[Page]:
+        request: Request | None = next(walk)
         while request is not None:
             answer = self._answer(request)
             # Its checks run before anything else uses it.
-            request = next_request(requests, answer)
+            request = next_request(walk, answer)
             if isinstance(answer, Page):
                 yield answer
 
@@ -141,7 +140,7 @@ class ClaudeCodeClient:
         except ClaudeCodeAPIError as error:
             return error
 
-    def _get(self, path: str, inquiry: Inquiry, asked: Mapping[str, Any] = MappingProxyType({})) -> httpx.Response:
+    def _get(self, path: str, inquiry: Inquiry, asked: Mapping[str, Any]) -> httpx.Response:
         arguments = retry_arguments(inquiry.subject, inquiry.settings.retry_budget, inquiry.described)
         if self._rate_limit is not None:
             # Before the retry budget starts.
@@ -158,7 +157,7 @@ class ClaudeCodeClient:
                     body = _Body(response, inquiry)
                     for piece in response.iter_bytes():
                         body.add(piece)
-                        del piece  # Else the traceback of a later error would hold people.
+                        del piece  # Otherwise, the traceback of a later error would contain people.
                     return body.response().raise_for_status()
         raise AssertionError("the retries end with a response or an error")
 
@@ -181,33 +180,33 @@ class AsyncClaudeCodeClient:
     async def __aexit__(self, *_: object) -> None:
         await self._http.aclose()
 
-    def iter_pages(self, requests: Requests) -> AsyncIterator[Page]:
-        """Yield the pages that a walk asks for; see :meth:`ClaudeCodeClient.iter_pages`."""
-        return self._walk(bounded(requests))
+    def iter_pages(self, walk: Walk) -> AsyncIterator[Page]:
+        """Yield the pages that a walk requests; see :meth:`ClaudeCodeClient.iter_pages`."""
+        return self._pages(bounded(walk))
 
-    async def has_records(self, walk: Callable[[], Requests]) -> bool:
+    async def has_records(self, begin_walk: Callable[[], Walk]) -> bool:
         """Return whether a walk finds a record; see :meth:`ClaudeCodeClient.has_records`."""
         try:
-            return await self._finds_records(walk())
+            return await self._finds_records(begin_walk())
         except ClaudeCodeCursorError as error:
             log_new_start(error)
-            return await self._finds_records(walk())
+            return await self._finds_records(begin_walk())
 
-    async def first_page(self, walk: Callable[[], Requests]) -> tuple[Page, datetime]:
+    async def first_page(self, begin_walk: Callable[[], Walk]) -> tuple[Page, datetime]:
         """Return the first page of a walk; see :meth:`ClaudeCodeClient.first_page`."""
-        return _dated(await anext(self._walk(_short(walk(), self._settings))))
+        return _dated(await anext(self._pages(_short(begin_walk(), self._settings))))
 
-    async def _finds_records(self, requests: Requests) -> bool:
-        async for page in self._walk(_short(requests, self._settings)):
+    async def _finds_records(self, walk: Walk) -> bool:
+        async for page in self._pages(_short(walk, self._settings)):
             if page.new_records:
                 return True
         return False
 
-    async def _walk(self, requests: Requests) -> AsyncIterator[Page]:
-        request: Request | None = next(requests)
+    async def _pages(self, walk: Walk) -> AsyncIterator[Page]:
+        request: Request | None = next(walk)
         while request is not None:
             answer = await self._answer(request)
-            request = next_request(requests, answer)
+            request = next_request(walk, answer)
             if isinstance(answer, Page):
                 yield answer
 
@@ -231,7 +230,7 @@ class AsyncClaudeCodeClient:
                         body = _Body(response, inquiry)
                         async for piece in response.aiter_bytes():
                             body.add(piece)
-                            del piece  # Else the traceback of a later error would hold people.
+                            del piece  # Otherwise, the traceback of a later error would contain people.
                         return body.response().raise_for_status()
         raise AssertionError("the retries end with a response or an error")
 
@@ -312,8 +311,8 @@ class _Body:
     """Collects the body of a response piece by piece, up to ``MAX_BODY_SIZE``."""
 
     def __init__(self, response: httpx.Response, inquiry: Inquiry) -> None:
-        # A piece grows by gzip up to a thousandfold, but without limit by several or other encodings, before
-        # it can be counted. Encodings that were not requested stay encoded, so the body is not valid JSON.
+        # A piece is decoded before it can be counted. gzip expands it a thousandfold at most, but other encodings, or
+        # several, without limit. These were not requested and are not decoded, so the body is not valid JSON.
         if response.headers.get("content-encoding", "").lower() != "gzip":
             response.headers.pop("content-encoding", None)
         self._response = response
@@ -368,9 +367,9 @@ def _inquiry(settings: ClientSettings, request: Request) -> Inquiry:
     return Inquiry(settings, request.subject, request.number > 1, request.enterprise_scope)
 
 
-def _short(requests: Requests, settings: ClientSettings) -> Requests:
+def _short(walk: Walk, settings: ClientSettings) -> Walk:
     """Limit a walk that looks for one record to the time of one request."""
-    return bounded(requests, settings.retry_budget + settings.response_timeout)
+    return bounded(walk, settings.retry_budget + settings.response_timeout)
 
 
 def _open(client_class: type[HttpxClient], settings: ClientSettings, transport: Any) -> HttpxClient:
@@ -379,7 +378,7 @@ def _open(client_class: type[HttpxClient], settings: ClientSettings, transport: 
     try:
         return client_class(**settings.httpx_arguments, **network)
     except (ValueError, OSError, ImportError) as error:
-        failure = unusable_environment(error)
+        failure = environment_error(error)
     raise failure
 
 

@@ -63,8 +63,7 @@ def decode_continuation(body: bytes) -> Continuation:
     """
     Decode only how the list continues after a page, which takes a small part of the time for the whole page.
 
-    :raises ValueError: as :meth:`PageDecoder.decode`; or the page has more values than any page, and must not be
-        decoded.
+    :raises ValueError: as for :meth:`PageDecoder.decode`, or the page has too many values to be decoded.
     """
     # Each value but the first in its place has a comma before it. Commas within names do not matter at this size.
     if len(body) > MAX_PAGE_VALUES and sum(map(body.count, (b",", b"[", b"{"))) > MAX_PAGE_VALUES:

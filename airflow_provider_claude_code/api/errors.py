@@ -15,7 +15,7 @@ from airflow_provider_claude_code.api.retries import (
     proxy_status,
     read_error_envelope,
 )
-from airflow_provider_claude_code.api.settings import ClientSettings, unusable_environment
+from airflow_provider_claude_code.api.settings import ClientSettings, environment_error
 from airflow_provider_claude_code.exceptions import (
     ClaudeCodeAPIError,
     ClaudeCodeAuthenticationError,
@@ -45,6 +45,10 @@ _PROXY_CREDENTIALS = (
     ClaudeCodeBadRequestError,
     "A proxy asks for a user and a password: put them into HTTPS_PROXY (http://user:password@proxy:3128, "
     "percent-encoded), or name the API's host in NO_PROXY.",
+)
+_REFUSED_BY_PROXY = (
+    ClaudeCodeBadRequestError,
+    "The proxy does not allow requests to the API's host: ask its admins, or correct HTTPS_PROXY.",
 )
 _SPENDING_LIMIT = (
     ClaudeCodePermissionError,
@@ -126,22 +130,15 @@ _BY_STATUS: dict[int, Meaning] = {
     ),
 }
 
-_OTHER: tuple[tuple[int, Meaning], ...] = (
-    (
-        500,
-        (
-            ClaudeCodeServerError,
-            "The API, or a server in front of it, has a problem: try again later (status.anthropic.com).",
-        ),
-    ),
-    (
-        0,
-        (ClaudeCodeBadRequestError, "The request itself was refused: check the day and the Connection's extra fields."),
-    ),
+_SERVER_PROBLEM: Meaning = (
+    ClaudeCodeServerError,
+    "The API, or a server in front of it, has a problem: try again later (status.anthropic.com).",
 )
-"""The lowest status with this meaning."""
-
-_OF_A_LATER_PAGE: Meaning = (
+_REFUSED_REQUEST: Meaning = (
+    ClaudeCodeBadRequestError,
+    "The request itself was refused: check the day and the Connection's extra fields.",
+)
+_EXPIRED_CURSOR: Meaning = (
     ClaudeCodeCursorError,
     "Earlier pages arrived, so the cursor has probably expired: read the day again from its first page.",
 )
@@ -207,7 +204,7 @@ class Inquiry:
             raise self._connection_error(error, attempts["attempt_number"]) from None
         except (httpx.InvalidURL, UnicodeError) as error:
             # Errors that the settings and the walk do not expect.
-            raise unusable_environment(error) from None
+            raise environment_error(error) from None
 
     def _status_error(self, response: httpx.Response, attempts: int) -> ClaudeCodeAPIError:
         status = response.status_code
@@ -241,9 +238,9 @@ class Inquiry:
             return _FROM_ELSEWHERE[status]
         if envelope is not None and envelope.error.type == "forbidden" and status == 403:
             return _REFUSED_NETWORK
-        error_class, advice = _BY_STATUS.get(status) or next(meaning for least, meaning in _OTHER if status >= least)
+        error_class, advice = _BY_STATUS.get(status, _SERVER_PROBLEM if status >= 500 else _REFUSED_REQUEST)
         if self.later_page and error_class is ClaudeCodeBadRequestError and 400 <= status != 407:
-            return _OF_A_LATER_PAGE
+            return _EXPIRED_CURSOR
         if envelope is not None and status in (401, 403):
             needed = f"This needs the scope {self._needed_scopes()}. " if status == 403 else ""
             return error_class, f"{self._about_the_key(status, envelope)}{needed}{advice}"
@@ -272,14 +269,7 @@ class Inquiry:
         said = f"{type(error).__name__}: {self.quoted(str(error))}"
         status = proxy_status(error) if isinstance(error, httpx.ProxyError) else None
         if status is not None and 400 <= status < 500:
-            error_class, advice = (
-                _PROXY_CREDENTIALS
-                if status == 407
-                else (
-                    ClaudeCodeBadRequestError,
-                    "The proxy does not allow requests to the API's host: ask its admins, or correct HTTPS_PROXY.",
-                )
-            )
+            error_class, advice = _PROXY_CREDENTIALS if status == 407 else _REFUSED_BY_PROXY
             return error_class(
                 f"The proxy refused the request for {self.subject} with status {status}{_times(attempts)}. {advice} "
                 f"({said})",

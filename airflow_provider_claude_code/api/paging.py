@@ -161,11 +161,11 @@ class Page:
         )
 
 
-Requests = Generator[Request, Page, None]
-"""Yields what to ask, and is sent the page that answers it. The API's refusal is raised at the ``yield``."""
+Walk = Generator[Request, Page, None]
+"""A walk through a list. It yields requests, is sent the page for each, and gets errors of the API at the ``yield``."""
 
 
-def next_request(requests: Requests, answer: Page | ClaudeCodeAPIError) -> Request | None:
+def next_request(walk: Walk, answer: Page | ClaudeCodeAPIError) -> Request | None:
     """
     Send a walk the answer to its request, and return its next request; ``None`` at its end.
 
@@ -173,12 +173,12 @@ def next_request(requests: Requests, answer: Page | ClaudeCodeAPIError) -> Reque
     :raises ClaudeCodeAPIError: the API's refusal, unless the walk goes on without what was refused.
     """
     try:
-        return requests.throw(answer) if isinstance(answer, ClaudeCodeAPIError) else requests.send(answer)
+        return walk.throw(answer) if isinstance(answer, ClaudeCodeAPIError) else walk.send(answer)
     except StopIteration:
         return None
 
 
-def cursor_pages(first: Request, check: Callable[[Page], None] = lambda page: None) -> Requests:
+def cursor_pages(first: Request, check: Callable[[Page], None] = lambda page: None) -> Walk:
     """
     Walk through a list whose pages name the cursor of the next one.
 
@@ -207,7 +207,7 @@ def id_pages(
     check: Callable[[Page], None] = lambda page: None,
     *,
     last_id_is_item: bool = True,
-) -> Requests:
+) -> Walk:
     """
     Walk through a list whose next page is asked for with the last id of a page (``after_id``).
 
@@ -257,20 +257,20 @@ def _new_cursor(page: Page, name: str, cursor: Any, followed: set[str]) -> str:
     return cursor
 
 
-def bounded(requests: Requests, seconds: float = MAX_WALK_SECONDS) -> Requests:
+def bounded(walk: Walk, seconds: float = MAX_WALK_SECONDS) -> Walk:
     """
     End a walk that exceeds the limits on pages, empty pages or time, or whose pages belong to several organisations.
 
     A request that the API refuses counts as a page. The walk decides whether to continue.
 
-    :param requests: the walk.
+    :param walk: the walk.
     :param seconds: how long it may take.
-    :raises ClaudeCodeResponseError: it takes longer than any honest walk, or a page is of another organisation.
+    :raises ClaudeCodeResponseError: it exceeds a limit, or a page belongs to another organisation.
     """
     deadline = time.monotonic() + seconds
     organization_id: str | None = None
     pages = empty_pages = 0
-    request = next(requests)
+    request = next(walk)
     while True:
         answer: Page | ClaudeCodeAPIError
         try:
@@ -285,7 +285,7 @@ def bounded(requests: Requests, seconds: float = MAX_WALK_SECONDS) -> Requests:
                     raise answer.refusal("the page is of another organisation than the ones before")
                 organization_id = answer.organization_id
             empty_pages += answer.is_empty
-        following = next_request(requests, answer)
+        following = next_request(walk, answer)
         if following is None:
             return
         request = following

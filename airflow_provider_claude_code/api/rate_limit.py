@@ -13,7 +13,7 @@ WINDOW = 60.0
 
 class RateLimit:
     """
-    Lets at most so many requests begin within any minute, whichever threads send them.
+    Limits the number of requests that begin within any minute, in all threads together.
 
     The first requests of a task do not wait. A server that counts in shorter intervals answers 429, and :meth:`pause`
     makes all threads wait then.

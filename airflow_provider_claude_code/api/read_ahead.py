@@ -18,9 +18,8 @@ def read_ahead(items: Iterable[T]) -> Iterator[T]:
     """
     Yield ``items`` in order, while a thread already fetches the next one.
 
-    At most three items exist at a time: the one in use, one that waits, and one that is being fetched. When
-    the consumer stops early, the thread ends after the fetch it is in; being a daemon, it never keeps a
-    process from exiting.
+    At most three items exist at a time: the one in use, one that waits, and one that is being fetched. When the
+    consumer stops early, the thread ends after the current fetch. As a daemon, it never keeps a process from exiting.
 
     :raises BaseException: whatever ``items`` raises, after the items before it.
     """
@@ -62,9 +61,9 @@ def work_ahead(function: Callable[[T], R], items: Iterable[T], threads: int) -> 
     """
     Yield the results of a function in the order of its items, while threads work on those that follow.
 
-    Beside the result in use, at most as many items as threads are begun. The items themselves are taken in the thread
-    that asks. When the consumer stops early, the threads end after the item they are in; being daemons, they never keep
-    a process from exiting.
+    In addition to the result in use, at most one item per thread is begun. The items themselves are taken in the
+    consumer's thread. When the consumer stops early, the threads end after their current items. As daemons, they never
+    keep a process from exiting.
 
     :param function: called with each item, in one of the threads.
     :param items: what to call it with.

@@ -20,10 +20,10 @@ from airflow_provider_claude_code.api.models import ErrorEnvelope
 
 log = logging.getLogger(__name__)
 
-PASSING_STATUSES = frozenset({408, 409, 425, 429})
-"""The statuses below 500 that are worth a retry."""
-LASTING_STATUSES = frozenset({501, 505, 511})
-"""The other statuses, such as Cloudflare's 520 to 530, that are not worth a retry."""
+RETRIED_BELOW_500 = frozenset({408, 409, 425, 429})
+"""The statuses below 500 that are retried."""
+NOT_RETRIED_FROM_500 = frozenset({501, 505, 511})
+"""The statuses from 500 on that are not retried. All others are, such as Cloudflare's 520 to 530."""
 SPENDING_LIMITS = frozenset({"enforced_spend_limit_reached", "contract_spend_limit_reached"})
 """Codes of a 429 that no retry fixes, since a spending limit was reached."""
 RATE_LIMIT_PAUSE = 15.0
@@ -96,7 +96,7 @@ def retry_delay(error: BaseException, *, now: datetime | None = None) -> float |
     if isinstance(error, httpx.UnsupportedProtocol | httpx.LocalProtocolError):
         return False
     if isinstance(error, httpx.ProxyError) and (status := proxy_status(error)) is not None:
-        return _may_pass(status)
+        return _is_retried(status)
     return isinstance(error, httpx.RequestError) and not is_certificate_failure(error)
 
 
@@ -116,8 +116,8 @@ def proxy_status(error: httpx.ProxyError) -> int | None:
     return int(status[1]) if status else None
 
 
-def _may_pass(status: int) -> bool:
-    return status in PASSING_STATUSES or (status >= 500 and status not in LASTING_STATUSES)
+def _is_retried(status: int) -> bool:
+    return status in RETRIED_BELOW_500 or (status >= 500 and status not in NOT_RETRIED_FROM_500)
 
 
 def _delay_after_response(response: httpx.Response, now: datetime) -> float | bool:
@@ -127,7 +127,7 @@ def _delay_after_response(response: httpx.Response, now: datetime) -> float | bo
         return False
     if should_retry != "true":
         envelope = read_error_envelope(response)
-        if not _may_pass(response.status_code) or (envelope and envelope.error_code in SPENDING_LIMITS):
+        if not _is_retried(response.status_code) or (envelope and envelope.error_code in SPENDING_LIMITS):
             return False
     asked = _requested_delay(response.headers, now)
     if asked is not None:

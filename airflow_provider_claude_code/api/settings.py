@@ -159,11 +159,11 @@ class ClientSettings:
                 "verify": httpx.create_ssl_context(),
             }
         except (httpx.InvalidURL, ValueError, OSError) as error:
-            failure = unusable_environment(error)
+            failure = environment_error(error)
         raise failure
 
 
-def unusable_environment(error: Exception) -> ClaudeCodeConfigurationError:
+def environment_error(error: Exception) -> ClaudeCodeConfigurationError:
     """
     Return the error for network settings of the environment that cannot be used.
 

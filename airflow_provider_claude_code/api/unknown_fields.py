@@ -160,15 +160,10 @@ class LearnedFields:
             return dict[str, self.extended(within)]  # type: ignore[misc]
         if kind is not Documented:
             return type_
-        changed = {
-            field.name: self.extended(field.type)
+        fields: list[Any] = [
+            (field.name, self.extended(field.type), *_default(field))
             for field in _documented_fields(within).values()
             if _within(field.type)[0] is not None
-        }
-        fields: list[Any] = [
-            (field.name, changed[field.name], *_default(field))
-            for field in _documented_fields(within).values()
-            if field.name in changed
         ]
         fields += [
             (_attribute(position), msgspec.Raw | msgspec.UnsetType, msgspec.field(default=msgspec.UNSET, name=name))

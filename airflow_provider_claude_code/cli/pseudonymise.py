@@ -13,9 +13,9 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+from airflow_provider_claude_code.analytics.csv_files import column_position, csv_rows
 from airflow_provider_claude_code.cli.test_connection import opened_hook
 from airflow_provider_claude_code.exceptions import ClaudeCodeConfigurationError, ClaudeCodeError
-from airflow_provider_claude_code.storage.csv_files import column_position, csv_rows
 from airflow_provider_claude_code.streams.usage.models import ACTOR_KINDS
 from airflow_provider_claude_code.tables.actors import is_address, is_pseudonym
 
@@ -27,7 +27,7 @@ def pseudonymise(
     pseudonym: Pseudonym,
     *,
     column: str,
-    actor_type: str = "user_actor",
+    actor_type: str,
     actor_type_column: str | None = None,
 ) -> bytes:
     """
@@ -35,7 +35,7 @@ def pseudonymise(
 
     Empty cells stay empty. Blank lines, which are no rows, are left out.
 
-    :param content: the file, as :func:`~airflow_provider_claude_code.storage.csv_files.csv_rows` takes it.
+    :param content: the file, as :func:`~airflow_provider_claude_code.analytics.csv_files.csv_rows` takes it.
     :param pseudonym: gives the pseudonym of an actor's type and identifier.
     :param column: name of the column with the actors.
     :param actor_type: what kind of actors they are: ``user_actor`` for addresses, ``api_actor`` for key names.

@@ -16,8 +16,8 @@ from airflow_provider_claude_code.connection import (
     DURING_AN_OUTAGE,
     checked_extra,
     client_settings,
-    named,
-    without_the_connection,
+    connection_errors,
+    error_prefix,
 )
 from airflow_provider_claude_code.days import parse_day
 from airflow_provider_claude_code.exceptions import (
@@ -31,6 +31,7 @@ from airflow_provider_claude_code.quoting import quoted
 from airflow_provider_claude_code.streams.registry import DATA_TABLES, STREAMS, find_stream
 from airflow_provider_claude_code.streams.usage import USAGE
 from airflow_provider_claude_code.tables.pseudonyms import Pseudonyms
+from airflow_provider_claude_code.templates import one_of
 from airflow_provider_claude_code.version_compat import (
     AirflowFailException,
     AirflowNotFoundException,
@@ -111,11 +112,8 @@ class ClaudeCodeHook(BaseHook):
 
         :raises ClaudeCodeConfigurationError: a value of the Connection cannot be used.
         """
-        with without_the_connection(self.claude_code_conn_id):
-            return self._read_settings()
-
-    def _read_settings(self) -> ClientSettings:
-        return client_settings(self.get_connection(self.claude_code_conn_id))
+        with connection_errors(self.claude_code_conn_id):
+            return client_settings(self.get_connection(self.claude_code_conn_id))
 
     def has_another_key(self) -> bool:
         """Return whether the Connection has another key than when its settings were read."""
@@ -131,7 +129,7 @@ class ClaudeCodeHook(BaseHook):
 
         :raises ClaudeCodeConfigurationError: the Connection has none, or one that could be guessed.
         """
-        with without_the_connection(self.claude_code_conn_id):
+        with connection_errors(self.claude_code_conn_id):
             return Pseudonyms(self._read_pseudonym_secret())
 
     def _read_pseudonym_secret(self) -> str | None:
@@ -251,7 +249,7 @@ class ClaudeCodeHook(BaseHook):
 
     def as_of(self, day: str | date, stream: str = "usage") -> datetime:
         """
-        Return up to which time the API's data of a UTC day is up to date: now, unless answers of the stream say it.
+        Return the time up to which the API has the data of a UTC day: now, unless the answers of the stream say it.
 
         :param day: ``YYYY-MM-DD`` or a date.
         :param stream: the stream to read.
@@ -291,8 +289,7 @@ class ClaudeCodeHook(BaseHook):
         stream = next((stream for stream in STREAMS.values() if table in stream.table_names), None)
         if stream is None:
             raise ClaudeCodeConfigurationError(f"table is {table!r}; one of {', '.join(DATA_TABLES)} was expected.")
-        if actor_identity not in ("plain", "hmac"):
-            raise ClaudeCodeConfigurationError(f"actor_identity is {actor_identity!r}; plain or hmac was expected.")
+        one_of("actor_identity", actor_identity, ("plain", "hmac"))
         day = datetime.now(UTC).date() if stream.is_snapshot else parse_day(day)
         pseudonyms = self.pseudonyms if actor_identity == "hmac" else None
         loaded_at = datetime.now(UTC)
@@ -338,7 +335,7 @@ class ClaudeCodeHook(BaseHook):
                 others = {stream.name: _refusal(client, stream, day) for stream in STREAMS.values() if stream != USAGE}
         except ClaudeCodeError as error:
             # Airflow's form tests a Connection under a random id.
-            return False, str(error).removeprefix(named(self.claude_code_conn_id))
+            return False, str(error).removeprefix(error_prefix(self.claude_code_conn_id))
         except Exception as error:
             self.log.exception("The connection test failed unexpectedly")
             return False, f"The connection could not be tested ({type(error).__name__}); see the log."

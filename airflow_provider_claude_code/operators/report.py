@@ -64,7 +64,7 @@ class ClaudeCodeReportOperator(ClaudeCodeAnalyticsOperator):
         :meth:`~airflow_provider_claude_code.analytics.assumptions.Assumptions.parse`. It is not templated: somebody who
         could choose the price of a seat for each run could find out what single people cost.
     :param other_tools: days with other AI tools (templated): tables or files, by the names in
-        :data:`~airflow_provider_claude_code.analytics.queries.tools.TABLES_OF_TOOLS`. ``copilot_usage`` needs
+        :data:`~airflow_provider_claude_code.analytics.queries.tables.TABLES_OF_TOOLS`. ``copilot_usage`` needs
         ``copilot_logins``.
     :raises AirflowFailException: a permanent error; the task does not retry.
     """

@@ -91,7 +91,7 @@ def grouped(
     :param day: UTC day
     :param groups: the dimensions to group by
     :param products: the products to keep; all when there are none
-    :returns: lists of entries in the API's JSON form; those that differ only in their cost type are in one list
+    :return: lists of entries in the API's JSON form; those that differ only in their cost type are in one list
     """
     sums: dict[bytes, Charge] = {}
     for position, charge in enumerate(found):

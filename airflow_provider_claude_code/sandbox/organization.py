@@ -134,7 +134,7 @@ class Organization:
 
         :param day: UTC day
         :param now: time of the request, with a time zone
-        :returns: records in the API's JSON form; each call returns new objects
+        :return: records in the API's JSON form; each call returns new objects
         :raises ValueError: ``now`` has no time zone
         """
         if now.tzinfo is None:

@@ -90,7 +90,7 @@ def make_server(app: ASGIApp, *, host: str, port: int, **config: Any) -> tuple[u
     :param host: name or IPv4 address to listen on
     :param port: port to listen on; 0 chooses a free one
     :param config: other settings of `uvicorn.Config`
-    :returns: the server, its socket and the base URL
+    :return: the server, its socket and the base URL
     :raises OSError: the address is taken, or not one of this host
     """
     # Bound here, so that no other process can take the port in between.
@@ -109,7 +109,7 @@ def start_in_thread(
 
     The parameters are those of `make_server`. To stop it, set the server's ``should_exit`` and join the thread.
 
-    :returns: the server, its thread and the base URL
+    :return: the server, its thread and the base URL
     :raises OSError: the address is taken, or not one of this host
     :raises RuntimeError: the server did not start
     """
@@ -164,7 +164,6 @@ class Sandbox(Service):
         now: Clock | None = None,
         faults: Faults | None = None,
         records: Records | None = None,
-        is_api_only: bool = False,
     ) -> None:
         """
         Create the organisation.
@@ -174,9 +173,8 @@ class Sandbox(Service):
         :param now: returns the time, with a time zone; default: the real clock
         :param faults: the faults to simulate; default: none
         :param records: returns the records of a day at a time, instead of generated ones
-        :param is_api_only: generate API usage only, no usage with a subscription
         """
-        super().__init__(Organization.named("Sandbox", users, seed, is_api_only=is_api_only), now, faults, records)
+        super().__init__(Organization.named("Sandbox", users, seed), now, faults, records)
         self.requests: list[SeenRequest] = []
 
     def __enter__(self) -> Self:

@@ -44,9 +44,9 @@ class Service:
     def __init__(
         self,
         organization: Organization,
-        now: Clock | None = None,
-        faults: Faults | None = None,
-        records: Records | None = None,
+        now: Clock | None,
+        faults: Faults | None,
+        records: Records | None,
     ) -> None:
         self.organization = organization
         self.now = now or (lambda: datetime.now(UTC))

@@ -29,7 +29,7 @@ _NO_CREDENTIALS = f"{_CREDENTIALS} If a metadata server provides them, it did no
 _NO_BUCKET = "Check that the bucket exists: create it, or correct its name."
 _BUCKET_NAME = "Correct the bucket's name."
 
-_FOR_GOOD = {
+_PERMANENT = {
     # Google's reasons: https://docs.cloud.google.com/storage/docs/json_api/v1/status-codes
     "retentionPolicyNotMet": "A retention policy keeps the object: shorten it, or load such days into another bucket.",
     "objectUnderActiveHold": "Release the hold on the object, or load into another bucket.",
@@ -81,7 +81,7 @@ _FOR_GOOD = {
 }
 """Advice for errors that a retry does not fix."""
 
-_LATER = {
+_TRANSIENT = {
     "rateLimitExceeded": "Try again later.",
     "userRateLimitExceeded": "Try again later.",
     "quotaExceeded": "Try again later, or raise the quota.",
@@ -100,12 +100,12 @@ _LATER = {
 }
 """Advice for errors that a retry may fix. Errors in neither table are retried."""
 
-# The text of other errors may contain a whole answer, or the URL of an upload.
-_SPEAK_FOR_THEMSELVES = ("azure.", "botocore.", "builtins", "gcsfs.", "google.auth.")
+# Modules of errors whose text can be shown. That of others may contain a whole answer, or the URL of an upload.
+_SAFE_MODULES = ("azure.", "botocore.", "builtins", "gcsfs.", "google.auth.")
 _LIBRARIES = {"adlfs", "aiobotocore", "aiohttp", "azure", "botocore", "gcsfs", "google", "requests", "s3fs"}
 
 
-def is_of_a_store(error: Exception) -> bool:
+def _is_of_a_store(error: Exception) -> bool:
     """Return whether an error comes from a file system or from the library of a store."""
     return isinstance(error, OSError) or any(
         kind.__module__.partition(".")[0] in _LIBRARIES for kind in type(error).__mro__
@@ -113,23 +113,20 @@ def is_of_a_store(error: Exception) -> bool:
 
 
 @contextmanager
-def typed_store_errors(
-    place: str, rights: str | None = None, later: type[ClaudeCodeError] = ClaudeCodePublishError
-) -> Iterator[None]:
+def typed_store_errors(place: str, later: type[ClaudeCodeError] = ClaudeCodePublishError) -> Iterator[None]:
     """
     Convert errors of a store or a file system to typed errors.
 
     :param place: the location that is read or written, for the message.
-    :param rights: the permissions and resources that are needed there, for the advice.
     :param later: the error to raise if a retry may help.
     :raises ClaudeCodeConfigurationError: no retry helps.
     """
     try:
         yield
     except Exception as error:
-        if not is_of_a_store(error):
+        if not _is_of_a_store(error):
             raise
-        raise store_error(error, place, rights, later) from shown_cause(error)
+        raise store_error(error, place, later=later) from shown_cause(error)
 
 
 def shown_cause(error: Exception) -> Exception | None:
@@ -164,22 +161,22 @@ def store_error(
     :return: a :class:`ClaudeCodeConfigurationError` if no retry helps, otherwise ``later``.
     """
     codes = list(dict.fromkeys(_codes(error, local=place.startswith("file:"))))
-    said = f"{place} could not be read or written: {_words(error)} ({', '.join(codes[:2])})."
+    said = f"{place} could not be read or written: {_message(error)} ({', '.join(codes[:2])})."
     for code in codes:
         if meanings and code in meanings:
             error_class, what_to_do = meanings[code]
             return error_class(f"{said} {what_to_do}")
-        if code in _LATER:
+        if code in _TRANSIENT:
             break
-        if (advice := _FOR_GOOD.get(code)) is not None:
+        if (advice := _PERMANENT.get(code)) is not None:
             return ClaudeCodeConfigurationError(f"{said} {rights if rights and code in ('403', '404') else advice}")
-    advice = next((_LATER[code] for code in codes if code in _LATER), "Try again later.")
+    advice = next((_TRANSIENT[code] for code in codes if code in _TRANSIENT), "Try again later.")
     return later(f"{said} {advice}")
 
 
 def _codes(error: Exception, *, local: bool) -> Iterator[str]:
     """Yield the names and codes of an error, the most specific first."""
-    if "vpcServiceControls" in _words(error):
+    if "vpcServiceControls" in _message(error):
         yield "vpcServiceControls"
     for detail in _details(error):
         # Google writes some of its reasons with a capital letter, depending on the API.
@@ -222,12 +219,12 @@ def _answer_of_s3(error: Exception) -> dict[str, Any]:
     return {}
 
 
-def _words(error: Exception) -> str:
+def _message(error: Exception) -> str:
     """Return the message of a store, shortened to one line."""
-    words = [detail.get("message") for detail in _details(error)]
-    words += [_answer_of_s3(error).get("Error", {}).get("Message"), getattr(error, "strerror", None)]
+    messages = [detail.get("message") for detail in _details(error)]
+    messages += [_answer_of_s3(error).get("Error", {}).get("Message"), getattr(error, "strerror", None)]
     # The answer to a download is not JSON.
-    words.append(getattr(getattr(error, "response", None), "text", None))
-    if type(error).__module__.startswith(_SPEAK_FOR_THEMSELVES):
-        words.append(str(error))
-    return quoted(next((word for word in words if word), type(error).__name__), LONGEST_REASON)
+    messages.append(getattr(getattr(error, "response", None), "text", None))
+    if type(error).__module__.startswith(_SAFE_MODULES):
+        messages.append(str(error))
+    return quoted(next((message for message in messages if message), type(error).__name__), LONGEST_REASON)

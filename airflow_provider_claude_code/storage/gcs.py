@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 CREATE_ONLY = 0
 """The generation that requires that the object does not exist yet."""
-_RIGHTS = "Does the bucket exist, and has the Connection's account the role Storage Object User on it?"
+_RIGHTS = "Check that the bucket exists, and that the Connection's account has the role Storage Object User on it."
 UPLOAD_CHUNK = 8 * 2**20
 """Size of an upload chunk in bytes, a multiple of 256 KiB. The client's default of 100 MiB takes too much memory."""
 

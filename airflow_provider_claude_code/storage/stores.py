@@ -4,15 +4,11 @@ from __future__ import annotations
 
 import errno
 import hashlib
-import logging
 import os
 import re
 import secrets
-import shlex
 import shutil
-import socket
 import stat
-import time
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from pathlib import Path
@@ -21,11 +17,8 @@ from typing import Any, BinaryIO, Protocol
 from airflow.sdk import ObjectStoragePath
 from fsspec.implementations.local import LocalFileSystem
 
-from airflow_provider_claude_code.exceptions import ClaudeCodeConfigurationError, ClaudeCodePublishError
-from airflow_provider_claude_code.quoting import quoted
-from airflow_provider_claude_code.storage.locks import try_lock
-
-log = logging.getLogger(__name__)
+from airflow_provider_claude_code.exceptions import ClaudeCodeConfigurationError
+from airflow_provider_claude_code.storage.locks import locked
 
 LOCAL_SCHEMES = ("file", "local")
 """Schemes of paths in this machine's own directories."""
@@ -37,10 +30,6 @@ _PACKAGES = {
 """What to install for the schemes that the documentation names."""
 REQUEST_TIMEOUT = 300.0
 """Seconds that a request to Cloud Storage may take, for which gcsfs has no limit by default."""
-LOCK_PATIENCE = 300.0
-"""Seconds to wait for another process, which locks a directory while it publishes one day."""
-LOCK_POLL_INTERVAL = 0.1
-"""Seconds between two tries to lock a directory."""
 
 _URL = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://(.*)", re.DOTALL)
 # The beginning of a place as Azure and Spark write it: CONTAINER@ACCOUNT.dfs.core.windows.net.
@@ -107,10 +96,10 @@ class LocalStore:
     @contextmanager
     def exclusive(self, keys: Iterable[str]) -> Iterator[None]:
         """
-        Hold the lock. It is released when the process ends for any reason.
+        Lock the directory, which is created if it is missing.
 
-        :raises ClaudeCodePublishError: another process did not release it within ``LOCK_PATIENCE``.
-        :raises ClaudeCodeConfigurationError: the directory cannot be created, or its file system has no locks.
+        :raises ClaudeCodePublishError: another process holds the lock for too long.
+        :raises ClaudeCodeConfigurationError: the directory cannot be created or locked.
         """
         try:
             self._root.mkdir(parents=True, exist_ok=True)
@@ -118,44 +107,8 @@ class LocalStore:
             raise ClaudeCodeConfigurationError(
                 f"The directory {self._root} cannot be created. Choose another path."
             ) from None
-        path = self._root / ".lock"
-        while True:
-            with _open_lock(path) as file:
-                try:
-                    self._wait_for_lock(file)
-                except ClaudeCodeConfigurationError:
-                    # The file system has no locks, so nobody holds this one.
-                    path.unlink(missing_ok=True)
-                    raise
-                # The previous holder may have removed the file. A lock on it then excludes nobody.
-                if not _is_still_there(path, file):
-                    continue
-                with suppress(OSError):  # The lock works even if there is no space to write.
-                    file.truncate(0)
-                    file.write(f"process {os.getpid()} on {socket.gethostname()}".encode())
-                try:
-                    yield
-                finally:
-                    # Leave no lock file in a directory that people browse.
-                    with suppress(OSError):
-                        path.unlink()
-                return
-
-    def _wait_for_lock(self, file: BinaryIO) -> None:
-        deadline = time.monotonic() + LOCK_PATIENCE
-        named = None
-        while not try_lock(file.fileno(), self._root):
-            file.seek(0)
-            holder = quoted(file.read(200).decode(errors="replace") or "another process")
-            if time.monotonic() >= deadline:
-                raise ClaudeCodePublishError(
-                    f"{self._root} has been locked by {holder} for {LOCK_PATIENCE:g} seconds, so nothing was written. "
-                    "If that process is stopped or hangs, end it, and let the task retry."
-                )
-            if holder != named:
-                log.info("Waiting for %s to finish writing to %s", holder, self._root)
-                named = holder
-            time.sleep(LOCK_POLL_INTERVAL)
+        with locked(self._root):
+            yield
 
     def names(self, folder: str) -> list[str]:
         """Return the names of the files in a folder."""
@@ -213,45 +166,13 @@ class LocalStore:
         return f"file://{self._root / key}"
 
 
-def _open_lock(path: Path) -> BinaryIO:
-    """
-    Open the file to lock, which the holder overwrites, so it must not be a link to another file.
-
-    :raises ClaudeCodeConfigurationError: it is a link, or no file.
-    """
-    # Append mode keeps the text about the current holder until this process holds the lock.
-    flags = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK
-    try:
-        descriptor = os.open(path, flags, 0o666)
-    except OSError as error:
-        if error.errno not in (errno.ELOOP, errno.EISDIR):
-            raise
-    else:
-        status = os.fstat(descriptor)
-        # A hard link is a link, too. A file that its holder has just removed has no link.
-        if stat.S_ISREG(status.st_mode) and status.st_nlink <= 1:
-            return os.fdopen(descriptor, "a+b", buffering=0)
-        os.close(descriptor)
-    raise ClaudeCodeConfigurationError(
-        f"{path} is a link, a folder or a pipe, so it cannot be locked, and nothing was written. Loads create "
-        f"this file themselves. Remove it (rm -r {shlex.quote(str(path))}), and run the task again."
-    )
-
-
-def _is_still_there(path: Path, file: BinaryIO) -> bool:
-    try:
-        return os.path.samestat(path.stat(), os.fstat(file.fileno()))
-    except FileNotFoundError:
-        return False
-
-
 class ObjectStore:
     """
     A bucket, or any other location that Airflow's ObjectStoragePath supports.
 
     Writers cannot exclude each other here. Publishing checks again afterwards instead.
 
-    :param root: the path under which all files lie.
+    :param root: the path of all files.
     """
 
     def __init__(self, root: ObjectStoragePath) -> None:
@@ -376,9 +297,9 @@ def storage_path(argument: str, path: str, conn_id: str | None) -> ObjectStorage
 
 def open_store(root: ObjectStoragePath) -> Store:
     """
-    Return the store whose files lie under a path.
+    Return the store of the files under a path.
 
-    :raises ClaudeCodeConfigurationError: nothing that is installed reaches it.
+    :raises ClaudeCodeConfigurationError: no installed package can open it.
     """
     if root.protocol in LOCAL_SCHEMES:
         return LocalStore(Path(root.path))
@@ -386,7 +307,7 @@ def open_store(root: ObjectStoragePath) -> Store:
         return ObjectStore(root)
     except (ImportError, ValueError) as error:
         package = _PACKAGES.get(root.protocol)
-        advice = f"Install it: pip install '{package}'." if package else "Is the provider for this store installed?"
+        advice = f"Install it: pip install '{package}'." if package else "Install the provider for this store."
         raise ClaudeCodeConfigurationError(f"Airflow cannot open {root.protocol}:// ({error}). {advice}") from error
 
 

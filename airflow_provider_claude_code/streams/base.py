@@ -15,7 +15,7 @@ from airflow_provider_claude_code.tables.rows import canonical_json
 from airflow_provider_claude_code.templates import is_template
 
 if TYPE_CHECKING:
-    from airflow_provider_claude_code.api.paging import Page, Requests
+    from airflow_provider_claude_code.api.paging import Page, Walk
     from airflow_provider_claude_code.tables.contract import Table
     from airflow_provider_claude_code.tables.rows import PageRows, Pseudonym
     from airflow_provider_claude_code.tables.totals import DayTotals
@@ -47,7 +47,7 @@ class CompleteFrom(Protocol):
         """Return the time from which a day is complete. A delay longer than the API's own makes it later."""
 
 
-def as_of_now(day: date, freshness_delay: timedelta = FRESHNESS_DELAY) -> datetime:
+def complete_at_once(day: date, freshness_delay: timedelta = FRESHNESS_DELAY) -> datetime:
     """Return the beginning of a day, since the current state is always complete; later if the delay is longer."""
     return datetime.combine(day, time(), UTC) + (freshness_delay - FRESHNESS_DELAY)
 
@@ -76,12 +76,12 @@ class Stream:
     :param title: what it contains, for descriptions and messages.
     :param coverage: what it covers and what it does not, in sentences for users.
     :param path: its path in the API, for lineage.
-    :param requests: begins the walk through a day, given the day, the records per page, and the filters by name.
+    :param begin_walk: begins the walk through a day, given the day, the records per page, and the filters by name.
     :param tables: its tables; a day is empty when the first has no rows.
-    :param flattener: returns what flattens the records of a day, given the day and what to store for an actor.
+    :param flattener: creates the flattener of a day, given the day and what to store for an actor.
     :param sums_in_words: returns the sums of a day's summary as phrases for the log.
-    :param complete_from: returns the time from which a day is complete; :func:`as_of_now` for a list of the current
-        state.
+    :param complete_from: returns the time from which a day is complete; :func:`complete_at_once` for a snapshot, that
+        is, a list of the current state.
     :param as_of: returns the time up to which a page is up to date, given the page and when it was sent; ``None`` if
         both are the same.
     :param first_day: returns the first day that the API has, given today; ``None`` if there is no limit.
@@ -93,7 +93,7 @@ class Stream:
     title: str
     coverage: str
     path: str
-    requests: Callable[..., Requests]
+    begin_walk: Callable[..., Walk]
     tables: tuple[Table, ...]
     flattener: Callable[[date, Pseudonym | None], Flattener]
     sums_in_words: Callable[[Mapping[str, Any]], Sequence[str]] = lambda summary: ()
@@ -111,7 +111,7 @@ class Stream:
     @property
     def is_snapshot(self) -> bool:
         """Whether the API describes the current state only, and no earlier days."""
-        return self.complete_from is as_of_now
+        return self.complete_from is complete_at_once
 
     def chosen(self, filters: Filters | None) -> Filters:
         """
@@ -137,7 +137,7 @@ class Stream:
                 )
         return {name: sorted({*(filters or {}).get(name, default)}) for name, default in self.filters.items()}
 
-    def walk(self, day: date, limit: int, filters: Filters | None = None) -> Requests:
+    def walk(self, day: date, limit: int, filters: Filters | None = None) -> Walk:
         """
         Begin the walk through a day.
 
@@ -146,7 +146,7 @@ class Stream:
         :param filters: what to keep instead of the defaults.
         :raises ClaudeCodeConfigurationError: the filters cannot be used.
         """
-        return self.requests(day, limit, **self.chosen(filters))
+        return self.begin_walk(day, limit, **self.chosen(filters))
 
     def request_text(self, filters: Filters | None) -> str | None:
         """Return the filters as canonical JSON, for ``loads``; ``None`` when the stream has none."""

@@ -60,13 +60,13 @@ class DictionaryEncoded:
         """
         Return the same with each value once in the dictionary, in the order of the rows.
 
-        A file holds no value then that none of its rows has, and the same bytes wherever pages end.
+        A file then contains only values of its rows, and the same bytes wherever the pages end.
         """
         distinct = DictionaryEncoded.of(self.dictionary)
         indices = distinct.indices[self.indices]
         rows = len(indices)
         first = np.full(len(distinct.dictionary), rows)
-        # Of several rows, the one that is assigned last counts.
+        # If several rows have a value, the last assignment wins, which is that of the first row.
         first[indices[::-1]] = np.arange(rows)[::-1]
         order = first.argsort(kind="stable")[: np.count_nonzero(first < rows)]
         positions = np.empty(len(first), np.int32)

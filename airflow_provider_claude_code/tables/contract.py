@@ -1,8 +1,8 @@
 """
 Columns and tables.
 
-The Arrow schema, the BigQuery schema and the documentation are made from these definitions. Values meet columns by
-name. A column that is added is nullable, and comes with a new ``SCHEMA_VERSION``.
+The Arrow schema, the BigQuery schema and the documentation are made from these definitions. Values are matched to
+columns by name. A column that is added is nullable, and comes with a new ``SCHEMA_VERSION``.
 """
 
 from __future__ import annotations
@@ -99,26 +99,3 @@ def _getter(attribute: str) -> GetValues:
 LOADED_AT = Column(
     "loaded_at", "TIMESTAMP", "When this load of the day began (UTC); the same in every table of the load."
 )
-
-
-def markdown_reference(tables: Iterable[Table]) -> str:
-    """Return tables as a page of Markdown, for the documentation and for data catalogues."""
-    sections = [
-        "# Columns of the tables\n\n[Streams and tables](../streams.md) "
-        "says what the streams are, and how to join their tables."
-    ]
-    for table in tables:
-        lines = [
-            f"## {table.name}",
-            "",
-            f"One row per {table.grain}.",
-            "",
-            "| column | type | null | meaning |",
-            "|---|---|---|---|",
-            *(
-                f"| `{column.name}` | {column.type} | {'yes' if column.nullable else ''} | {column.description} |"
-                for column in table.columns
-            ),
-        ]
-        sections.append("\n".join(lines))
-    return "\n\n".join(sections) + "\n"

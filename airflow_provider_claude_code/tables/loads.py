@@ -29,8 +29,8 @@ def begin_load(after: datetime | None) -> tuple[str, datetime]:
     """
     Return the ``load_id`` and the ``loaded_at`` of a load that begins now.
 
-    :param after: ``loaded_at`` of the newest load of the day so far. The new one is later even if it was
-        written by a machine whose clock is ahead, so that the latest load is always the last.
+    :param after: ``loaded_at`` of the newest load of the day so far. The new one is later even if
+        the clock of the machine that wrote that one was ahead, so the last load is always the newest.
     """
     loaded_at = datetime.now(UTC)
     if after is not None:

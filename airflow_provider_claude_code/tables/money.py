@@ -61,5 +61,5 @@ def billionths_of(amount: int | Decimal) -> int:
 
 
 def amount_of(billionths: int) -> Decimal:
-    """Return the amount that is so many billionths, with nine decimal places."""
+    """Return an amount that is given in billionths, with nine decimal places."""
     return Decimal(billionths).scaleb(-MONEY_PLACES, _EXACT)

@@ -13,7 +13,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from types import TracebackType
 from typing import IO, Any, Protocol
 
 import msgspec
@@ -42,7 +41,7 @@ ROW_GROUP_ROWS = 20_000
 """Rows of a Parquet row group: enough to compress and scan well, few enough to hold in memory."""
 
 GZIP_LEVEL = 3
-"""Of NDJSON and CSV: 6, which is usual, takes twice as long and makes files smaller by 10 to 20 %."""
+"""For NDJSON and CSV. The usual level 6 takes twice as long, and makes files smaller by 10 to 20 %."""
 
 
 def arrow_schema(table: Table) -> pa.Schema:
@@ -50,7 +49,7 @@ def arrow_schema(table: Table) -> pa.Schema:
     Return a table's Arrow schema.
 
     Every field is nullable, because BigQuery refuses a REQUIRED Parquet column where the table has a NULLABLE
-    one. That the contract's required columns hold no null is what decoding into typed records ensures.
+    one. Decoding into typed records ensures that the required columns contain no nulls.
     """
     return pa.schema([pa.field(column.name, ARROW_TYPES[column.type]) for column in table.columns])
 
@@ -85,9 +84,9 @@ class SpooledTable:
     """
     One finished file.
 
-    :param path: where it lies.
-    :param row_count: its rows.
-    :param size: its bytes.
+    :param path: its path.
+    :param row_count: number of rows.
+    :param size: size in bytes.
     :param sha256: its checksum, 64 hex digits.
     """
 
@@ -132,9 +131,7 @@ class DaySpool:
     def __enter__(self) -> DaySpool:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         for file in self._files.values():
             file.close()
 

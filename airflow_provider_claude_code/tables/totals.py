@@ -11,8 +11,8 @@ from airflow_provider_claude_code.tables.rows import PageRows
 
 MAX_OF_A_DAY = 10**15
 """
-What all counts and tokens of a day may add up to, and all its costs without their signs. 25 years of such days still
-fit the 64 bits of an INT64, so no sum of a query can overflow.
+Maximum sum of all counts and tokens of a day, and of all its absolute costs. Even the sum of 25 years of such days fits
+an INT64, so no sum of a query can overflow.
 """
 
 
@@ -60,8 +60,8 @@ class DayTotals:
         """
         Return a table's digest, 32 hex digits.
 
-        It is the sum of its rows' hashes, so that their order is no matter. Nulls add nothing to them, so that a column
-        that is added to the table changes no digest of older days.
+        It is the sum of the hashes of its rows, so their order makes no difference. Nulls add nothing to a hash, so a
+        column that is added to the table does not change the digests of older days.
         """
         return f"{self._digests[table] % 2**128:032x}"
 

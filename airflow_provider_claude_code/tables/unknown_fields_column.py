@@ -12,7 +12,7 @@ LONGEST_TEXT = 8192
 """Maximum size of the column in one row, in bytes of UTF-8."""
 
 
-def unknown_fields_text(members: Mapping[str, Any]) -> str | None:
+def _unknown_fields_text(members: Mapping[str, Any]) -> str | None:
     """
     Return unknown fields as JSON, ordered by name, as many as fit.
 
@@ -35,6 +35,6 @@ UNKNOWN_FIELDS = Column(
     "with actor_identity=hmac.",
     nullable=True,
     # Of any typed part of a response that makes a row.
-    get=lambda parts: [part.unknown_fields and unknown_fields_text(part.unknown_fields) for part in parts],
+    get=lambda parts: [part.unknown_fields and _unknown_fields_text(part.unknown_fields) for part in parts],
     hmac="null",
 )

@@ -87,7 +87,7 @@ def named_if_partly_replaced(day: date, tables: Iterable[str]) -> Iterator[list[
         raise
 
 
-def of_another_organization(
+def another_organization_error(
     place: str, owner: str, organization_id: str, separate: str
 ) -> ClaudeCodeConfigurationError:
     """
@@ -105,7 +105,7 @@ def of_another_organization(
     )
 
 
-def would_erase(day: date, row_counts: Mapping[str, object]) -> ClaudeCodeEmptyDayError:
+def would_erase_error(day: date, row_counts: Mapping[str, object]) -> ClaudeCodeEmptyDayError:
     """
     Return the error for a day without records, of which the target has rows.
 

@@ -30,9 +30,9 @@ from airflow_provider_claude_code.tables.money import billionths_of
 from airflow_provider_claude_code.tables.spool import arrow_schema
 from airflow_provider_claude_code.targets.base import (
     StartedLoad,
+    another_organization_error,
     named_if_partly_replaced,
-    of_another_organization,
-    would_erase,
+    would_erase_error,
 )
 
 log = logging.getLogger(__name__)
@@ -135,7 +135,7 @@ class FileTarget:
                 "right, delete this file; the next load writes it again."
             ) from None
         if owner != load.organization_id:
-            raise of_another_organization(self._store.url(""), owner, load.organization_id, "path")
+            raise another_organization_error(self._store.url(""), owner, load.organization_id, "path")
         return marker
 
     def _write_marker(self, load: Load) -> dict[str, str]:
@@ -181,7 +181,7 @@ class FileTarget:
             else:
                 empty[table] = {name: record[name] for name in ("path", "bytes", "sha256")}
         if held:
-            raise would_erase(day, held)
+            raise would_erase_error(day, held)
         return empty
 
     def _true_record(self, table: str, day: date) -> dict[str, Any] | None:

@@ -334,8 +334,8 @@ class ClaudeCodeTransferOperator(BaseOperator):
             summary, started = self._start(target, next(loads))
             if started is not None:
                 self._on_started(replace(progress, summary=summary, started=started), started)
-        places = {} if started is None else self._finish(target, started)
-        summary |= places
+        if started is not None:
+            summary |= self._finish(target, started)
         log_day(self._stream, summary, self.table_uri(self.tables[0]))
         return summary
 
@@ -397,7 +397,7 @@ def _retried_if_stopped(load: Load) -> Iterator[None]:
     """
     Let Airflow retry a task that it stops, as when its worker shuts down.
 
-    A target takes the files that ``on_kill`` has removed for missing ones, for which no retry would help.
+    ``on_kill`` removes the spooled files. The target then reports missing files, an error that is not retried.
     """
     try:
         yield

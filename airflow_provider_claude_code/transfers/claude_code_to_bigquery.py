@@ -252,9 +252,8 @@ class ClaudeCodeToBigQueryOperator(BigQueryJobsMixin, ClaudeCodeTransferOperator
 
     def _remember_job(self, started: StartedLoad) -> None:
         """Set the link to the first job of a load."""
-        for job_id in started.job_ids.values():
+        if job_id := next(iter(started.job_ids.values()), None):
             self.last_job = (self._target.project, self._target.location, job_id)
-            return
 
     def on_kill(self) -> None:
         """Cancel the jobs that were started, and remove the spooled files."""

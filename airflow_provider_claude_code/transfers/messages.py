@@ -87,7 +87,7 @@ def log_unknown_names(loaded: list[dict[str, Any]], *, are_fields_kept: bool) ->
     """
     Log names that the reference of the API does not list. Warn of fields and of their values.
 
-    Models and reports treat all tools and kinds of actors alike, so a new one is no reason to do anything.
+    A new tool or kind of actor is only logged, since models and reports treat all of them alike.
     """
     names = {name for day in loaded for name in day["first_unknown_names"]}
     if not names:

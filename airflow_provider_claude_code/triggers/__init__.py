@@ -1,1 +1,1 @@
-"""The trigger behind the sensor's deferrable modes."""
+"""The triggers that wait for a complete day, and for BigQuery jobs."""

@@ -16,8 +16,8 @@ from airflow_provider_claude_code.hooks.claude_code import ClaudeCodeHook
 from airflow_provider_claude_code.streams.registry import find_stream
 
 NOT_COMPLETE = "%s is not complete: the API's data ends at %s, and the day is complete at %s"
-LONGEST_NAP = 60.0
-"""Seconds between two looks at the clock, in case it is changed."""
+CLOCK_CHECK_INTERVAL = 60.0
+"""Maximum number of seconds between two looks at the clock, which may be corrected in the meantime."""
 
 
 class ClaudeCodeFreshnessTrigger(BaseTrigger):
@@ -81,7 +81,7 @@ class ClaudeCodeFreshnessTrigger(BaseTrigger):
             if datetime.now(UTC) < moment:
                 self.log.info("%s will be complete at %s", day, f"{moment:%Y-%m-%d %H:%M} UTC")
             while (left := (moment - datetime.now(UTC)).total_seconds()) > 0:
-                await asyncio.sleep(min(left, LONGEST_NAP))
+                await asyncio.sleep(min(left, CLOCK_CHECK_INTERVAL))
             if self.require_records or find_stream(self.stream).as_of is not None:
                 while not await self._is_there(day, moment):
                     await asyncio.sleep(self.poke_interval)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterator
 from datetime import UTC, date, datetime, timedelta
@@ -28,6 +27,7 @@ from airflow_provider_claude_code.transfers.claude_code_to_object_storage import
 from tests.fixtures.browser import CHROMIUM, SCREENSHOTS, chromium
 from tests.fixtures.loaded import put_day, put_days, put_hostile_days, source
 from tests.fixtures.records import ORGANIZATION_ID, people
+from tests.fixtures.serving import connect_to
 
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="install Debian's chromium to run the browser tests")
 
@@ -234,8 +234,7 @@ def report_of_every_stream(tmp_path_factory: pytest.TempPathFactory) -> Path:
     used, charged = ((now - timedelta(hours=hours)).date() for hours in (25, 72))
     last = charged - timedelta(days=(charged.weekday() + 1) % 7)
     with Sandbox() as sandbox, pytest.MonkeyPatch.context() as patch:
-        connection = {"conn_type": "claude_code", "host": sandbox.base_url, "password": sandbox.api_key}
-        patch.setenv("AIRFLOW_CONN_CLAUDE_CODE_DEFAULT", json.dumps(connection))
+        connect_to(sandbox, patch)
         for stream, day in (("usage", used), ("cost", charged), ("members", now.date())):
             lookback_days = 0 if stream == "members" else 17 * 7
             operator = ClaudeCodeToObjectStorageOperator(

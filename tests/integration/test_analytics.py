@@ -26,7 +26,8 @@ from hypothesis import strategies as st
 from airflow_provider_claude_code.analytics.engines.base import Source
 from airflow_provider_claude_code.analytics.engines.bigquery import bigquery_relations
 from airflow_provider_claude_code.analytics.engines.duckdb import open_files
-from airflow_provider_claude_code.analytics.queries import TABLES_OF_USERS, Model, Settings, models, parts, render
+from airflow_provider_claude_code.analytics.queries import Model, Settings, models, parts, render
+from airflow_provider_claude_code.analytics.queries.tables import TABLES_OF_USERS
 from airflow_provider_claude_code.exceptions import ClaudeCodeConfigurationError, ClaudeCodeError
 from airflow_provider_claude_code.streams.usage import USAGE
 from airflow_provider_claude_code.tables.actors import comparable_id

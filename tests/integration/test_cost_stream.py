@@ -1,6 +1,5 @@
 """Charges are loaded as the sandbox has them, day by day, and only once they are complete."""
 
-import json
 import uuid
 from collections.abc import Iterator
 from datetime import UTC, date, datetime, timedelta
@@ -20,14 +19,13 @@ from airflow_provider_claude_code.sandbox.charges import charges, refreshed_at
 from airflow_provider_claude_code.sensors.freshness import ClaudeCodeFreshnessSensor
 from airflow_provider_claude_code.transfers.claude_code_to_object_storage import ClaudeCodeToObjectStorageOperator
 from airflow_provider_claude_code.version_compat import AirflowFailException
+from tests.fixtures.serving import connect_to
 
 
 @pytest.fixture
 def sandbox(monkeypatch: pytest.MonkeyPatch) -> Iterator[Sandbox]:
     with Sandbox(users=60) as sandbox:
-        extra = {"page_limit": 7, "retry_budget": 0, "pseudonym_secret": "correct horse battery staple"}
-        connection = {"conn_type": "claude_code", "host": sandbox.base_url, "password": sandbox.api_key, "extra": extra}
-        monkeypatch.setenv("AIRFLOW_CONN_CLAUDE_CODE_DEFAULT", json.dumps(connection))
+        connect_to(sandbox, monkeypatch, page_limit=7, retry_budget=0, pseudonym_secret="correct horse battery staple")
         yield sandbox
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 import shlex
 from datetime import UTC, date, datetime, timedelta
@@ -18,6 +17,7 @@ from airflow_provider_claude_code.transfers.claude_code_to_object_storage import
 from tests.fixtures import documentation
 from tests.fixtures.airflow_version import AIRFLOW
 from tests.fixtures.documentation import BLOCKS, PAGES, ROOT, Block
+from tests.fixtures.serving import connect_to
 
 DAYS = [date(2025, 9, 1) + timedelta(days=number) for number in range(7)]
 
@@ -31,8 +31,7 @@ def query(name: str, files: Path) -> list[dict[str, object]]:
 @pytest.fixture
 def sandbox(monkeypatch: pytest.MonkeyPatch):
     with Sandbox(users=200) as sandbox:
-        connection = {"conn_type": "claude_code", "host": sandbox.base_url, "password": sandbox.api_key}
-        monkeypatch.setenv("AIRFLOW_CONN_CLAUDE_CODE_DEFAULT", json.dumps(connection))
+        connect_to(sandbox, monkeypatch)
         yield sandbox
 
 

@@ -13,8 +13,8 @@ import pytest
 
 from airflow_provider_claude_code.analytics.engines.bigquery import COMPUTED_ONCE, bigquery_relations
 from airflow_provider_claude_code.analytics.engines.bigquery_models import create_statement
-from airflow_provider_claude_code.analytics.queries import TABLES_OF_USERS, Settings, models, parts, render
-from airflow_provider_claude_code.analytics.queries.tools import TABLES_OF_TOOLS
+from airflow_provider_claude_code.analytics.queries import Settings, models, parts, render
+from airflow_provider_claude_code.analytics.queries.tables import TABLES_OF_TOOLS, TABLES_OF_USERS
 from airflow_provider_claude_code.tables.actors import comparable_id
 from demo.bigquery import QUERIES
 from tests.fixtures import documentation

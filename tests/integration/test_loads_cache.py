@@ -24,7 +24,7 @@ from airflow_provider_claude_code.analytics.engines import loads_cache
 from airflow_provider_claude_code.analytics.engines.duckdb import open_files
 from airflow_provider_claude_code.analytics.queries import Settings
 from airflow_provider_claude_code.analytics.report.collecting import collect
-from airflow_provider_claude_code.storage import stores
+from airflow_provider_claude_code.storage import locks
 from tests.fixtures.counting_store import CountingFileSystem, in_a_store
 from tests.fixtures.loaded import put_day
 from tests.fixtures.records import DAY, people
@@ -346,7 +346,7 @@ def test_in_a_local_directory_a_report_works_without_a_place_for_the_cache(
 
 
 def test_a_report_does_not_wait_for_a_writer(days: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(stores, "LOCK_PATIENCE", 0)
+    monkeypatch.setattr(locks, "LOCK_PATIENCE", 0)
     with (days / ".lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         assert loads_of(days) == written(files_of_loads(days))

@@ -18,7 +18,7 @@ from airflow_provider_claude_code.streams.registry import STREAMS
 from airflow_provider_claude_code.tables import spool
 from tests.fixtures.records import ORGANIZATION_ID
 from tests.fixtures.scenes import SCENES, Scene
-from tests.fixtures.walks import walk
+from tests.fixtures.walks import pages_of
 
 RECORDS = 100
 """Records of a page, and rows that are kept until they are written."""
@@ -41,7 +41,7 @@ def peak(scene: Scene, pages: int, folder: Path) -> int:
     held: list[int] = []
 
     def iter_pages(_: object) -> Iterator[Page]:
-        for page in walk(stream.walk(scene.day, RECORDS), answers(scene, pages)):
+        for page in pages_of(stream.walk(scene.day, RECORDS), answers(scene, pages)):
             held.append(tracemalloc.get_traced_memory()[0] + pa.total_allocated_bytes())
             yield page
 

@@ -11,10 +11,11 @@ import re
 import shutil
 import subprocess
 import sys
-import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -45,7 +46,7 @@ from airflow_provider_claude_code.version_compat import AirflowFailException, Ai
 from tests.fixtures.airflow_version import AIRFLOW
 from tests.fixtures.files import Killed, Place, assert_shown_when_inconsistent, load, load_in_steps, run
 from tests.fixtures.records import DAY, TABLES, Json, model, official_example, people
-from tests.fixtures.serving import serve, serve_differently_each_time
+from tests.fixtures.serving import connect_to, serve, serve_differently_each_time
 
 ROOT = Path(__file__).parents[2]
 ACTION = {"accepted": 1, "rejected": 0}
@@ -79,12 +80,7 @@ Connect = Callable[..., None]
 @pytest.fixture
 def connect(server: Sandbox, monkeypatch: pytest.MonkeyPatch) -> Connect:
     """Sets the Connection to the sandbox, with some extra."""
-
-    def set_connection(key: str = server.api_key, **extra: Any) -> None:
-        connection = {"conn_type": "claude_code", "host": server.base_url, "password": key, "extra": extra}
-        monkeypatch.setenv("AIRFLOW_CONN_CLAUDE_CODE_DEFAULT", json.dumps(connection))
-
-    return set_connection
+    return partial(connect_to, server, monkeypatch)
 
 
 @pytest.fixture
@@ -857,20 +853,9 @@ class TestSummary:
 class TestTwoWriters:
     def test_many_at_once_in_a_local_directory_leave_one_whole_day(self, sandbox: Sandbox, local: Place) -> None:
         serve_differently_each_time(sandbox)
-        errors: list[BaseException] = []
-
-        def write() -> None:
-            try:
-                load(local)
-            except BaseException as error:
-                errors.append(error)
-
-        threads = [threading.Thread(target=write) for _ in range(4)]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join(60)
-        assert errors == []
+        with ThreadPoolExecutor(4) as pool:
+            for writer in [pool.submit(load, local) for _ in range(4)]:
+                writer.result(60)
         local.assert_whole()
 
     @pytest.mark.parametrize("moment", ["write usage", "write loads"])

@@ -38,7 +38,7 @@ from airflow_provider_claude_code.version_compat import AirflowFailException
 from tests.fixtures.files import Killed, Place, load, run
 from tests.fixtures.records import DAY, ORGANIZATION_ID, body, people
 from tests.fixtures.retries import few_attempts
-from tests.fixtures.walks import walk
+from tests.fixtures.walks import pages_of
 
 PAGE = 3
 PATIENCE = 20.0
@@ -66,7 +66,7 @@ class API:
         self._changed = threading.Condition()
 
     def iter_pages(self, day: date, *_: object) -> Iterator[Any]:
-        return walk(USAGE.walk(day, PAGE), self._answers(day))
+        return pages_of(USAGE.walk(day, PAGE), self._answers(day))
 
     def _answers(self, day: date) -> Iterator[httpx.Response]:
         headers = {

@@ -13,8 +13,9 @@ import pyarrow as pa
 import pytest
 
 from airflow_provider_claude_code.__main__ import main
-from airflow_provider_claude_code.analytics.queries import TABLES_OF_USERS, Settings, models
+from airflow_provider_claude_code.analytics.queries import Settings, models
 from airflow_provider_claude_code.analytics.queries.dialects import DIALECTS, translate
+from airflow_provider_claude_code.analytics.queries.tables import TABLES_OF_USERS
 from airflow_provider_claude_code.exceptions import ClaudeCodeConfigurationError
 from airflow_provider_claude_code.streams.registry import DATA_TABLES
 from airflow_provider_claude_code.tables.loads import LOADS

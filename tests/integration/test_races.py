@@ -27,7 +27,7 @@ import pytest
 
 from airflow_provider_claude_code.exceptions import ClaudeCodeEmptyDayError, ClaudeCodePublishError
 from airflow_provider_claude_code.sandbox import Organization, Sandbox
-from airflow_provider_claude_code.storage import stores
+from airflow_provider_claude_code.storage import locks, stores
 from airflow_provider_claude_code.storage.locks import try_lock
 from airflow_provider_claude_code.streams.registry import find_stream
 from airflow_provider_claude_code.transfers import base
@@ -215,7 +215,7 @@ class LocalTarget(SteppedTarget):
             return True
 
         patch.setattr(stores.os, "fsync", stepped_fsync)
-        patch.setattr(stores, "try_lock", give_way_while_locked)
+        patch.setattr(locks, "try_lock", give_way_while_locked)
 
     def make(self) -> None:
         self.place = Place(next(self._folders))

@@ -44,6 +44,7 @@ from tests.fixtures.loaded import HOSTILE, put_day, put_days, put_hostile_days, 
 from tests.fixtures.old_duckdb import skip_nested_queries_on_old_duckdb
 from tests.fixtures.records import ORGANIZATION_ID, Json, model, official_example, people
 from tests.fixtures.servers.bigquery import BigQueryServer
+from tests.fixtures.serving import connect_to
 
 pytestmark = pytest.mark.newest_only
 
@@ -912,8 +913,7 @@ class TestBigQuery:
             monkeypatch.setenv("BIGQUERY_EMULATOR_HOST", server.url)
             google = {"conn_type": "google_cloud_platform", "extra": {"is_anonymous": True, "project": "demo-proj"}}
             monkeypatch.setenv("AIRFLOW_CONN_GOOGLE_CLOUD_DEFAULT", json.dumps(google))
-            api = {"conn_type": "claude_code", "host": sandbox.base_url, "password": sandbox.api_key}
-            monkeypatch.setenv("AIRFLOW_CONN_CLAUDE_CODE_DEFAULT", json.dumps(api))
+            connect_to(sandbox, monkeypatch)
             yield server
 
     @staticmethod

@@ -261,7 +261,7 @@ def test_groups_are_not_compared_with_a_week_of_which_more_is_charged() -> None:
     assert said.rows("API cost by group, against the week before") == {"red": [NOTHING, "6", "6", "$42.00", "$42.00"]}
     assert said.rows("Charged by group, 9 Feb") == {"red": [NOTHING, "6", "0", "$36.00"]}
     assert said.rows("Charged by group, against the week before") == {}
-    assert "Charges by group are not compared with before: not all days of both have charges." in said.text()
+    assert "Charges by group are not compared with the week before: not all days of both have charges." in said.text()
 
     books.charge("acme", loaded[-1], [charge(user(number, person), 100) for number, person in enumerate(PEOPLE)])
     assert Said(books, settings(week[0]), mapping).rows("Charged by group, against the week before") == {

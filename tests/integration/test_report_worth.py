@@ -16,9 +16,9 @@ pytest.importorskip("matplotlib", reason="the extra `report` is not installed")
 pytest.importorskip("sqlglot", reason="the extra `report` is not installed")
 
 from airflow_provider_claude_code.analytics.assumptions import Assumptions
-from airflow_provider_claude_code.analytics.queries import Settings
+from airflow_provider_claude_code.analytics.queries import Row, Settings
 from airflow_provider_claude_code.analytics.report.comparison import Comparison
-from airflow_provider_claude_code.analytics.report.data import Organization, Row
+from airflow_provider_claude_code.analytics.report.data import Organization
 from airflow_provider_claude_code.analytics.report.elements import (
     Element,
     Facts,
@@ -30,8 +30,7 @@ from airflow_provider_claude_code.analytics.report.elements import (
     Table,
 )
 from airflow_provider_claude_code.analytics.report.month import Month
-from airflow_provider_claude_code.analytics.report.sections.groups import AMOUNTS
-from airflow_provider_claude_code.analytics.report.sections.groups_before import groups_before
+from airflow_provider_claude_code.analytics.report.sections.groups import compared_with_before
 from airflow_provider_claude_code.analytics.report.sections.other_tools import other_tools
 from airflow_provider_claude_code.analytics.report.sections.plan import plan
 from airflow_provider_claude_code.analytics.report.sections.regularity import regularity
@@ -639,7 +638,7 @@ def test_groups_are_compared_where_both_weeks_show_them() -> None:
 
     def shown() -> Section:
         found = organization(history.tables(), settings, "cost_allocation", mapping=mapping)
-        return Section("", groups_before(found, AMOUNTS))
+        return Section("", compared_with_before(found))
 
     assert tables_of(shown()) == {
         "API cost by group, against the week before": [["red", NOTHING, "5", "5", "$70.00", "$35.00"]]

@@ -37,6 +37,7 @@ from airflow_provider_claude_code.transfers.claude_code_to_object_storage import
 from airflow_provider_claude_code.version_compat import AirflowFailException  # noqa: E402
 from tests.fixtures.records import DAY, people  # noqa: E402
 from tests.fixtures.servers.wire import Wire  # noqa: E402
+from tests.fixtures.serving import connect_to  # noqa: E402
 
 PREFIX = "bucket/claude_code"
 
@@ -77,8 +78,7 @@ def s3(monkeypatch: pytest.MonkeyPatch) -> Iterator[S3]:
 @pytest.fixture
 def sandbox(monkeypatch: pytest.MonkeyPatch) -> Iterator[Sandbox]:
     with Sandbox() as sandbox:
-        connection = {"conn_type": "claude_code", "host": sandbox.base_url, "password": sandbox.api_key}
-        monkeypatch.setenv("AIRFLOW_CONN_CLAUDE_CODE_DEFAULT", json.dumps(connection))
+        connect_to(sandbox, monkeypatch)
         yield sandbox
 
 

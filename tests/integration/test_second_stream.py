@@ -23,21 +23,21 @@ from google.auth.credentials import AnonymousCredentials
 from google.cloud.bigquery import Client
 
 from airflow_provider_claude_code.api.decoding import PageDecoder
-from airflow_provider_claude_code.api.paging import Request, Requests, cursor_pages, next_request
+from airflow_provider_claude_code.api.paging import Request, Walk, cursor_pages, next_request
 from airflow_provider_claude_code.api.unknown_fields import Documented
+from airflow_provider_claude_code.cli.reference import reference_of_tables
 from airflow_provider_claude_code.exceptions import ClaudeCodeConfigurationError
 from airflow_provider_claude_code.hooks.claude_code import ClaudeCodeHook
 from airflow_provider_claude_code.operators.data_quality import ClaudeCodeDataQualityOperator
 from airflow_provider_claude_code.sandbox import Sandbox
 from airflow_provider_claude_code.sensors.freshness import ClaudeCodeFreshnessSensor
-from airflow_provider_claude_code.streams.base import Stream, as_of_now
+from airflow_provider_claude_code.streams.base import Stream, complete_at_once
 from airflow_provider_claude_code.streams.registry import DATA_TABLES, STREAMS
 from airflow_provider_claude_code.tables.contract import (
     LOADED_AT,
     Column,
     PseudonymOf,
     Table,
-    markdown_reference,
 )
 from airflow_provider_claude_code.tables.rows import PageRows, Pseudonym, columns_of
 from airflow_provider_claude_code.tables.totals import DayTotals
@@ -89,7 +89,7 @@ def decode_members(body: bytes, team_id: str) -> tuple[list[Membership], set[str
     return [Membership(team_id, member.email) for member in page.data], unknown
 
 
-def team_requests(day: date, limit: int) -> Requests:
+def team_walk(day: date, limit: int) -> Walk:
     query = {"limit": limit}
     teams: list[Team] = []
     pages = cursor_pages(Request(path="/v1/teams", query=query, subject="the teams", decode=decode_teams))
@@ -159,10 +159,10 @@ TEAM_STREAM = Stream(
     title="Teams",
     coverage="All teams of the organisation.",
     path="/v1/teams",
-    requests=team_requests,
+    begin_walk=team_walk,
     flattener=TeamFlattener,
     tables=(TEAMS, TEAM_MEMBERS),
-    complete_from=as_of_now,
+    complete_from=complete_at_once,
 )
 
 MEMBERS = {"t1": ["ada@example.com", "bob@example.com", "cyd@example.com"], "t2": [], "t3": ["ada@example.com"]}
@@ -397,7 +397,7 @@ def test_a_snapshot_is_of_today_and_skipped_for_earlier_days(place: Place) -> No
 def test_the_hook_reads_it_and_the_reference_describes_it() -> None:
     frame = ClaudeCodeHook("teams").get_df(datetime.now(UTC).date(), "team_members")
     assert set(zip(frame["team_id"], frame["email"], strict=True)) == EXPECTED
-    assert "| `team_id` | STRING |  | The team. |" in markdown_reference(DATA_TABLES.values())
+    assert "| `team_id` | STRING |  | The team. |" in reference_of_tables(DATA_TABLES.values())
 
 
 def test_lineage_and_links_name_its_tables() -> None:

@@ -17,7 +17,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from airflow_provider_claude_code.__main__ import main
-from airflow_provider_claude_code.analytics.queries import TABLES_OF_USERS, models
+from airflow_provider_claude_code.analytics.queries import models
+from airflow_provider_claude_code.analytics.queries.tables import TABLES_OF_USERS
 from airflow_provider_claude_code.streams.registry import DATA_TABLES
 from airflow_provider_claude_code.tables.loads import LOADS
 from tests.fixtures import documentation

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import json
 import os
 from collections.abc import Iterator
 from datetime import UTC, date, datetime, time, timedelta
@@ -21,6 +20,7 @@ from airflow_provider_claude_code.transfers import base
 from tests.fixtures import targets
 from tests.fixtures.clock import Clock
 from tests.fixtures.organizations import charged, snapshot
+from tests.fixtures.serving import connect_to
 from tests.fixtures.targets import Row, Target, load
 from tests.truth import streams as rows_of
 from tests.truth.records import canonical, flat
@@ -40,9 +40,8 @@ def sandbox(monkeypatch: pytest.MonkeyPatch) -> Iterator[Sandbox]:
 
 
 def connect(sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch, page_limit: int) -> None:
-    extra = {"page_limit": page_limit, "retry_budget": 0, "pseudonym_secret": "correct horse battery staple"}
-    connection = {"conn_type": "claude_code", "host": sandbox.base_url, "password": sandbox.api_key, "extra": extra}
-    monkeypatch.setenv("AIRFLOW_CONN_CLAUDE_CODE_DEFAULT", json.dumps(connection))
+    secret = "correct horse battery staple"
+    connect_to(sandbox, monkeypatch, page_limit=page_limit, retry_budget=0, pseudonym_secret=secret)
 
 
 def days() -> list[date]:

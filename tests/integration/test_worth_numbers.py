@@ -17,7 +17,7 @@ pytest.importorskip("duckdb", reason="the extra `report` is not installed")
 
 from airflow_provider_claude_code.analytics.engines.base import Source
 from airflow_provider_claude_code.analytics.queries import Settings, parts
-from airflow_provider_claude_code.analytics.queries.tools import TABLES_OF_TOOLS
+from airflow_provider_claude_code.analytics.queries.tables import TABLES_OF_TOOLS
 from airflow_provider_claude_code.streams.registry import DATA_TABLES
 from tests.fixtures.analytics_data import (
     LAST,

@@ -17,10 +17,10 @@ from sqlglot import exp
 from airflow_provider_claude_code.analytics.engines.base import table_names
 from airflow_provider_claude_code.analytics.engines.bigquery import COMPUTED_ONCE, bigquery_relations
 from airflow_provider_claude_code.analytics.engines.duckdb import FileSource
-from airflow_provider_claude_code.analytics.queries import MADE_PARTS, TABLES_OF_USERS, Settings, models, parts, render
+from airflow_provider_claude_code.analytics.queries import MADE_PARTS, Settings, models, parts, render
 from airflow_provider_claude_code.analytics.queries.checks import CHECKS, markdown_table
 from airflow_provider_claude_code.analytics.queries.dialects import DIALECTS, translate
-from airflow_provider_claude_code.analytics.queries.tools import TABLES_OF_TOOLS
+from airflow_provider_claude_code.analytics.queries.tables import TABLES_OF_TOOLS, TABLES_OF_USERS
 from airflow_provider_claude_code.streams.registry import DATA_TABLES
 from airflow_provider_claude_code.tables.loads import LOADS
 from tests.fixtures.analytics_data import empty_tables, over_memory

@@ -26,7 +26,7 @@ import airflow_provider_claude_code
 from airflow_provider_claude_code.api import client as client_module
 from airflow_provider_claude_code.api import paging
 from airflow_provider_claude_code.api.client import AsyncClaudeCodeClient, ClaudeCodeClient
-from airflow_provider_claude_code.api.paging import Page, Requests
+from airflow_provider_claude_code.api.paging import Page, Walk
 from airflow_provider_claude_code.api.settings import ClientSettings
 from airflow_provider_claude_code.exceptions import (
     ClaudeCodeAPIError,
@@ -42,7 +42,7 @@ from airflow_provider_claude_code.exceptions import (
 )
 from airflow_provider_claude_code.sandbox import OAUTH_TOKEN, Faults, Sandbox
 from airflow_provider_claude_code.streams.usage import USAGE
-from airflow_provider_claude_code.streams.usage.pages import usage_requests
+from airflow_provider_claude_code.streams.usage.pages import usage_walk
 from tests.fixtures.records import official_example
 from tests.fixtures.retries import few_attempts
 from tests.fixtures.servers.wire import Broken, Wire, self_signed_certificate
@@ -58,20 +58,20 @@ Read = Callable[..., list[Page]]
 
 def read_sync(settings: ClientSettings, answer: Transport | None = None) -> list[Page]:
     with ClaudeCodeClient(settings, answer and httpx.MockTransport(answer)) as client:
-        return looked_at(client.iter_pages(usage_requests(DAY, settings.page_limit)))
+        return looked_at(client.iter_pages(usage_walk(DAY, settings.page_limit)))
 
 
 def read_async(settings: ClientSettings, answer: Transport | None = None) -> list[Page]:
     async def read() -> list[Page]:
         async with AsyncClaudeCodeClient(settings, answer and httpx.MockTransport(answer)) as client:
-            return looked_at([page async for page in client.iter_pages(usage_requests(DAY, settings.page_limit))])
+            return looked_at([page async for page in client.iter_pages(usage_walk(DAY, settings.page_limit))])
 
     return asyncio.run(read())
 
 
-def one_record() -> Requests:
+def one_record() -> Walk:
     """Begin the walk that looks for one record."""
-    return usage_requests(DAY, 1)
+    return usage_walk(DAY, 1)
 
 
 def looked_at(pages: Iterable[Page]) -> list[Page]:
@@ -254,7 +254,7 @@ class TestTheReport:
 
     def test_pages_are_fetched_one_by_one(self, sandbox: Sandbox) -> None:
         with ClaudeCodeClient(settings_for(sandbox, api_key=sandbox.api_key, page_limit=10)) as client:
-            pages = client.iter_pages(usage_requests(DAY, 10))
+            pages = client.iter_pages(usage_walk(DAY, 10))
             assert sandbox.requests == []
             next(pages)
             next(pages)

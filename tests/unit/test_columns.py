@@ -13,11 +13,12 @@ import pyarrow.csv
 import pyarrow.parquet
 import pytest
 
+from airflow_provider_claude_code.cli.reference import reference_of_tables
 from airflow_provider_claude_code.streams.usage import flatten, totals
 from airflow_provider_claude_code.streams.usage.flatten import UsageFlattener
 from airflow_provider_claude_code.streams.usage.pages import decode_report
 from airflow_provider_claude_code.streams.usage.tables import MODEL_USAGE, TABLES, USAGE
-from airflow_provider_claude_code.tables.contract import Column, FileFormat, PseudonymOf, Table, markdown_reference
+from airflow_provider_claude_code.tables.contract import Column, FileFormat, PseudonymOf, Table
 from airflow_provider_claude_code.tables.rows import Pseudonym, columns_of
 from airflow_provider_claude_code.tables.spool import DaySpool
 from tests.fixtures.records import DAY, LOADED_AT, body, official_example
@@ -56,7 +57,7 @@ def test_a_column_is_added_by_one_line_wherever_it_stands(
     after, _ = spool(monkeypatch, tmp_path / "after", changed, file_format)
     assert list(after)[position] == "sessions_again"
     assert after == before | {"sessions_again": 5}
-    assert "| `sessions_again` | INT64 | yes | A second copy. |" in markdown_reference([changed])
+    assert "| `sessions_again` | INT64 | yes | A second copy. |" in reference_of_tables([changed])
 
 
 def test_what_pseudonyms_do_to_a_column_holds_for_computed_values_too() -> None:

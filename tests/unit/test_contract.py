@@ -4,9 +4,10 @@ from collections import Counter
 
 import pytest
 
+from airflow_provider_claude_code.cli.reference import reference_of_tables
 from airflow_provider_claude_code.streams.registry import DATA_TABLES
 from airflow_provider_claude_code.streams.usage.tables import KEY, SHARED_COLUMNS
-from airflow_provider_claude_code.tables.contract import EXTENSIONS, SCHEMA_VERSION, Table, markdown_reference
+from airflow_provider_claude_code.tables.contract import EXTENSIONS, SCHEMA_VERSION, Table
 from airflow_provider_claude_code.tables.loads import FILE_LOADS, LOADS
 
 # Written out by hand from the design; a question mark means nullable.
@@ -201,7 +202,7 @@ def test_data_tables_and_file_names_are_fixed() -> None:
 
 
 def test_markdown_reference_has_a_line_for_every_column() -> None:
-    lines = markdown_reference([*DATA_TABLES.values(), FILE_LOADS]).splitlines()
+    lines = reference_of_tables([*DATA_TABLES.values(), FILE_LOADS]).splitlines()
     named = [line.split("|")[1].strip(" `") for line in lines if line.startswith("| `")]
     assert named == [
         line.split()[0]

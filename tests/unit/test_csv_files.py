@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from airflow_provider_claude_code.analytics.csv_files import column_position, csv_rows
 from airflow_provider_claude_code.exceptions import ClaudeCodeConfigurationError
-from airflow_provider_claude_code.storage.csv_files import column_position, csv_rows
 
 SPECIAL = set('",;\t\r\n')
 CELLS = st.text(st.characters(codec="utf-8", exclude_characters="\0") | st.sampled_from('",;\t\r\n '), max_size=6)

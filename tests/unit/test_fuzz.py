@@ -33,12 +33,12 @@ from airflow_provider_claude_code.sandbox import Organization
 from airflow_provider_claude_code.streams.usage import USAGE
 from airflow_provider_claude_code.streams.usage.flatten import UsageFlattener
 from airflow_provider_claude_code.streams.usage.models import Record, Report
-from airflow_provider_claude_code.streams.usage.pages import decode_report, usage_requests
+from airflow_provider_claude_code.streams.usage.pages import decode_report, usage_walk
 from airflow_provider_claude_code.tables.contract import FileFormat
 from airflow_provider_claude_code.tables.pseudonyms import Pseudonyms
 from airflow_provider_claude_code.tables.spool import DaySpool, arrow_tables
+from tests.fixtures import walks
 from tests.fixtures.records import DAY, LOADED_AT, RECORDS, TABLES, Json, body, model, official_example
-from tests.fixtures.walks import walk
 from tests.truth.files import FORMATS, SCHEMAS, plain, read_arrow_csv, read_ndjson
 from tests.truth.records import MODEL_SUMS, SUMS, exact_sum, naive_totals
 
@@ -51,7 +51,7 @@ Rows = dict[str, list[dict[str, Any]]]
 
 def pages_of(pages: Sequence[bytes]) -> Iterator[Page]:
     """Walk through the day that these are the pages of."""
-    return walk(usage_requests(DAY, 1000), (httpx.Response(200, content=page) for page in pages))
+    return walks.pages_of(usage_walk(DAY, 1000), (httpx.Response(200, content=page) for page in pages))
 
 
 def totals(rows: Rows) -> dict[str, Any]:

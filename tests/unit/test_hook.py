@@ -34,7 +34,7 @@ from airflow_provider_claude_code.exceptions import (
 from airflow_provider_claude_code.hooks import claude_code as hook_module
 from airflow_provider_claude_code.hooks.claude_code import ClaudeCodeHook, fail_without_retry
 from airflow_provider_claude_code.sandbox import OAUTH_TOKEN, Faults, Sandbox
-from airflow_provider_claude_code.streams.usage.pages import usage_requests
+from airflow_provider_claude_code.streams.usage.pages import usage_walk
 from airflow_provider_claude_code.version_compat import AirflowFailException
 from tests.fixtures.airflow_version import AIRFLOW
 from tests.fixtures.records import official_example
@@ -387,7 +387,7 @@ class TestReading:
     def test_the_async_client(self, hook: ClaudeCodeHook) -> None:
         async def read() -> list[Any]:
             async with await hook.get_async_conn() as client:
-                return [page.records async for page in client.iter_pages(usage_requests(DAY, 1))]
+                return [page.records async for page in client.iter_pages(usage_walk(DAY, 1))]
 
         assert asyncio.run(read()) == [page.records for page in hook.iter_pages(DAY)]
 

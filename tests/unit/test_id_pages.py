@@ -12,7 +12,7 @@ import pytest
 from airflow_provider_claude_code.api import paging
 from airflow_provider_claude_code.api.paging import Page, Request, bounded, id_pages
 from airflow_provider_claude_code.exceptions import ClaudeCodeCursorError, ClaudeCodeResponseError
-from tests.fixtures.walks import walk
+from tests.fixtures.walks import pages_of
 
 
 def decode(body: bytes) -> tuple[list[str], set[str]]:
@@ -29,7 +29,7 @@ def page(*ids: str, last_id: str | None = "that of the last item", has_more: boo
 
 
 def read(*responses: httpx.Response, check: Callable[[Page], None] = lambda page: None, **how: Any) -> list[Page]:
-    return list(walk(bounded(id_pages(FIRST, str, check, **how)), responses))
+    return list(pages_of(bounded(id_pages(FIRST, str, check, **how)), responses))
 
 
 def test_each_page_is_asked_for_after_the_last_id_of_the_one_before() -> None:

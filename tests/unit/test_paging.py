@@ -12,8 +12,8 @@ from airflow_provider_claude_code.api import paging
 from airflow_provider_claude_code.api.paging import Page, bounded
 from airflow_provider_claude_code.api.settings import MAX_PAGE_LIMIT
 from airflow_provider_claude_code.exceptions import ClaudeCodeResponseError
-from airflow_provider_claude_code.streams.usage.pages import usage_requests
-from tests.fixtures.walks import walk
+from airflow_provider_claude_code.streams.usage.pages import usage_walk
+from tests.fixtures.walks import pages_of
 
 DAY = date(2025, 9, 1)
 
@@ -47,7 +47,7 @@ def response(data: list[Any], next_page: str | None = None, *, has_more: bool | 
 
 def walk_through(*responses: httpx.Response, limit: int = 1000) -> tuple[list[Page], list[Mapping[str, str | int]]]:
     """Drive a walk through a day, and return its pages and what it asked."""
-    pages = [page for page in walk(bounded(usage_requests(DAY, limit)), responses) if page.records is not None]
+    pages = [page for page in pages_of(bounded(usage_walk(DAY, limit)), responses) if page.records is not None]
     return pages, [page.request.query for page in pages]
 
 

@@ -29,7 +29,7 @@ from airflow_provider_claude_code.exceptions import (
     ClaudeCodeRateLimitError,
     ClaudeCodeServerError,
 )
-from airflow_provider_claude_code.streams.usage.pages import usage_requests
+from airflow_provider_claude_code.streams.usage.pages import usage_walk
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 DAY = date(2025, 9, 1)
@@ -297,14 +297,14 @@ Read = Callable[[Answer, float], int]
 def read_sync(answer: Answer, retry_budget: float) -> int:
     settings = ClientSettings(api_key="key", retry_budget=retry_budget)
     with ClaudeCodeClient(settings, httpx.MockTransport(answer)) as client:
-        return len(list(client.iter_pages(usage_requests(DAY, 1000))))
+        return len(list(client.iter_pages(usage_walk(DAY, 1000))))
 
 
 def read_async(answer: Answer, retry_budget: float) -> int:
     async def read() -> int:
         settings = ClientSettings(api_key="key", retry_budget=retry_budget)
         async with AsyncClaudeCodeClient(settings, httpx.MockTransport(answer)) as client:
-            return len([page async for page in client.iter_pages(usage_requests(DAY, 1000))])
+            return len([page async for page in client.iter_pages(usage_walk(DAY, 1000))])
 
     return asyncio.run(read())
 

@@ -28,6 +28,7 @@ from airflow_provider_claude_code.sensors.freshness import ClaudeCodeFreshnessSe
 from airflow_provider_claude_code.triggers.freshness import ClaudeCodeFreshnessTrigger
 from airflow_provider_claude_code.version_compat import AirflowFailException, AirflowSkipException, TaskDeferralError
 from tests.fixtures.airflow_version import AirflowSensorTimeout, TaskDeferred, needs_airflow_3_3
+from tests.fixtures.serving import connect_to
 
 PAST_DAY = "2025-09-02"
 FUTURE_DAY = "2099-01-01"
@@ -56,14 +57,7 @@ def connection(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def sandbox(monkeypatch: pytest.MonkeyPatch) -> Iterator[Sandbox]:
     with Sandbox(users=20) as sandbox:
-        extra = {"retry_budget": 0}
-        connection = {
-            "conn_type": "claude_code",
-            "host": sandbox.base_url,
-            "password": sandbox.api_key,
-            "extra": extra,
-        }
-        monkeypatch.setenv("AIRFLOW_CONN_CLAUDE_CODE_DEFAULT", json.dumps(connection))
+        connect_to(sandbox, monkeypatch, retry_budget=0)
         yield sandbox
 
 
@@ -213,8 +207,7 @@ def test_the_trigger_waits_until_the_api_has_a_record(sandbox: Sandbox) -> None:
 
 def replace_the_key(monkeypatch: pytest.MonkeyPatch, sandbox: Sandbox) -> None:
     """Replace the key by one that is told apart, since the sandbox refuses it."""
-    connection = {"conn_type": "claude_code", "host": sandbox.base_url, "password": "sk-ant-admin01-another"}
-    monkeypatch.setenv("AIRFLOW_CONN_CLAUDE_CODE_DEFAULT", json.dumps(connection))
+    connect_to(sandbox, monkeypatch, "sk-ant-admin01-another")
 
 
 def test_each_poke_uses_the_key_that_the_connection_has_then(sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -13,7 +13,7 @@ import pytest
 from airflow_provider_claude_code.api.client import AsyncClaudeCodeClient, ClaudeCodeClient
 from airflow_provider_claude_code.api.settings import ClientSettings
 from airflow_provider_claude_code.exceptions import ClaudeCodeBadRequestError, ClaudeCodeConfigurationError
-from airflow_provider_claude_code.streams.usage.pages import usage_requests
+from airflow_provider_claude_code.streams.usage.pages import usage_walk
 from tests.fixtures.retries import few_attempts
 from tests.fixtures.servers.wire import Wire
 
@@ -26,13 +26,13 @@ Read = Callable[[ClientSettings], int]
 
 def read_sync(settings: ClientSettings) -> int:
     with ClaudeCodeClient(settings) as client:
-        return len(list(client.iter_pages(usage_requests(DAY, 1000))))
+        return len(list(client.iter_pages(usage_walk(DAY, 1000))))
 
 
 def read_async(settings: ClientSettings) -> int:
     async def read() -> int:
         async with AsyncClaudeCodeClient(settings) as client:
-            return len([page async for page in client.iter_pages(usage_requests(DAY, 1000))])
+            return len([page async for page in client.iter_pages(usage_walk(DAY, 1000))])
 
     return asyncio.run(read())
 

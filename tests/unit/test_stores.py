@@ -251,7 +251,7 @@ class TestLocalStore:
         monkeypatch: pytest.MonkeyPatch,
         caplog: pytest.LogCaptureFixture,
     ) -> None:
-        monkeypatch.setattr(stores, "LOCK_PATIENCE", 0.25)
+        monkeypatch.setattr(locks, "LOCK_PATIENCE", 0.25)
         caplog.set_level("INFO")
         writer.send_signal(signal.SIGSTOP)
         holder = f"process {writer.pid} on {socket.gethostname()}"
@@ -268,7 +268,7 @@ class TestLocalStore:
         self, tmp_path: Path, writer: subprocess.Popen[str], monkeypatch: pytest.MonkeyPatch
     ) -> None:
         # One that waits, and one that was before, are not.
-        monkeypatch.setattr(stores, "LOCK_PATIENCE", 0)
+        monkeypatch.setattr(locks, "LOCK_PATIENCE", 0)
         for _ in range(2):
             with pytest.raises(ClaudeCodePublishError, match=f"locked by process {writer.pid} on "):
                 LocalStore(tmp_path).exclusive(["a/x"]).__enter__()

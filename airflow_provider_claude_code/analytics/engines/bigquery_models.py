@@ -48,7 +48,7 @@ class ModelJobs(TaskJobs):
 
     A view is replaced by a view, and a table by a table, in one atomic statement. BigQuery has none that replaces a
     view by a table, or a table by a view, so such a job has several statements. It completes even if the task is
-    killed. Readers find neither view nor table while BigQuery goes from dropping the one to creating the other.
+    killed. Between the DROP of the one and the CREATE of the other, readers find neither.
     """
 
     def start_replacing(self, models: Iterable[DatasetModel]) -> dict[str, str]:

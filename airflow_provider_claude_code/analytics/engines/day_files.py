@@ -197,7 +197,7 @@ def _with_unknown_loads(cached: pa.Table, folder: Path, unknown: Mapping[str, Li
                 for field in schema
             ]
         except (pa.ArrowException, OSError) as error:
-            raise unreadable_files(error, key) from None
+            raise unreadable_files_error(error, key) from None
         tables.append(with_file(columns, key, file))
     return pa.concat_tables(tables)
 
@@ -231,7 +231,7 @@ def create_table(
     file.unlink()
 
 
-def unreadable_files(error: Exception, key: str | None = None) -> ClaudeCodeSourceError:
+def unreadable_files_error(error: Exception, key: str | None = None) -> ClaudeCodeSourceError:
     """
     Return the error for files that cannot be read.
 
@@ -245,7 +245,11 @@ def unreadable_files(error: Exception, key: str | None = None) -> ClaudeCodeSour
     # A file may have been replaced by a load while it was read.
     return ClaudeCodeSourceError(
         f"{key or 'The files'} could not be queried ({type(error).__name__}); try again. If that does not help, "
-        + ("remove that file and load its day again." if key else "were they all written by this provider?")
+        + (
+            "remove that file and load its day again."
+            if key
+            else "check that loads of this provider wrote all of them."
+        )
     )
 
 

@@ -13,11 +13,11 @@ from airflow_provider_claude_code.analytics.engines.day_files import (
     create_table,
     create_tables,
     literal,
-    unreadable_files,
+    unreadable_files_error,
 )
-from airflow_provider_claude_code.analytics.queries import ROWS, TABLES_OF_USERS, Settings, render
+from airflow_provider_claude_code.analytics.queries import ROWS, Settings, render
 from airflow_provider_claude_code.analytics.queries.dialects import translate
-from airflow_provider_claude_code.analytics.queries.tools import TABLES_OF_TOOLS
+from airflow_provider_claude_code.analytics.queries.tables import TABLES_OF_TOOLS, TABLES_OF_USERS
 from airflow_provider_claude_code.analytics.tool_tables import read_tool_table
 from airflow_provider_claude_code.analytics.user_tables import read_user_table
 from airflow_provider_claude_code.exceptions import ClaudeCodeConfigurationError, ClaudeCodeSourceError
@@ -184,8 +184,8 @@ def open_files(
     :param memory_mb: MiB of memory that DuckDB may use.
     :param threads: its threads; by default as many as there are cores, and no more than one for each 128 MiB.
     :param user_tables: files of the user: ``roster`` and ``mapping``, CSV or Parquet with the columns of
-        :data:`~airflow_provider_claude_code.analytics.queries.TABLES_OF_USERS`, and exports of other tools as in
-        :data:`~airflow_provider_claude_code.analytics.queries.tools.TABLES_OF_TOOLS`.
+        :data:`~airflow_provider_claude_code.analytics.queries.tables.TABLES_OF_USERS`, and exports of other tools as in
+        :data:`~airflow_provider_claude_code.analytics.queries.tables.TABLES_OF_TOOLS`.
     :raises ClaudeCodeConfigurationError: there are no such files, or DuckDB or sqlglot is not installed, or its memory
         does not suffice.
     :raises ClaudeCodeSourceError: the files cannot be read at the moment.
@@ -273,7 +273,7 @@ def _typed_errors(database: duckdb.DuckDBPyConnection) -> Iterator[None]:
                 "Sums of the loaded usage do not fit 64 bits, so a day contains numbers that cannot be true. The check "
                 "out_of_range of ClaudeCodeDataQualityOperator names the day; load it again."
             ) from None
-        raise unreadable_files(error) from None
+        raise unreadable_files_error(error) from None
 
 
 def _typed_as_in_bigquery(rows: pa.Table) -> pa.Table:

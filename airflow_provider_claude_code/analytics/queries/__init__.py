@@ -1,9 +1,9 @@
 """
 Reads the queries in this folder and prepares them to run. The head of each file describes it.
 
-``models/NAME.sql`` is a model, ``parts/NAME.sql`` is what models share. `` `claude_code.NAME` `` names a table or
-another of the files. A query that is made ready has each file that it reads as one step of its ``WITH``, so it stands
-by itself, and a view never shows more than it says. Tables, models, parts and the steps in them do not share names.
+``models/NAME.sql`` is a model, and ``parts/NAME.sql`` is a query that models share. `` `claude_code.NAME` `` refers to
+a table or to another of these files. A rendered query has each file that it reads as a step of its ``WITH``, so it
+depends on no other view. Names of tables, models, parts and steps are unique.
 
 A part may take a step of the query that reads it, as a table function does:
 `` `claude_code.PART`(PARAMETER => TABLE STEP) ``.
@@ -20,20 +20,18 @@ import itertools
 import re
 import string
 import textwrap
-from collections.abc import Callable, Collection, Container, Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Collection, Container, Iterable, Mapping
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import cache, partial
 from importlib import resources
 from typing import Any
 
-from airflow_provider_claude_code.analytics.queries import checks
 from airflow_provider_claude_code.analytics.queries.settings import Settings as Settings
-from airflow_provider_claude_code.analytics.queries.tools import TABLES_OF_TOOLS
+from airflow_provider_claude_code.analytics.queries.tables import TABLES_OF_TOOLS, TABLES_OF_USERS
 from airflow_provider_claude_code.streams.registry import DATA_TABLES, STREAMS
 from airflow_provider_claude_code.streams.usage import USAGE
 from airflow_provider_claude_code.tables.actors import ADDRESS_BLANKS
-from airflow_provider_claude_code.tables.contract import Column, Table
 
 Row = Mapping[str, Any]
 """A row that a query returns, by column."""
@@ -43,60 +41,6 @@ PERSONAL_MODELS = frozenset({"people_monthly", "ai_tool_comparison", "keys", "re
 The models with a row per person or key, or with what a single record changed. They are used only when they are asked
 for by name.
 """
-
-_VALID_TO = Column("valid_to", "DATE", "Last day; null means no limit.", nullable=True)
-TABLES_OF_USERS = {
-    table.name: table
-    for table in (
-        Table(
-            "roster",
-            "person who may use Claude Code",
-            (
-                Column(
-                    "actor_id",
-                    "STRING",
-                    "The person's address as in `usage`, in upper or lower case (A to Z); with actor_identity=hmac the "
-                    "pseudonym.",
-                ),
-                Column(
-                    "valid_from",
-                    "DATE",
-                    "First day on which the person may use Claude Code; null means no limit.",
-                    nullable=True,
-                ),
-                _VALID_TO,
-            ),
-        ),
-        Table(
-            "mapping",
-            "actor and group",
-            (
-                Column(
-                    "actor_type",
-                    "STRING",
-                    "user_actor for a person, api_actor for an API key, machine for an API key that no person works "
-                    "with, such as that of a pipeline. Keys that are not machines count as people in small groups.",
-                ),
-                Column(
-                    "actor_id",
-                    "STRING",
-                    "The address, in upper or lower case (A to Z), or exactly the key's name, as in `usage`; with "
-                    "actor_identity=hmac the pseudonym.",
-                ),
-                Column("team", "STRING", "The group."),
-                Column("cost_centre", "STRING", "Who pays for it; may be null.", nullable=True),
-                Column(
-                    "valid_from",
-                    "DATE",
-                    "First day on which the actor is in the group; null means no limit.",
-                    nullable=True,
-                ),
-                replace(_VALID_TO, description=f"{_VALID_TO.description} No two rows of an actor share a day."),
-            ),
-        ),
-    )
-}
-"""Tables that users may add, by name. In a file, a column that is nullable may be missing."""
 
 _REFERENCE = re.compile(r"`claude_code\.(\w+)`(?:\((\w+) => TABLE (\w+)\))?")
 _SETTING = re.compile(r"(?:DATE '[0-9-]+'|'[^']*'|[0-9.]+|\[[0-9, ]+\]) /\* (\w+) \*/")
@@ -145,7 +89,7 @@ def render(
     name: str, relations: Mapping[str, str], settings: Settings, computed_once: Container[str] = frozenset()
 ) -> str:
     """
-    Return a model or a part as one GoogleSQL query that stands by itself.
+    Return a model or a part as one GoogleSQL query that needs only the relations.
 
     :param name: its name.
     :param relations: by name, the SQL that represents a table, or a model or part that exists already. A table that is
@@ -188,11 +132,11 @@ def render(
     return f"{shared}\n{query}" if own == query else f"{shared},\n{own}"
 
 
-def read_names(name: str, relations: Mapping[str, str], settings: Settings) -> set[str]:
+def _read_names(name: str, relations: Mapping[str, str], settings: Settings) -> set[str]:
     """Return the models and parts that a query reads. A part with a parameter is replaced by what it reads itself."""
     found: set[str] = set()
     for read, parameter, _argument in _REFERENCE.findall(_source(name, relations, settings)):
-        found |= read_names(read, {**relations, parameter: ""}, settings) if parameter else {read}
+        found |= _read_names(read, {**relations, parameter: ""}, settings) if parameter else {read}
     return found - relations.keys()
 
 
@@ -211,7 +155,7 @@ def reads_in_order(
 
     def visit(name: str) -> None:
         if name not in ordered:
-            reads = sorted(read_names(name, relations, settings))
+            reads = sorted(_read_names(name, relations, settings))
             for read in reads:
                 visit(read)
             ordered[name] = reads
@@ -234,12 +178,11 @@ def _streams() -> str:
 
 def _stored_rows() -> str:
     """Return the number of rows per day of each table; for usage, only the days in ``day_sums``."""
-    others = DATA_TABLES.keys() - set(ROWS.values())
     counts = [
         f"SELECT date, '{name}' AS table_name, COUNT(*) AS row_count FROM `claude_code.{name}` "  # noqa: S608
         "WHERE date >= DATE '2025-01-01' /* since */ GROUP BY date"
         for name in DATA_TABLES
-        if name in others
+        if name not in ROWS.values()
     ]
     of_usage = "SELECT date, table_name, SUM(row_count) FROM `claude_code.day_sums` GROUP BY date, table_name"
     return _united([*counts, of_usage])
@@ -270,16 +213,16 @@ MADE_PARTS: Mapping[str, Callable[[], str]] = {
 }
 """Parts that are made from the registry of streams."""
 
-_NO_FINDING = "SELECT " + ", ".join(
-    f"CAST(NULL AS {'DATE' if name == 'date' else 'STRING'}) AS {name}"
-    for name in ("check_name", "date", "organization_id", "table_name", "finding")
-)
-_NO_FINDING += "\nLIMIT 0"
 
-_NOBODY = (
-    "SELECT CAST(NULL AS STRING) AS organization_id, CAST(NULL AS STRING) AS actor, CAST(NULL AS DATE) AS last_date\n"
-    "LIMIT 0"
+def _no_rows(**columns: str) -> str:
+    """Return a query with no rows, given the types of its columns."""
+    return f"SELECT {', '.join(f'CAST(NULL AS {type_}) AS {name}' for name, type_ in columns.items())}\nLIMIT 0"
+
+
+_NO_FINDING = _no_rows(
+    check_name="STRING", date="DATE", organization_id="STRING", table_name="STRING", finding="STRING"
 )
+_NOBODY = _no_rows(organization_id="STRING", actor="STRING", last_date="DATE")
 
 # Parts that are derived from the members if users add no table: the part, the table, and the part that replaces it.
 _DERIVED = {"seats": ("roster", "member_seats"), "actor_groups": ("mapping", "workspace_groups")}
@@ -291,8 +234,7 @@ _ALL_BREAKDOWNS = {"breakdown_buckets": "buckets", "breakdown_days": "loaded_day
 def _source(name: str, relations: Mapping[str, str], settings: Settings) -> str:
     """Return the SQL for a name."""
     if table := (DATA_TABLES | TABLES_OF_USERS | TABLES_OF_TOOLS).get(name):
-        columns = (f"CAST(NULL AS {column.type}) AS {column.name}" for column in table.columns)
-        return f"SELECT {', '.join(columns)}\nLIMIT 0"
+        return _no_rows(**{column.name: column.type for column in table.columns})
     if name in MADE_PARTS:
         return MADE_PARTS[name]()
     if name == "periods" and settings.first_day:
@@ -332,40 +274,6 @@ def _comparable(column: re.Match[str]) -> str:
     # A fast path for visible ASCII, which nearly all addresses are, since TRANSLATE is slow in DuckDB.
     address = f"IF(REGEXP_CONTAINS({name}, '[^!-~]'), {translated}, LOWER({name}))"
     return f"COALESCE(IF(actor_type = 'user_actor', {address}, {name}), '')"
-
-
-def markdown_reference() -> str:
-    """Return the models, and the tables that users may add, as Markdown."""
-    lines = [
-        "# Columns of the models",
-        "",
-        "[Models](../models.md) explains how to use them, and the rules that they share.",
-    ]
-    for model in models().values():
-        key = f"Key: {', '.join(f'`{column}`' for column in model.key)}."
-        lines += ["", f"## {model.name}", "", model.description, "", key, "", *_listed(model.columns)]
-        if model.name == "data_quality":
-            lines += ["", "[Checks and alerts](../checks.md) explains the checks.", "", *checks.markdown_table()]
-    lines += [
-        "",
-        "## Tables of your own",
-        "",
-        "Both are optional. Without them, the stream `members` is used if it is loaded.",
-    ]
-    lines += _tables(TABLES_OF_USERS.values())
-    lines += ["", "## Days with other AI tools", "", "All are optional. Only the report reads them."]
-    lines += _tables(TABLES_OF_TOOLS.values())
-    return "\n".join(lines) + "\n"
-
-
-def _tables(tables: Iterable[Table]) -> Iterator[str]:
-    for table in tables:
-        columns = {column.name: column.description for column in table.columns}
-        yield from ("", f"### {table.name}", "", f"One row per {table.grain}.", "", *_listed(columns))
-
-
-def _listed(columns: Mapping[str, str]) -> list[str]:
-    return ["| column | meaning |", "|---|---|", *(f"| `{name}` | {text} |" for name, text in columns.items())]
 
 
 def _read_folder(folder: str) -> dict[str, Model]:

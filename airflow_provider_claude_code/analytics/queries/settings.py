@@ -123,7 +123,7 @@ class Settings:
 
     @property
     def days_between_periods(self) -> int:
-        """How many days the period that a report compares with begins earlier: whole weeks."""
+        """How many days earlier the period begins that a report compares with: whole weeks."""
         first, last = self.period
         return ((last - first).days // 7 + 1) * 7
 
@@ -132,8 +132,8 @@ class Settings:
         """
         The first day whose rows are read completely. For earlier days, a report needs only when people were active.
 
-        That are those of breakdowns, the twelve weeks before the period, the thirteen to its end, the period before,
-        and what tests the forecast of a month on the three before it, each with eight weeks before.
+        A report needs the weeks or months of breakdowns, the period before, the twelve weeks before the period, the
+        thirteen weeks to its end, and to test its forecast the three months before, with eight weeks before them.
         """
         if self.first_day is None:
             return self.since

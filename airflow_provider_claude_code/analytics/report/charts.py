@@ -1,5 +1,5 @@
 """
-Charts as inline SVG, each in two widths: text must stay readable on a phone, and a browser can only scale a drawing.
+Charts as inline SVG, each in two widths, since a browser can only scale a drawing and its text must stay readable.
 
 Matplotlib draws with stand-in colours, which become CSS variables, so that the report can be light or dark. Text stays
 text.
@@ -11,9 +11,11 @@ import io
 import math
 import re
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import date
+from itertools import groupby
+from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 from xml.etree import ElementTree
 
@@ -72,10 +74,6 @@ _ROW = 38
 _COLUMN = 7
 """Width that is kept for a character, which is what wide fonts need."""
 
-# Widths of the drawings in CSS pixels, for windows above and below 800 pixels.
-_WIDTHS = {"wide": 760, "narrow": 320}
-_HALF_WIDTHS = {"wide": 440, "narrow": 320}
-
 
 @dataclass(frozen=True)
 class Line:
@@ -119,18 +117,16 @@ def line_chart(
     lines: Sequence[Line],
     *,
     written: Callable[[float], str] = number,
-    is_half: bool = False,
 ) -> Markup:
     """
-    Draw lines over days.
+    Draw lines over days, at half the width of the page where there is room.
 
-    :param key: what makes the ids of this chart its own.
+    :param key: makes the ids in the chart unique.
     :param label: what the chart says, for those who do not see it.
-    :param days: the days, in a row.
+    :param days: consecutive days.
     :param shaded: per day what its data lacks, in a word or two; empty when it lacks nothing.
     :param lines: the lines.
     :param written: writes the value at the end of a line.
-    :param is_half: whether two charts stand side by side where there is room.
     :return: two svg elements.
     """
     values = [value for line in lines for value in line.values]
@@ -142,13 +138,13 @@ def line_chart(
     longest = max((len(name) for _value, name, _colour in ends), default=0)
 
     def draw(width: float) -> Figure:
-        figure, axes = _time_axes(width, 170 if is_half else 240, days, shaded, values, right=14 + _COLUMN * longest)
+        figure, axes = _time_axes(width, 170, days, shaded, values, right=14 + _COLUMN * longest)
         for line in lines:
             _draw_line(axes, line)
         _name_ends(axes, ends)
         return figure
 
-    return _drawn(key, label, _HALF_WIDTHS if is_half else _WIDTHS, draw)
+    return _drawn(key, label, draw, is_half=True)
 
 
 def column_chart(
@@ -165,9 +161,9 @@ def column_chart(
     """
     Draw a column per day, or per block of days that begins with it.
 
-    :param key: what makes the ids of this chart its own.
+    :param key: makes the ids in the chart unique.
     :param label: what the chart says, for those who do not see it.
-    :param days: the days, in a row.
+    :param days: consecutive days.
     :param shaded: per day what its data lacks, in a word or two; empty when it lacks nothing.
     :param values: the columns' heights; None draws none.
     :param colour: one of the colours of this module.
@@ -189,7 +185,7 @@ def column_chart(
             axes.stairs(heights, edges, fill=is_filled, color=colour, linewidth=0 if is_filled else 1.4, baseline=0)
         return figure
 
-    return _drawn(key, label, _HALF_WIDTHS if is_half else _WIDTHS, draw)
+    return _drawn(key, label, draw, is_half=is_half)
 
 
 def bar_chart(
@@ -198,7 +194,7 @@ def bar_chart(
     """
     Draw bars from the left, one below the other.
 
-    :param key: what makes the ids of this chart its own.
+    :param key: makes the ids in the chart unique.
     :param label: what the chart says, for those who do not see it.
     :param bars: the bars.
     :param colour: one of the colours of this module.
@@ -226,7 +222,7 @@ def bar_chart(
                 axes.add_patch(Rectangle((0, top + 20), max(1.0, bar.length * width), 8, facecolor=colour, linewidth=0))
         return figure
 
-    return _drawn(key, label, _HALF_WIDTHS if is_half else _WIDTHS, draw)
+    return _drawn(key, label, draw, is_half=is_half)
 
 
 def _axes(width: float, height: float, box: tuple[float, float, float, float]) -> tuple[Figure, Axes]:
@@ -275,11 +271,8 @@ def _time_axes(
 
 
 def _draw_line(axes: Axes, line: Line) -> None:
-    whole = [
-        math.nan if value is None or not ok else float(value)
-        for value, ok in zip(line.values, line.is_whole, strict=True)
-    ]
     every = [math.nan if value is None else float(value) for value in line.values]
+    whole = [value if ok else math.nan for value, ok in zip(every, line.is_whole, strict=True)]
     # Up to and including the whole values beside it, so that the two parts meet.
     partial = [
         value
@@ -291,7 +284,7 @@ def _draw_line(axes: Axes, line: Line) -> None:
     ]
     axes.plot(whole, color=line.colour, linewidth=line.width)
     axes.plot(partial, color=line.colour, linewidth=line.width, linestyle=(0, (1, 1.6)), dash_capstyle="butt")
-    # A day between two breaks is no line.
+    # A day between two breaks would not be drawn as a line.
     alone = [
         position
         for position, value in enumerate(every)
@@ -329,7 +322,7 @@ def _name_ends(axes: Axes, ends: Sequence[tuple[float, str, str]]) -> None:
 
 
 def _ticks(days: Sequence[date], most: int) -> list[int]:
-    """Return positions of days to name: the firsts of months when there are many, else every so many days."""
+    """Return the positions of the days to name: the first days of months, or every few days if there are few."""
     if len(days) > 120:
         firsts = [position for position, value in enumerate(days) if value.day == 1]
         step = next(step for step in (1, 2, 3, 6, 12, 24, 60, 120, 1200) if len(firsts) / step <= most)
@@ -349,22 +342,18 @@ def _tick_names(values: Sequence[date], *, with_years: bool) -> list[str]:
 
 def _runs(words: Sequence[str]) -> list[tuple[int, int]]:
     """Return the first and last position of each run of the same word."""
-    runs: list[tuple[int, int]] = []
-    for position, word in enumerate(words):
-        if word and runs and runs[-1][1] == position - 1 and words[position - 1] == word:
-            runs[-1] = (runs[-1][0], position)
-        elif word:
-            runs.append((position, position))
-    return runs
+    runs = ([position for position, _ in run] for word, run in groupby(enumerate(words), itemgetter(1)) if word)
+    return [(positions[0], positions[-1]) for positions in runs]
 
 
-def _drawn(key: str, label: str, widths: Mapping[str, float], draw: Callable[[float], Figure]) -> Markup:
+def _drawn(key: str, label: str, draw: Callable[[float], Figure], *, is_half: bool) -> Markup:
+    """Return a chart as two drawings, for windows wider and narrower than 800 CSS pixels."""
     import matplotlib
 
     drawings = []
     # Matplotlib has no glyphs for some names, which it only measures; the browser has.
     with matplotlib.rc_context(_STYLE), warnings.catch_warnings(action="ignore"):
-        for name, width in widths.items():
+        for name, width in (("wide", 440 if is_half else 760), ("narrow", 320)):
             file = io.BytesIO()
             draw(width).savefig(
                 file, format="svg", metadata={"Date": None, "Creator": None, "Format": None, "Type": None}

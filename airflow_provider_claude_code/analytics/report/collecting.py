@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import replace
 from datetime import date, timedelta
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
+from airflow_provider_claude_code.analytics.queries import Row
 from airflow_provider_claude_code.analytics.report.comparison import comparison_of
-from airflow_provider_claude_code.analytics.report.data import AMOUNTS, Organization, Row, is_month
+from airflow_provider_claude_code.analytics.report.data import AMOUNTS, Organization, is_month
 from airflow_provider_claude_code.analytics.report.known_cost import charged_usd
 from airflow_provider_claude_code.analytics.report.month import month_to_date
 
@@ -54,7 +54,8 @@ def collect(source: Source, settings: Settings, *, people: bool, other_tools: bo
     ids = {row["organization_id"] for name in _OF_ORGANIZATIONS for row in tables[name]}
     names = source.organization_names()
     return [
-        replace(_organization(id_, tables, settings, has_roster=has_roster), name=names.get(id_)) for id_ in sorted(ids)
+        _organization(id_, names.get(id_), _rows_of(id_, tables), settings, has_roster=has_roster)
+        for id_ in sorted(ids)
     ]
 
 
@@ -86,105 +87,81 @@ _MODELS = (
 _OF_ORGANIZATIONS = ("daily_activity", "cost_allocation", "members_activity")
 
 
+def _rows_of(organization_id: str, tables: Mapping[str, Sequence[Row]]) -> dict[str, list[Row]]:
+    """Return the rows of an organisation by model. Some findings belong to no organisation, and so to each."""
+    owners = {"data_quality": (organization_id, None)}
+    return {
+        model: [row for row in rows if row["organization_id"] in owners.get(model, (organization_id,))]
+        for model, rows in tables.items()
+    }
+
+
 def _organization(
-    name: str, tables: Mapping[str, Sequence[Row]], settings: Settings, *, has_roster: bool
+    id_: str, name: str | None, rows: Mapping[str, Sequence[Row]], settings: Settings, *, has_roster: bool
 ) -> Organization:
+    """Return what a report says about an organisation, given its rows by model."""
     first, last = settings.period
     length = (last - first).days + 1
 
-    def undated(model: str) -> list[Row]:
-        return [row for row in tables[model] if row["organization_id"] == name]
+    def of_days(model: str) -> list[Row]:
+        return [row for row in rows[model] if first <= row["date"] <= last]
 
-    def rows(model: str) -> list[Row]:
-        return [row for row in undated(model) if first <= row["date"] <= last]
+    def of_period(model: str) -> list[Row]:
+        return [row for row in rows.get(model, ()) if row["period_start"] == first]
 
-    def of_period(model: str, start: date) -> list[Row]:
-        return [row for row in undated(model) if row["period_start"] == start] if model in tables else []
-
-    loaded_days = [row["date"] for row in undated("daily_activity") if row["is_loaded"]]
-
-    findings = [
-        row
-        for row in tables["data_quality"]
-        # Those of the budget quote what the days up to one cost, which may be that of few people.
-        if row["organization_id"] in (name, None)
-        and row["check_name"] != "budget"
-        and (row["date"] is None or first <= row["date"] <= last or row["check_name"] == "freshness")
-    ]
-    days = _days(first, length, rows("daily_activity"), rows("adoption"))
-    weeks = [
-        {**row, "first_day": row["period_start"], "last_day": _last_day(row)}
-        for row in _ordered(undated("period_activity"), lambda row: 0, ("period_start",))
-        if first <= row["period_start"] and _last_day(row) <= last
-    ]
-    measures = undated("shown_measures")
-    daily = undated("daily_cost")
-    first_of_costs, of_costs = min(first, last.replace(day=1)), [row for row in measures if row["measure"] == "api"]
-    is_whole = bool(weeks) and sum(row["days_in_period"] for row in weeks) == length
-
-    def leave_few(days: str, *kinds: str) -> bool:
-        """Return whether sums of the period less its breakdowns would be those of few people."""
-        return any(
-            settings.is_few(row[days]) and not settings.is_few(row["people"])
-            for row in undated("beside_breakdowns")
-            if row["kind"] in kinds
-        )
-
-    # A week or month in a period that is not made of whole ones leaves days that could be subtracted.
-    breakdown = (
-        (weeks[-1]["first_day"], weeks[-1]["last_day"])
-        if weeks and (is_whole or _are_days_shown(first, last, measures)) and not leave_few("people_beside_last", "all")
-        else None
-    )
+    days = _days(first, length, of_days("daily_activity"), of_days("adoption"))
+    weeks = _weeks(rows["period_activity"], first, last)
+    are_weeks_whole = bool(weeks) and sum(row["days_in_period"] for row in weeks) == length
+    breakdown = _breakdown(rows, weeks, settings, is_whole=are_weeks_whole)
 
     def broken_down(model: str) -> list[Row]:
-        return of_period(model, breakdown[0]) if breakdown else []
+        return [row for row in rows[model] if breakdown and row["period_start"] == breakdown[0]]
 
-    groups = broken_down("cost_allocation")
-    day_before = breakdown[0] - timedelta(days=1) if breakdown and not leave_few("people_beside_both", "all") else None
-    groups_before = [row for row in undated("cost_allocation") if _last_day(row) == day_before]
-    mixes_few = any(_mixes_few(rows, settings) for rows in (groups, groups_before))
-    leaves_few = any(leave_few(days, "people", "keys") for days in ("people_beside_last", "people_beside_both"))
-    # In a longer period, enough people and keys are left to hide those of the groups.
-    are_keys_apart = breakdown is None or not (leaves_few or (mixes_few and len(weeks) <= 2))
-
+    groups, groups_before = broken_down("cost_allocation"), _groups_before(rows, breakdown, settings)
+    are_keys_apart = breakdown is None or not _hides_keys(rows, [groups, groups_before], len(weeks), settings)
+    loaded_days = [row["date"] for row in rows["daily_activity"] if row["is_loaded"]]
+    month_start = min(first, last.replace(day=1))
+    are_costs_by_day = _are_days_shown(
+        month_start, last, [row for row in rows["shown_measures"] if row["measure"] == "api"]
+    )
     return Organization(
-        id=name,
+        id=id_,
+        name=name,
         days=days,
-        totals=_totals(of_period("period_totals", first), is_loaded=any(first <= day <= last for day in loaded_days)),
-        comparison=comparison_of(length, undated("comparison_totals"), settings, are_keys_apart=are_keys_apart),
-        month=month_to_date(daily, settings, by_day=_are_days_shown(first_of_costs, last, of_costs)),
-        charged_usd=charged_usd(daily, settings),
+        totals=_totals(of_period("period_totals"), is_loaded=any(first <= day <= last for day in loaded_days)),
+        comparison=comparison_of(length, rows["comparison_totals"], settings, are_keys_apart=are_keys_apart),
+        month=month_to_date(rows["daily_cost"], settings, by_day=are_costs_by_day),
+        charged_usd=charged_usd(rows["daily_cost"], settings),
         first_loaded_day=min(loaded_days, default=None),
-        series=_series(days, weeks if is_whole else []),
+        series=_series(days, weeks if are_weeks_whole else []),
         breakdown=breakdown,
         shares=_shares(broken_down("adoption_shares")),
         tools=_ordered(broken_down("tool_acceptance"), lambda row: row["offered"], ("tool_name",)),
-        # Never the sum of the amounts: the one is a cost, the other is not.
+        # Never the sum of the two amounts: one is a cost, the other is not.
         models=_ordered(
             broken_down("model_costs"),
             lambda row: max(row[name] or Decimal(0) for name in AMOUNTS),
             ("customer_type", "model"),
         ),
-        costs=_ordered(of_period("period_costs", first), lambda row: 0, ("actor_type", "customer_type")),
+        costs=_by_name(of_period("period_costs"), ("actor_type", "customer_type")),
         groups=_ordered(groups, lambda row: row["amount_usd"], ("amount", "team", "cost_centre")),
-        ratios=_ordered(broken_down("productivity_ratios"), lambda row: 0, ("customer_type",)),
+        ratios=_by_name(broken_down("productivity_ratios"), ("customer_type",)),
         charges=_ordered(
             broken_down("cost_reconciliation"), lambda row: row["list_cents"] or Decimal(0), ("currency", "model")
         ),
         has_roster=has_roster,
-        members=_newest_snapshot(rows("members_activity")),
-        health=rows("load_health"),
-        restatements=_ordered(rows("restatements"), lambda row: 0, ("date", "table_name", "loaded_at")),
-        findings=_ordered(findings, lambda row: 0, ("check_name", "date", "table_name", "finding")),
-        worth=next(iter(of_period("period_worth", first)), None),
-        plan=next(iter(of_period("plan_mixes", first)), None),
-        classes=next((row for row in undated("activity_classes") if row["last_day"] == last), None),
+        members=_newest_snapshot(of_days("members_activity")),
+        health=of_days("load_health"),
+        restatements=_by_name(of_days("restatements"), ("date", "table_name", "loaded_at")),
+        findings=_findings(rows["data_quality"], first, last),
+        worth=next(iter(of_period("period_worth")), None),
+        plan=next(iter(of_period("plan_mixes")), None),
+        classes=next((row for row in rows["activity_classes"] if row["last_day"] == last), None),
         blocks=sorted(
-            (row for row in undated("activity_blocks") if row["last_day"] <= last), key=lambda row: row["first_day"]
+            (row for row in rows["activity_blocks"] if row["last_day"] <= last), key=lambda row: row["first_day"]
         ),
         other_tools=_ordered(
-            of_period("tool_comparison", first),
+            of_period("tool_comparison"),
             lambda row: (row["tool"] == "claude_code", row["people"]),
             ("tool",),
         ),
@@ -192,20 +169,85 @@ def _organization(
         hides_charges=any(settings.is_few(row["product_people"]) for row in broken_down("charges_beyond_tokens")),
         people=(
             _ordered(
-                [row for row in of_period("people_monthly", first) if row["actor_type"] == "user_actor"],
+                [row for row in of_period("people_monthly") if row["actor_type"] == "user_actor"],
                 lambda row: row["sessions"],
                 ("actor_id",),
             )
-            if "people_monthly" in tables
+            if "people_monthly" in rows
             else None
         ),
     )
 
 
+def _weeks(rows: Iterable[Row], first: date, last: date) -> list[Row]:
+    """Return the whole weeks or months in a period, each with its first and last day."""
+    return [
+        {**row, "first_day": row["period_start"], "last_day": _last_day(row)}
+        for row in sorted(rows, key=lambda row: row["period_start"])
+        if first <= row["period_start"] and _last_day(row) <= last
+    ]
+
+
+def _breakdown(
+    rows: Mapping[str, Sequence[Row]], weeks: Sequence[Row], settings: Settings, *, is_whole: bool
+) -> tuple[date, date] | None:
+    """
+    Return the first and last day of the last week or month, if its breakdowns can be shown.
+
+    Where the period is not made of whole ones, the breakdowns could be subtracted from the days that are left.
+    """
+    if not weeks or not (is_whole or _are_days_shown(*settings.period, rows["shown_measures"])):
+        return None
+    if _leave_few(rows, "people_beside_last", ["all"], settings):
+        return None
+    return weeks[-1]["first_day"], weeks[-1]["last_day"]
+
+
+def _groups_before(
+    rows: Mapping[str, Sequence[Row]], breakdown: tuple[date, date] | None, settings: Settings
+) -> list[Row]:
+    """Return the groups of the week or month before that of the breakdowns, if they can be shown."""
+    if breakdown is None or _leave_few(rows, "people_beside_both", ["all"], settings):
+        return []
+    return [row for row in rows["cost_allocation"] if _last_day(row) == breakdown[0] - timedelta(days=1)]
+
+
+def _hides_keys(
+    rows: Mapping[str, Sequence[Row]], groups: Iterable[Iterable[Row]], weeks: int, settings: Settings
+) -> bool:
+    """Return whether what API keys did must be added to the work of people, given the groups of the breakdowns."""
+    beside = ("people_beside_last", "people_beside_both")
+    if any(_leave_few(rows, days, ["people", "keys"], settings) for days in beside):
+        return True
+    # In a longer period, enough people and keys are left to hide those of the groups.
+    return weeks <= 2 and any(_mixes_few(each, settings) for each in groups)
+
+
+def _leave_few(rows: Mapping[str, Sequence[Row]], days: str, kinds: Sequence[str], settings: Settings) -> bool:
+    """Return whether sums of the period less its breakdowns would be those of few people, whom ``days`` counts."""
+    return any(
+        settings.is_few(row[days]) and not settings.is_few(row["people"])
+        for row in rows["beside_breakdowns"]
+        if row["kind"] in kinds
+    )
+
+
+def _findings(rows: Iterable[Row], first: date, last: date) -> list[Row]:
+    found = [
+        row
+        for row in rows
+        # Those of the budget quote what the days up to one cost, which may be that of few people.
+        if row["check_name"] != "budget"
+        and (row["date"] is None or first <= row["date"] <= last or row["check_name"] == "freshness")
+    ]
+    return _by_name(found, ("check_name", "date", "table_name", "finding"))
+
+
 def _mixes_few(groups: Iterable[Row], settings: Settings) -> bool:
     """
-    Return whether the groups of both people and API keys are of few people or few keys. Who knows the cost of all
-    people could subtract the groups of people alone.
+    Return whether the groups that have both people and API keys have few of either.
+
+    Whoever knows the cost of all people could subtract the groups of people alone.
     """
     people: dict[str, int] = {}
     keys: dict[str, int] = {}
@@ -268,6 +310,10 @@ def _shares(rows: Iterable[Row]) -> dict[str, list[Row]]:
 
 
 def _ordered(rows: Iterable[Row], size: Callable[[Row], Any], names: Sequence[str]) -> list[Row]:
-    """Return rows, the largest first, and those of one size by their names, since a query gives them in no order."""
-    by_name = sorted(rows, key=lambda row: [(row[name] is not None, str(row[name])) for name in names])
-    return sorted(by_name, key=size, reverse=True)
+    """Return rows, the largest first, and those of one size by their names."""
+    return sorted(_by_name(rows, names), key=size, reverse=True)
+
+
+def _by_name(rows: Iterable[Row], names: Sequence[str]) -> list[Row]:
+    """Return rows in the order of their names, since a query gives them in no order."""
+    return sorted(rows, key=lambda row: [(row[name] is not None, str(row[name])) for name in names])

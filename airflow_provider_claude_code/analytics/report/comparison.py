@@ -21,11 +21,11 @@ MOST_WEEKS = 12
 """Number of complete weeks before a period that define the usual range."""
 _DEVIATIONS = 2.3
 """
-A change is unusual beyond so many standard deviations. The deviation itself is estimated from few weeks: for normal
-values this is exceeded by chance in 7 % of comparisons after 6 weeks and in 4 % after 12.
+Number of standard deviations beyond which a change is unusual. Since the deviation is estimated from few weeks, normal
+values exceed this by chance in 7 % of comparisons after 6 weeks, and in 4 % after 12.
 """
 _LARGEST_DIFFERENCE_OF_SHARES = 0.15
-"""Of the sessions of twenty people in a week the share with a known cost differs by up to that by chance."""
+"""By chance, the share of sessions with a known cost differs by so much between two weeks of twenty people."""
 
 
 @dataclass(frozen=True)

@@ -10,8 +10,7 @@ from functools import partial
 from operator import itemgetter
 from typing import Any
 
-from airflow_provider_claude_code.analytics.queries import Row as Row
-from airflow_provider_claude_code.analytics.queries import Settings
+from airflow_provider_claude_code.analytics.queries import Row, Settings
 from airflow_provider_claude_code.analytics.report.comparison import Comparison
 from airflow_provider_claude_code.analytics.report.known_cost import cost_share
 from airflow_provider_claude_code.analytics.report.month import Month

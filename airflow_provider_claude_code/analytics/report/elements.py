@@ -136,7 +136,7 @@ class Chapter:
     """
     The part of a report about one organisation.
 
-    :param key: makes the ids of HTML elements in it its own.
+    :param key: makes the ids of its HTML elements unique.
     :param name: the organisation's name; its id where no name is known.
     :param id: its id.
     :param summary: the most important in a few sentences.

@@ -1,4 +1,4 @@
-"""How much of a cost is known, and how to estimate the rest."""
+"""How much of a cost is known, and an estimate of the unknown part."""
 
 from __future__ import annotations
 

@@ -9,8 +9,8 @@ from datetime import timedelta
 from decimal import Decimal
 
 from airflow_provider_claude_code.analytics.assumptions import Assumption, Assumptions
-from airflow_provider_claude_code.analytics.queries import Settings
-from airflow_provider_claude_code.analytics.report.data import Organization, Row
+from airflow_provider_claude_code.analytics.queries import Row, Settings
+from airflow_provider_claude_code.analytics.report.data import Organization
 
 
 @dataclass(frozen=True)
@@ -67,7 +67,7 @@ def people_cost(organization: Organization, settings: Settings, assumptions: Ass
     )
     if settings.is_few(row["api_people"] + (row["keys"] if with_keys else 0)):
         return f"Not shown: fewer than {least} people and API keys have API usage."
-    seats = seats_cost(settings, row, assumptions)
+    seats = _seats_cost(settings, row, assumptions)
     if seats is None and not row["api_people"]:
         return "Unknown: people work with subscriptions. Declare seat_price and seats to see what they cost."
     is_charged = (
@@ -123,7 +123,7 @@ def keys_cost(cost: PeopleCost, row: Row) -> tuple[str, Decimal | None, bool] | 
     return name, amount, _is_known(row, detail, is_charged=cost.is_charged)
 
 
-def seats_cost(settings: Settings, row: Row, assumptions: Assumptions) -> Decimal | None:
+def _seats_cost(settings: Settings, row: Row, assumptions: Assumptions) -> Decimal | None:
     """Return the cost of the declared seats for the loaded days of the period; None if none are declared."""
     if assumptions.seat_price is None or assumptions.seats is None:
         return None

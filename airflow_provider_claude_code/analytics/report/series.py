@@ -15,7 +15,7 @@ class Series:
 
     :param grain: what a point is: a day, a week from Monday to Sunday, or all days between two cuts. At a cut a week
         may be two points.
-    :param buckets: the days of each point, in a row.
+    :param buckets: the consecutive days of each point.
     """
 
     grain: Literal["day", "week", "period"]
@@ -40,7 +40,7 @@ def series_of(
     A reader can subtract the sums of two series where their points overlap. All numbers about the same days must
     therefore come from one series. ``cuts`` make one series for several periods.
 
-    :param active: for each day, in a row, how many people and API keys were active; 0 where that is not known, since
+    :param active: for consecutive days, how many people and API keys were active; 0 where that is not known, since
         nothing is shown of such a day either.
     :param min_group_size: how many people a point needs.
     :param cuts: days on which a period begins whose sum is shown as well, so no point may reach over them.

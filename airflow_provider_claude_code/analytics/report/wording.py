@@ -17,6 +17,7 @@ NOTHING = "\u2013"
 _SPACE = "\u00a0"
 _MINUS = "\u2212"
 _MOST_DECIMALS = 9
+_MOST_RANGES = 8
 
 
 def shortened(name: str, columns: int) -> str:
@@ -86,7 +87,7 @@ def dollars(amount: Decimal | float | None) -> str:
     return _MINUS + text if amount < 0 else text
 
 
-def three_digits(amount: float, least: float = -math.inf) -> float:
+def three_digits(amount: float, least: float) -> float:
     """Round a number that is not known exactly, unless that makes it less than the part of it that is known."""
     rounded = float(f"{amount:.3g}")
     return amount if rounded < least <= amount else rounded
@@ -104,7 +105,7 @@ def about_dollars(amount: float, least: float = -math.inf) -> str:
 
 
 def amount(value: Decimal | float | None) -> str:
-    """Return an amount of US dollars; one of 0 is none, since models have 0 only where nothing is of its kind."""
+    """Return an amount of US dollars, or "none" for 0, which models have only if there is no usage of the kind."""
     return "none" if value == 0 else dollars(value)
 
 
@@ -138,21 +139,16 @@ def period(first: date, last: date) -> str:
     return f"{day(first, year=first.year != last.year)} to {day(last)}"
 
 
-def day_ranges(days: Iterable[date], most: int = 8) -> str:
-    """
-    Return days in words, those in a row as one range.
-
-    :param days: the days.
-    :param most: number of ranges to name; the rest are only counted.
-    """
+def day_ranges(days: Iterable[date]) -> str:
+    """Return days in words, consecutive ones as a range. Days after the first ranges are only counted."""
     ranges: list[list[date]] = []
     for value in sorted(set(days)):
         if ranges and value - ranges[-1][1] == timedelta(days=1):
             ranges[-1][1] = value
         else:
             ranges.append([value, value])
-    named = [period(first, last) for first, last in ranges[:most]]
-    left = sum((last - first).days + 1 for first, last in ranges[most:])
+    named = [period(first, last) for first, last in ranges[:_MOST_RANGES]]
+    left = sum((last - first).days + 1 for first, last in ranges[_MOST_RANGES:])
     return listed([*named, count(left, "more day")] if left else named)
 
 

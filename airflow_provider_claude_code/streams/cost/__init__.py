@@ -36,7 +36,7 @@ COST = Stream(
         "from Amazon Bedrock, Google Cloud or Microsoft Foundry."
     ),
     path="/v1/organizations/analytics/cost",
-    requests=imported(f"{__name__}.pages:cost_requests"),
+    begin_walk=imported(f"{__name__}.pages:cost_walk"),
     flattener=imported(f"{__name__}.flatten:CostFlattener"),
     sums_in_words=imported(f"{__name__}.flatten:sums_in_words"),
     tables=TABLES,

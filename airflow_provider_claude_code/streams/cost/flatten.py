@@ -56,8 +56,8 @@ class CostTotals(DayTotals):
         self.list_price += sum(list_amounts)
         self.charged_without_signs += sum(map(abs, amounts))
         self.list_price_without_signs += sum(map(abs, list_amounts))
-        nobodys = [amount for amount, kind in zip(amounts, rows["actor_type"].tolist(), strict=True) if kind is None]
-        self.without_actor += sum(map(abs, nobodys))
+        kinds = rows["actor_type"].tolist()
+        self.without_actor += sum(abs(amount) for amount, kind in zip(amounts, kinds, strict=True) if kind is None)
         self.currencies.update(rows["currency"].dictionary)
         self.unknown_names.update(set(rows["actor_type"].dictionary).difference(ACTOR_KINDS, [None]))
         self.name_unlisted("data[].group.product", rows["product"], KNOWN_PRODUCTS)

@@ -10,7 +10,7 @@ from functools import partial
 from typing import Any
 
 from airflow_provider_claude_code.api.decoding import PageDecoder
-from airflow_provider_claude_code.api.paging import Page, Query, Request, Requests, cursor_pages
+from airflow_provider_claude_code.api.paging import Page, Query, Request, Walk, cursor_pages
 from airflow_provider_claude_code.exceptions import ClaudeCodeBadRequestError
 from airflow_provider_claude_code.streams.cost import COST
 from airflow_provider_claude_code.streams.cost.models import Charges, CostReport, TotalCharges
@@ -26,7 +26,7 @@ UNDATED_DELAY = timedelta(hours=24)
 decode_report = PageDecoder(CostReport).decode
 
 
-def cost_requests(day: date, limit: int, *, products: Sequence[str]) -> Requests:
+def cost_walk(day: date, limit: int, *, products: Sequence[str]) -> Walk:
     """
     Walk through the charges of a day, and then its total.
 
@@ -46,7 +46,7 @@ def cost_requests(day: date, limit: int, *, products: Sequence[str]) -> Requests
     }
     of_one_refresh = _OneRefresh()
 
-    def pages(subject: str, row: type[Charges], grouping: Query) -> Requests:
+    def pages(subject: str, row: type[Charges], grouping: Query) -> Walk:
         return cursor_pages(
             Request(
                 path=COST.path,
@@ -60,7 +60,7 @@ def cost_requests(day: date, limit: int, *, products: Sequence[str]) -> Requests
             of_one_refresh.check,
         )
 
-    def grouped_by(groups: Sequence[str]) -> Requests:
+    def grouped_by(groups: Sequence[str]) -> Walk:
         return pages("the charges", Charges, {"group_by[]": [*groups, "cost_type"]})
 
     try:
@@ -111,14 +111,9 @@ def decode_charges(
     body: bytes, *, day: date, products: Sequence[str], row: type[Charges]
 ) -> tuple[list[Any], set[str]]:
     """
-    Decode and check a page.
+    Return the charges of a page, and the paths of undocumented fields.
 
-    :param body: the answer.
-    :param day: the UTC day that was asked for.
-    :param products: the products that were asked for; none of them means all.
-    :param row: what is made of each entry.
-    :return: the rows, and the paths of fields that are not documented.
-    :raises ValueError: the page breaks the API's contract.
+    :raises ValueError: the page breaks the API's contract, or has charges of another day or product.
     """
     report, unknown_fields = decode_report(body)
     starts, ends = {entry.starting_at for entry in report.data}, {entry.ending_at for entry in report.data}

@@ -1,6 +1,6 @@
 """The stream ``members``: a snapshot of the organisation's members, workspaces and API keys."""
 
-from airflow_provider_claude_code.streams.base import Stream, as_of_now, imported
+from airflow_provider_claude_code.streams.base import Stream, complete_at_once, imported
 from airflow_provider_claude_code.streams.members.tables import TABLES
 
 MEMBERS = Stream(
@@ -12,9 +12,9 @@ MEMBERS = Stream(
         "snapshot every day to keep a history."
     ),
     path="/v1/organizations/users",
-    requests=imported(f"{__name__}.pages:member_requests"),
+    begin_walk=imported(f"{__name__}.pages:member_walk"),
     flattener=imported(f"{__name__}.flatten:MembersFlattener"),
     tables=TABLES,
-    complete_from=as_of_now,
+    complete_from=complete_at_once,
     restarts=5,
 )

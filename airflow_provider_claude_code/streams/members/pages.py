@@ -10,7 +10,7 @@ from operator import attrgetter
 from typing import Any, NamedTuple
 
 from airflow_provider_claude_code.api.decoding import PageDecoder
-from airflow_provider_claude_code.api.paging import Page, Request, Requests, id_pages
+from airflow_provider_claude_code.api.paging import Page, Request, Walk, id_pages
 from airflow_provider_claude_code.exceptions import ClaudeCodeBadRequestError
 from airflow_provider_claude_code.streams.members import MEMBERS
 from airflow_provider_claude_code.streams.members.models import (
@@ -35,14 +35,14 @@ _api_keys = PageDecoder(ApiKeys)
 _id = attrgetter("id")
 
 
-class WorkspaceSeenAgain(NamedTuple):
+class _WorkspaceSeenAgain(NamedTuple):
     """A workspace of a list that is read a second time. It makes no row."""
 
     id: str
     is_archived: bool
 
 
-def member_requests(day: date, limit: int) -> Requests:
+def member_walk(day: date, limit: int) -> Walk:
     """
     Walk through the members, the workspaces, the members of each workspace that is not archived, and the API keys.
 
@@ -53,12 +53,12 @@ def member_requests(day: date, limit: int) -> Requests:
         path=MEMBERS.path,
         query={"limit": limit},
         subject="the list of members",
-        decode=partial(decode_items, decoder=_members, limit=limit),
+        decode=partial(_decode_items, decoder=_members, limit=limit),
         enterprise_scope="read:members",
     )
     yield from id_pages(members, _id, _refuse_empty)
     workspaces: list[Workspace] = []
-    decode = partial(decode_items, decoder=_workspaces, limit=limit)
+    decode = partial(_decode_items, decoder=_workspaces, limit=limit)
     every = _workspaces_request(limit, decode, include_archived="true", include_default="true")
     yield from id_pages(every, _id, lambda page: workspaces.extend(page.records))
     for workspace in workspaces:
@@ -68,7 +68,7 @@ def member_requests(day: date, limit: int) -> Requests:
         path=API_KEYS_PATH,
         query={"limit": limit},
         subject="the list of API keys",
-        decode=partial(decode_items, decoder=_api_keys, limit=limit),
+        decode=partial(_decode_items, decoder=_api_keys, limit=limit),
     )
     yield from id_pages(api_keys, _id)
 
@@ -88,12 +88,12 @@ def _workspaces_request(limit: int, decode: Any, *, is_repetition: bool = False,
     )
 
 
-def _members_of(workspace_id: str, limit: int) -> Requests:
+def _members_of(workspace_id: str, limit: int) -> Walk:
     request = Request(
         path=f"{WORKSPACES_PATH}/{workspace_id}/members",
         query={"limit": limit},
         subject=f"the list of members of the workspace {workspace_id}",
-        decode=partial(decode_members_of, workspace_id=workspace_id, limit=limit),
+        decode=partial(_decode_members_of, workspace_id=workspace_id, limit=limit),
     )
     try:
         # The reference does not say what last_id is for these, which have no id of their own.
@@ -109,52 +109,29 @@ def _members_of(workspace_id: str, limit: int) -> Requests:
 
 def _is_listed(workspace_id: str, limit: int) -> Generator[Request, Page, bool]:
     """Return whether a second look finds a workspace among those that are neither archived nor the default one."""
-    workspaces: list[WorkspaceSeenAgain] = []
-    request = _workspaces_request(limit, partial(decode_workspaces_seen_again, limit=limit), is_repetition=True)
+    workspaces: list[_WorkspaceSeenAgain] = []
+    request = _workspaces_request(limit, partial(_decode_workspaces_seen_again, limit=limit), is_repetition=True)
     yield from id_pages(request, _id, lambda page: workspaces.extend(page.records))
-    return WorkspaceSeenAgain(workspace_id, is_archived=False) in workspaces
+    return _WorkspaceSeenAgain(workspace_id, is_archived=False) in workspaces
 
 
-def decode_items(body: bytes, *, decoder: PageDecoder[Any], limit: int) -> tuple[list[Any], set[str]]:
-    """
-    Decode and check a page.
-
-    :param body: the answer.
-    :param decoder: decodes a page of the list.
-    :param limit: how many items were asked for.
-    :return: the items, and the paths of fields that are not documented.
-    :raises ValueError: the page breaks the API's contract.
-    """
+def _decode_items(body: bytes, *, decoder: PageDecoder[Any], limit: int) -> tuple[list[Any], set[str]]:
+    """Return the items of a page, and the paths of fields that are not documented."""
     page, unknown_fields = decoder.decode(body)
     if len(page.data) > limit:
         raise ValueError(f"the page contains {len(page.data)} items, but {limit} were asked for at most")
     return page.data, unknown_fields
 
 
-def decode_members_of(body: bytes, *, workspace_id: str, limit: int) -> tuple[list[WorkspaceMember], set[str]]:
-    """
-    Decode and check a page of the members of a workspace.
-
-    :param body: the answer.
-    :param workspace_id: the workspace that was asked for.
-    :param limit: how many members were asked for.
-    :return: the members, and the paths of fields that are not documented.
-    :raises ValueError: the page breaks the API's contract.
-    """
-    members, unknown_fields = decode_items(body, decoder=_workspace_members, limit=limit)
+def _decode_members_of(body: bytes, *, workspace_id: str, limit: int) -> tuple[list[WorkspaceMember], set[str]]:
+    """Check that the members of a page are those of a workspace."""
+    members, unknown_fields = _decode_items(body, decoder=_workspace_members, limit=limit)
     if any(member.workspace_id != workspace_id for member in members):
         raise ValueError("the page contains a member of another workspace")
     return members, unknown_fields
 
 
-def decode_workspaces_seen_again(body: bytes, *, limit: int) -> tuple[list[WorkspaceSeenAgain], set[str]]:
-    """
-    Decode and check a page of workspaces that make no rows.
-
-    :param body: the answer.
-    :param limit: how many workspaces were asked for.
-    :return: the workspaces, and the paths of fields that are not documented.
-    :raises ValueError: the page breaks the API's contract.
-    """
-    workspaces, unknown_fields = decode_items(body, decoder=_workspaces, limit=limit)
-    return [WorkspaceSeenAgain(each.id, each.archived_at is not None) for each in workspaces], unknown_fields
+def _decode_workspaces_seen_again(body: bytes, *, limit: int) -> tuple[list[_WorkspaceSeenAgain], set[str]]:
+    """Return workspaces in a form that makes no rows."""
+    workspaces, unknown_fields = _decode_items(body, decoder=_workspaces, limit=limit)
+    return [_WorkspaceSeenAgain(each.id, each.archived_at is not None) for each in workspaces], unknown_fields

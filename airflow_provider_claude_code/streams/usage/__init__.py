@@ -12,7 +12,7 @@ USAGE = Stream(
         "on AWS."
     ),
     path="/v1/organizations/usage_report/claude_code",
-    requests=imported(f"{__name__}.pages:usage_requests"),
+    begin_walk=imported(f"{__name__}.pages:usage_walk"),
     flattener=imported(f"{__name__}.flatten:UsageFlattener"),
     sums_in_words=imported(f"{__name__}.totals:sums_in_words"),
     tables=TABLES,

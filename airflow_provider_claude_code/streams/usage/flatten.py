@@ -181,8 +181,8 @@ class _Children:
         sums: Array = running[self._ends] - running[self._ends - self.counts]
         return sums
 
-    def only_ones(self, values: DictionaryEncoded) -> DictionaryEncoded:
-        """Return for each record the one value that all of its children have, else null."""
+    def common_values(self, values: DictionaryEncoded) -> DictionaryEncoded:
+        """Return for each record the value that all of its children have; null if these differ, or it has none."""
         # Records without any may be the last ones.
         first = np.append(values.indices, 0)[self._ends - self.counts]
         no_one = self.counts == 0
@@ -201,8 +201,8 @@ def _sums_over_tools(tools: Mapping[str, Values], children: _Children) -> dict[s
 
 
 def _sums_over_models(models: Mapping[str, Values], children: _Children) -> dict[str, Values]:
-    # What no model entry says is unknown, not zero; a cost over several currencies is no number.
-    currency = children.only_ones(models["currency"])
+    # Without model entries, the sums are unknown, not 0. A cost in several currencies has no sum.
+    currency = children.common_values(models["currency"])
     has_one = np.array([text is not None for text in currency.dictionary], bool)[currency.indices]
     tokens = {
         f"{kind}_tokens": np.ma.array(children.sums(models[f"{kind}_tokens"]), mask=children.counts == 0)

@@ -7,14 +7,14 @@ from datetime import date
 from functools import partial
 
 from airflow_provider_claude_code.api.decoding import PageDecoder
-from airflow_provider_claude_code.api.paging import Request, Requests, cursor_pages
+from airflow_provider_claude_code.api.paging import Request, Walk, cursor_pages
 from airflow_provider_claude_code.streams.usage import USAGE
 from airflow_provider_claude_code.streams.usage.models import Record, Report
 
 decode_report = PageDecoder(Report).decode
 
 
-def usage_requests(day: date, limit: int) -> Requests:
+def usage_walk(day: date, limit: int) -> Walk:
     """
     Walk through the report of a day.
 
@@ -26,21 +26,13 @@ def usage_requests(day: date, limit: int) -> Requests:
             path=USAGE.path,
             query={"starting_at": day.isoformat(), "limit": limit},
             subject=f"the Claude Code usage of {day}",
-            decode=partial(decode_records, day=day, limit=limit),
+            decode=partial(_decode_records, day=day, limit=limit),
         )
     )
 
 
-def decode_records(body: bytes, *, day: date, limit: int) -> tuple[list[Record], set[str]]:
-    """
-    Decode and check a page.
-
-    :param body: the answer.
-    :param day: the UTC day that was asked for.
-    :param limit: how many records were asked for.
-    :return: the records, and the paths of fields that the reference does not have.
-    :raises ValueError: the page breaks the API's contract.
-    """
+def _decode_records(body: bytes, *, day: date, limit: int) -> tuple[list[Record], set[str]]:
+    """Return the records of a page, all of one day, and the paths of fields that the reference does not have."""
     report, unknown_fields = decode_report(body)
     if len(report.data) > limit:
         raise ValueError(f"the page contains {len(report.data)} records, but {limit} were asked for at most")

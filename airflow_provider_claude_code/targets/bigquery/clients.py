@@ -1,4 +1,4 @@
-"""Clients of BigQuery that do not wait for ever."""
+"""Clients of BigQuery with a time-out for each request."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ BigQuery itself waits for the result of a query for at most 200 seconds before i
 
 def open_client(hook: BigQueryHook, project_id: str, location: str | None) -> Client:
     """
-    Return a client for jobs in a project. Its requests end if no answer comes, and are then retried like others.
+    Return a client for jobs in a project, whose requests have a time-out. They are retried like other failed requests.
 
-    Most methods of Google's client have no time-out by default. A task would run for ever if a connection is lost
-    without notice (googleapis/python-bigquery#2310).
+    Most methods of Google's client have none by default, so a task would never end if a connection is lost without
+    notice (googleapis/python-bigquery#2310).
 
     :param hook: the hook of the Google Cloud Connection.
     :param project_id: the project.

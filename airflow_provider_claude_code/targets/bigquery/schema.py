@@ -17,7 +17,7 @@ from airflow_provider_claude_code.exceptions import ClaudeCodeConfigurationError
 from airflow_provider_claude_code.quoting import visible
 from airflow_provider_claude_code.tables.contract import Table
 from airflow_provider_claude_code.tables.loads import LOADS
-from airflow_provider_claude_code.targets.base import of_another_organization
+from airflow_provider_claude_code.targets.base import another_organization_error
 
 log = logging.getLogger(__name__)
 
@@ -106,14 +106,14 @@ class DatasetTables:
         self, organization_id: str, day: date, organization_name: str | None
     ) -> tuple[str, dict[str, bigquery.Table]]:
         """
-        Create what is missing, and complete what lacks columns or its label, once it is known that all can be loaded.
+        Create missing tables, and add missing columns and labels, after checking that all tables can be loaded.
 
         :param organization_id: the organisation that loads.
         :param day: the day that is loaded.
         :param organization_name: what to call the organisation in the description of ``loads``; None leaves it.
         :return: the location of the dataset, and the tables.
-        :raises ClaudeCodeConfigurationError: a table belongs to another organisation or does not fit, or the day is
-            older than BigQuery would keep it; then nothing was changed. There is no dataset.
+        :raises ClaudeCodeConfigurationError: there is no dataset, a table belongs to another organisation or does not
+            fit, or the day is older than BigQuery would keep it. Nothing was changed then.
         """
         dataset = self._get_or_create_dataset()
         existing = {name: find_table(self._client, table_id) for name, table_id in self.table_ids().items()}
@@ -309,7 +309,7 @@ def _refuse_another_owner(table: bigquery.Table, organization_id: str) -> None:
     owner = table.labels.get(ORGANIZATION_LABEL)
     if owner not in (None, _label_value(organization_id)):
         place = f"{table.project}.{table.dataset_id}.{table.table_id}"
-        raise of_another_organization(place, owner, organization_id, "dataset or table_prefix")
+        raise another_organization_error(place, owner, organization_id, "dataset or table_prefix")
 
 
 def _differences(table: bigquery.Table, contract: Table) -> list[str]:

@@ -19,13 +19,13 @@ from airflow_provider_claude_code.exceptions import (
 )
 from airflow_provider_claude_code.tables.contract import LOADED_AT
 from airflow_provider_claude_code.tables.loads import LOADS, Load
-from airflow_provider_claude_code.targets.base import StartedLoad, named_if_partly_replaced, would_erase
+from airflow_provider_claude_code.targets.base import StartedLoad, named_if_partly_replaced, would_erase_error
 from airflow_provider_claude_code.targets.bigquery.errors import typed_bigquery_errors
 from airflow_provider_claude_code.targets.bigquery.jobs import LoadJobs, load_number
 from airflow_provider_claude_code.targets.bigquery.schema import DatasetTables, find_table
 
 BEFORE_ALL_LOADS = datetime(1970, 1, 1, tzinfo=UTC)
-"""What stands for ``loaded_at`` of rows without one, which no load has written."""
+"""Replaces the missing ``loaded_at`` of rows that no load has written."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -279,7 +279,7 @@ class BigQueryTarget:
             if not file.row_count and self._loaded_at_of_partition(table, load.day) is not None
         ]
         if held:
-            raise would_erase(
+            raise would_erase_error(
                 load.day, {self._schema.table_id(table): self._row_count(table, load.day) for table in held}
             )
 

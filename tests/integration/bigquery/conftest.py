@@ -5,11 +5,10 @@ The real operator, Airflow's BigQueryHook and Google's client talk to it; what i
 from the raw records.
 """
 
-import json
 import threading
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -17,7 +16,7 @@ from airflow_provider_claude_code.sandbox import Faults, Sandbox
 from airflow_provider_claude_code.transfers import base
 from tests.fixtures.bigquery import Connect, Dataset, judged_server
 from tests.fixtures.servers.bigquery import BigQueryServer
-from tests.fixtures.serving import serve
+from tests.fixtures.serving import connect_to, serve
 
 
 @pytest.fixture(scope="module")
@@ -35,12 +34,7 @@ def api() -> Iterator[Sandbox]:
 @pytest.fixture
 def connect(api: Sandbox, monkeypatch: pytest.MonkeyPatch) -> Connect:
     """Sets the Connection to the sandbox, with some extra."""
-
-    def set_connection(key: str = api.api_key, **extra: Any) -> None:
-        connection = {"conn_type": "claude_code", "host": api.base_url, "password": key, "extra": extra}
-        monkeypatch.setenv("AIRFLOW_CONN_CLAUDE_CODE_DEFAULT", json.dumps(connection))
-
-    return set_connection
+    return partial(connect_to, api, monkeypatch)
 
 
 @pytest.fixture

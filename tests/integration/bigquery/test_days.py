@@ -1,6 +1,5 @@
 """Days of usage arrive in partitions of BigQuery whole."""
 
-import json
 import re
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
@@ -18,7 +17,7 @@ from airflow_provider_claude_code.version_compat import AirflowFailException
 from tests.fixtures.bigquery import Dataset, load
 from tests.fixtures.records import DAY, TABLES, Json, body, model, people
 from tests.fixtures.servers.bigquery import BigQueryServer, FailingJob, HttpError
-from tests.fixtures.serving import serve
+from tests.fixtures.serving import connect_to, serve
 from tests.truth.records import canonical, exact_sum, flat, naive_totals
 
 THIRTY_DAYS = tuple(date(2025, 9, 30) - timedelta(days=back) for back in range(29, -1, -1))
@@ -43,8 +42,7 @@ def loaded(bigquery_server: BigQueryServer, api: Sandbox, records: dict[date, li
     """The 30 days, loaded by one task."""
     dataset = Dataset(bigquery_server)
     with pytest.MonkeyPatch.context() as patch:
-        connection = {"conn_type": "claude_code", "host": api.base_url, "password": api.api_key}
-        patch.setenv("AIRFLOW_CONN_CLAUDE_CODE_DEFAULT", json.dumps(connection))
+        connect_to(api, patch)
         api.records = lambda day, _: records[day]
         summary = load(dataset, THIRTY_DAYS[-1], lookback_days=29)
     assert [(day["day"], day["rows"]) for day in summary["days"]] == [

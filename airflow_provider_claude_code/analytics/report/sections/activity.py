@@ -4,17 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from airflow_provider_claude_code.analytics.queries import Settings
+from airflow_provider_claude_code.analytics.queries import Row, Settings
 from airflow_provider_claude_code.analytics.report import charts
-from airflow_provider_claude_code.analytics.report.data import Organization, Row, folded, total
+from airflow_provider_claude_code.analytics.report.data import Organization, folded, total
 from airflow_provider_claude_code.analytics.report.elements import Figure, Name, Note, Section
-from airflow_provider_claude_code.analytics.report.sections.by_day import (
-    day_table,
-    shaded,
-    shading_note,
-    span_note,
-    withheld_note,
-)
+from airflow_provider_claude_code.analytics.report.sections.by_day import day_table, shaded, shading_note
 from airflow_provider_claude_code.analytics.report.sections.common import (
     MOST_BARS,
     breakdown_of,
@@ -97,20 +91,22 @@ _RESULTS = (
 def lines_and_commits(key: str, organization: Organization, settings: Settings) -> Section:
     """Show the results of the sessions by day."""
     if not organization.series:
-        return Section("Lines and commits", [withheld_note()])
+        reason = "on one of the days too few people worked, or the week or month is not over"
+        return Section("Lines and commits", [Note(f"Not shown by day: {reason}.")])
     table = day_table(
         organization,
         "Lines, commits and pull requests",
         "Table: lines and commits",
         [(label, _summing(name)) for label, name in _RESULTS],
     )
+    spans = "" if organization.is_by_day else " Days are not shown, since on one of them too few people worked."
     return Section(
         "Lines and commits",
         [
             _per_day(key, organization, settings, "lines_added", "Lines added", charts.FIRST_COLOUR),
             _per_day(key, organization, settings, "commits", "Commits", charts.SECOND_COLOUR),
             table,
-            Note(f"They measure activity, not its worth.{shading_note(organization)}{span_note(organization)}", "note"),
+            Note(f"They measure activity, not its worth.{shading_note(organization)}{spans}", "note"),
         ],
     )
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from airflow_provider_claude_code.analytics.queries import Settings
+from airflow_provider_claude_code.analytics.queries import Row, Settings
 from airflow_provider_claude_code.analytics.report import charts
-from airflow_provider_claude_code.analytics.report.data import Organization, Row, total
+from airflow_provider_claude_code.analytics.report.data import Organization, total
 from airflow_provider_claude_code.analytics.report.elements import (
     Cell,
     Fact,
@@ -94,7 +94,6 @@ def _active_people(key: str, organization: Organization, settings: Settings, las
         list(organization.days),
         shaded(list(organization.days.values())),
         lines,
-        is_half=True,
     )
     on_day = " on the day or" if organization.is_by_day else ""
     note = f"Each line counts people who were active{on_day} on any of the 7 or 28 days that end with it."

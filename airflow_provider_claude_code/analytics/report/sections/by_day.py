@@ -6,8 +6,9 @@ from collections.abc import Callable, Sequence
 from datetime import date
 from typing import Any
 
-from airflow_provider_claude_code.analytics.report.data import Organization, Row
-from airflow_provider_claude_code.analytics.report.elements import Note, Table
+from airflow_provider_claude_code.analytics.queries import Row
+from airflow_provider_claude_code.analytics.report.data import Organization
+from airflow_provider_claude_code.analytics.report.elements import Table
 from airflow_provider_claude_code.analytics.report.wording import period
 
 _MOST_DAYS_BY_DAY = 31
@@ -66,13 +67,3 @@ def shaded(spans: Sequence[Row | None]) -> list[str]:
 def shading_note(organization: Organization) -> str:
     """Return the explanation of shaded days; empty if there are none."""
     return " Shaded days are not loaded, or incomplete." if any(shaded(list(organization.days.values()))) else ""
-
-
-def span_note(organization: Organization) -> str:
-    """Return why days are not shown; empty if they are."""
-    return "" if organization.is_by_day else " Days are not shown, since on one of them too few people worked."
-
-
-def withheld_note() -> Note:
-    """Say why there is no series."""
-    return Note("Not shown by day: on one of the days too few people worked, or the week or month is not over.")

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
 
+from airflow_provider_claude_code.analytics.queries import Row
 from airflow_provider_claude_code.analytics.report.comparison import Change, Comparison, Share
-from airflow_provider_claude_code.analytics.report.data import Organization, Row
+from airflow_provider_claude_code.analytics.report.data import Organization
 from airflow_provider_claude_code.analytics.report.wording import count, percent, signed
 
 

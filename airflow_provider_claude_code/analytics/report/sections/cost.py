@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from decimal import Decimal
 
-from airflow_provider_claude_code.analytics.queries import Settings
+from airflow_provider_claude_code.analytics.queries import Row, Settings
 from airflow_provider_claude_code.analytics.report import charts
-from airflow_provider_claude_code.analytics.report.data import AMOUNTS, Organization, Row, folded, total
+from airflow_provider_claude_code.analytics.report.data import AMOUNTS, Organization, folded, total
 from airflow_provider_claude_code.analytics.report.elements import (
     Element,
     Fact,

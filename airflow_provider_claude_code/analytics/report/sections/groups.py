@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from airflow_provider_claude_code.analytics.queries import Settings
+from collections.abc import Sequence
+
+from airflow_provider_claude_code.analytics.queries import Row, Settings
 from airflow_provider_claude_code.analytics.report.data import Organization, folded
 from airflow_provider_claude_code.analytics.report.elements import Element, Name, Note, Section, Table
 from airflow_provider_claude_code.analytics.report.sections.charges import charged_note
@@ -14,7 +16,6 @@ from airflow_provider_claude_code.analytics.report.sections.common import (
     small_groups_note,
     table_of,
 )
-from airflow_provider_claude_code.analytics.report.sections.groups_before import groups_before
 from airflow_provider_claude_code.analytics.report.wording import (
     NOTHING,
     amount,
@@ -39,33 +40,25 @@ def groups(organization: Organization, settings: Settings) -> Section:
             elements.append(Note("Not split by team: provide a mapping to see teams and cost centres."))
     else:
         folding = small_groups_note(settings, rows, "team", "groups of fewer than {size} people")
-        kinds = [kind for kind in AMOUNTS if any(row["amount"] == kind for row in rows)]
+        kinds = [kind for kind in _HEADINGS if any(row["amount"] == kind for row in rows)]
         elements += [_largest_groups(organization, kind, is_first=kind == kinds[0]) for kind in kinds]
+        if organization.hides_charges:
+            why = f"other products, for which fewer than {settings.min_group_size} people were charged"
+            elements.append(Note(f"Charges by group are not shown, since they include {why}.", "note"))
         elements += [
-            *(
-                [
-                    Note(
-                        "Charges by group are not shown, since they include other products, for which fewer than "
-                        f"{settings.min_group_size} people were charged.",
-                        "note",
-                    )
-                ]
-                if organization.hides_charges
-                else []
-            ),
             Note(f"Do not add these amounts to each other. {folding}", "note"),
             *charged_note([row for row in rows if row["amount"] == "charged"], "amount_usd"),
-            *groups_before(organization, AMOUNTS),
+            *compared_with_before(organization),
         ]
     return Section("Groups", elements)
 
 
-AMOUNTS = {"charged": "Charged", "api_cost": "API cost", "subscription_value": "Subscription value"}
+_HEADINGS = {"charged": "Charged", "api_cost": "API cost", "subscription_value": "Subscription value"}
 """What each kind of amount of ``cost_allocation`` is called, the most telling first."""
 
 
 def _largest_groups(organization: Organization, kind: str, *, is_first: bool) -> Table:
-    heading = AMOUNTS[kind]
+    heading = _HEADINGS[kind]
     caption = f"{heading} by group{breakdown_of(organization)}"
     rows = [row for row in organization.groups if row["amount"] == kind]
     return table_of(
@@ -80,6 +73,55 @@ def _largest_groups(organization: Organization, kind: str, *, is_first: bool) ->
         ),
         text_columns=(1,),
         summary="" if is_first else f"Table: {caption}",
+    )
+
+
+def compared_with_before(organization: Organization) -> list[Element]:
+    """Show the groups that have a name in both the week or month and the one before; nothing if there are none."""
+    before = {_group(row): row for row in organization.groups_before}
+    pairs = [
+        (row, before[_group(row)])
+        for row in organization.groups
+        if _group(row) in before and row["team"] not in (Settings.small_groups, Settings.unattributed)
+    ]
+    if not {row["team"] for row, _ in pairs} - {Settings.unmapped}:
+        return []
+    unit = "week" if pairs[0][0]["days_in_period"] == 7 else "month"
+    if any(row["days_loaded"] < row["days_in_period"] for pair in pairs for row in pair):
+        why = "not all days of both are loaded completely"
+        return [Note(f"Groups are not compared with the {unit} before: {why}.", "note")]
+    of_kind = {kind: [pair for pair in pairs if pair[0]["amount"] == kind][:MOST_ROWS] for kind in _HEADINGS}
+    return [
+        _table_with_before(_HEADINGS[kind], unit, rows)
+        if all(row["charged_days"] in (None, row["days_in_period"]) for pair in rows for row in pair)
+        else Note(
+            f"Charges by group are not compared with the {unit} before: not all days of both have charges.", "note"
+        )
+        for kind, rows in of_kind.items()
+        if rows
+    ]
+
+
+def _group(row: Row) -> tuple[str, str, str | None]:
+    return row["amount"], row["team"], row["cost_centre"]
+
+
+def _table_with_before(heading: str, unit: str, pairs: Sequence[tuple[Row, Row]]) -> Table:
+    caption = f"{heading} by group, against the {unit} before"
+    return Table(
+        caption,
+        ("Team", "Cost centre", "People", "People before", heading, f"{heading} before"),
+        [
+            (
+                Name(now["team"]),
+                Name(now["cost_centre"]) if now["cost_centre"] else NOTHING,
+                *(number(row["people"]) for row in (now, before)),
+                *(dollars(row["amount_usd"]) for row in (now, before)),
+            )
+            for now, before in pairs
+        ],
+        text_columns=(1,),
+        summary=f"Table: {caption}",
     )
 
 

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from datetime import date
 from statistics import median
 
-from airflow_provider_claude_code.analytics.queries import Settings
-from airflow_provider_claude_code.analytics.report.data import Organization, Row
+from airflow_provider_claude_code.analytics.queries import Row, Settings
+from airflow_provider_claude_code.analytics.report.data import Organization
 from airflow_provider_claude_code.analytics.report.elements import Fact, Facts, Name, Note, Section, Table
 from airflow_provider_claude_code.analytics.report.sections.common import MOST_ROWS
 from airflow_provider_claude_code.analytics.report.wording import (

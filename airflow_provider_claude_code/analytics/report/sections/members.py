@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from functools import partial
 
-from airflow_provider_claude_code.analytics.queries import Settings
-from airflow_provider_claude_code.analytics.report.data import Organization, Row, total
+from airflow_provider_claude_code.analytics.queries import Row, Settings
+from airflow_provider_claude_code.analytics.report.data import Organization, total
 from airflow_provider_claude_code.analytics.report.elements import Cell, Name, Note, Section
 from airflow_provider_claude_code.analytics.report.sections.common import small_groups_note, table_of
 from airflow_provider_claude_code.analytics.report.wording import day, number

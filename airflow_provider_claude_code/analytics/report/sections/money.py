@@ -6,9 +6,9 @@ from collections import Counter
 from datetime import date, timedelta
 from decimal import Decimal
 
-from airflow_provider_claude_code.analytics.queries import Settings
+from airflow_provider_claude_code.analytics.queries import Row, Settings
 from airflow_provider_claude_code.analytics.report import charts
-from airflow_provider_claude_code.analytics.report.data import Organization, Row, total
+from airflow_provider_claude_code.analytics.report.data import Organization, total
 from airflow_provider_claude_code.analytics.report.elements import Element, Figure, Note, Section, SideBySide, Table
 from airflow_provider_claude_code.analytics.report.known_cost import has_api_usage, whole_cost
 from airflow_provider_claude_code.analytics.report.month import Month
@@ -164,7 +164,6 @@ def _of_month(key: str, month: Month, settings: Settings) -> list[Element]:
         ["not known" if month.since <= each <= month.until and each not in month.costs else "" for each in month.days],
         lines,
         written=short_dollars,
-        is_half=True,
     )
     return [Figure(f"{name} so far" if not month.is_over else name, message, chart)]
 

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from decimal import Decimal
 
 from airflow_provider_claude_code.analytics.assumptions import Assumptions
-from airflow_provider_claude_code.analytics.queries import Settings
-from airflow_provider_claude_code.analytics.report.data import Organization, Row
+from airflow_provider_claude_code.analytics.queries import Row, Settings
+from airflow_provider_claude_code.analytics.report.data import Organization
 from airflow_provider_claude_code.analytics.report.elements import Cell, Fact, Facts, Name, Note, Section, Table
 from airflow_provider_claude_code.analytics.report.people_cost import months_cost, people_cost
 from airflow_provider_claude_code.analytics.report.sections.common import MOST_ROWS
@@ -129,7 +129,7 @@ def _notes(rows: Sequence[Row], shown: Sequence[Row], organization: Organization
     if any(row["unknown_people"] for row in shown):
         unknown = sum(row["unknown_people"] for row in shown)
         who = f"Fewer than {least}" if unknown < least else number(unknown)
-        notes.append(f"{who} people have no address in the table of logins, and are compared with nobody.")
+        notes.append(f"{who} people have no address in the table of logins, and are not compared.")
     if len(shown) < len(rows):
         notes.append(f"Tools of fewer than {least} people are not shown.")
     return notes

@@ -10,8 +10,8 @@ from operator import itemgetter
 from typing import Any, Literal
 
 from airflow_provider_claude_code.analytics.assumptions import Assumptions
-from airflow_provider_claude_code.analytics.queries import Settings
-from airflow_provider_claude_code.analytics.report.data import Organization, Row, acceptance_rate
+from airflow_provider_claude_code.analytics.queries import Row, Settings
+from airflow_provider_claude_code.analytics.report.data import Organization, acceptance_rate
 from airflow_provider_claude_code.analytics.report.elements import Note, Section, Table, Tile, Tiles
 from airflow_provider_claude_code.analytics.report.known_cost import cost_share, has_api_usage
 from airflow_provider_claude_code.analytics.report.people_cost import people_cost

@@ -5,8 +5,8 @@ from __future__ import annotations
 from decimal import Decimal
 
 from airflow_provider_claude_code.analytics.assumptions import Assumptions
-from airflow_provider_claude_code.analytics.queries import Settings
-from airflow_provider_claude_code.analytics.report.data import Organization, Row, is_month
+from airflow_provider_claude_code.analytics.queries import Row, Settings
+from airflow_provider_claude_code.analytics.report.data import Organization, is_month
 from airflow_provider_claude_code.analytics.report.elements import Facts, Note, Section, Table
 from airflow_provider_claude_code.analytics.report.people_cost import charges_name_nobody
 from airflow_provider_claude_code.analytics.report.sections.worth import MARK_MACHINES, assumed

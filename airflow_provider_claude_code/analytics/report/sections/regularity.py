@@ -8,9 +8,9 @@ from decimal import Decimal
 from functools import partial, reduce
 from operator import itemgetter
 
-from airflow_provider_claude_code.analytics.queries import Settings
+from airflow_provider_claude_code.analytics.queries import Row, Settings
 from airflow_provider_claude_code.analytics.report import charts
-from airflow_provider_claude_code.analytics.report.data import Organization, Row
+from airflow_provider_claude_code.analytics.report.data import Organization
 from airflow_provider_claude_code.analytics.report.elements import (
     Element,
     Fact,
@@ -36,7 +36,7 @@ def regularity(key: str, organization: Organization, settings: Settings) -> Sect
 
 
 @dataclass(frozen=True)
-class ActivityClass:
+class _ActivityClass:
     """
     People whose active days are in a range.
 
@@ -59,9 +59,9 @@ class ActivityClass:
             return "New in these 28 days"
         return f"{days}, or new in these 28 days" if self.with_new else days
 
-    def with_next(self, other: ActivityClass) -> ActivityClass:
+    def with_next(self, other: _ActivityClass) -> _ActivityClass:
         """Return this class merged with the next one, which has fewer days."""
-        return ActivityClass(
+        return _ActivityClass(
             self.least if other.least is None else other.least,
             self.most,
             self.with_new or other.with_new,
@@ -69,7 +69,7 @@ class ActivityClass:
         )
 
 
-def folded_classes(row: Row, settings: Settings) -> list[ActivityClass]:
+def _folded_classes(row: Row, settings: Settings) -> list[_ActivityClass]:
     """
     Return the classes of active people; none where all of them are too few.
 
@@ -77,26 +77,26 @@ def folded_classes(row: Row, settings: Settings) -> list[ActivityClass]:
     to all active people, so the difference to the total reveals nothing.
     """
     classes = [
-        ActivityClass(12, None, False, row["people_12_days"]),
-        ActivityClass(4, 11, False, row["people_4_days"]),
-        ActivityClass(1, 3, False, row["people_1_day"]),
+        _ActivityClass(12, None, False, row["people_12_days"]),
+        _ActivityClass(4, 11, False, row["people_4_days"]),
+        _ActivityClass(1, 3, False, row["people_1_day"]),
     ]
     if row["new_people"] is not None:
-        classes.append(ActivityClass(None, None, True, row["new_people"]))
+        classes.append(_ActivityClass(None, None, True, row["new_people"]))
     while few := [position for position, it in enumerate(classes) if settings.is_few(it.people)]:
         others = [position for position, it in enumerate(classes) if it.people and position != few[0]]
         if not others:
             return []
         nearest = min(others, key=lambda position: (abs(position - few[0]), classes[position].people))
         first, last = sorted((few[0], nearest))
-        classes[first : last + 1] = [reduce(ActivityClass.with_next, classes[first : last + 1])]
+        classes[first : last + 1] = [reduce(_ActivityClass.with_next, classes[first : last + 1])]
     return classes
 
 
 def _classes(row: Row | None, settings: Settings) -> list[Element]:
     if row is None:
         return []
-    classes = folded_classes(row, settings)
+    classes = _folded_classes(row, settings)
     active = sum(it.people for it in classes)
     if not active:
         few = any(row[name] for name in ("people_12_days", "people_4_days", "people_1_day", "new_people"))

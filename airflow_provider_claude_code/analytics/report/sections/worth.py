@@ -5,8 +5,8 @@ from __future__ import annotations
 from decimal import Decimal
 
 from airflow_provider_claude_code.analytics.assumptions import Assumption, Assumptions, Unit
-from airflow_provider_claude_code.analytics.queries import Settings
-from airflow_provider_claude_code.analytics.report.data import Organization, Row
+from airflow_provider_claude_code.analytics.queries import Row, Settings
+from airflow_provider_claude_code.analytics.report.data import Organization
 from airflow_provider_claude_code.analytics.report.elements import (
     Element,
     Fact,

@@ -19,8 +19,8 @@ def csv_rows(content: bytes) -> Iterator[tuple[int, list[str]]]:
     """
     Yield the rows of a CSV file, the header first, each with the number of the line on which it begins.
 
-    The encoding is UTF-8, or UTF-16 with a byte order mark. The delimiter is the one of comma, semicolon and tab
-    that the header uses, and quoting is that of RFC 4180. Blank lines are not rows.
+    The encoding is UTF-8, or UTF-16 with a byte order mark. The delimiter is a comma, semicolon or tab, whichever the
+    header uses. Cells are quoted as in RFC 4180. Blank lines are not rows.
 
     :param content: the whole file.
     :raises ClaudeCodeConfigurationError: it is not such a file, or a row has another number of cells than the header.

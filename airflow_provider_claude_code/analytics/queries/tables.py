@@ -1,8 +1,64 @@
-"""Tables of days on which people used other AI tools. Users may pass them to a report."""
+"""The tables that users may add: a roster, a mapping, and the days on which people used other AI tools."""
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from airflow_provider_claude_code.tables.contract import Column, Table
+
+_VALID_TO = Column("valid_to", "DATE", "Last day; null means no limit.", nullable=True)
+TABLES_OF_USERS = {
+    table.name: table
+    for table in (
+        Table(
+            "roster",
+            "person who may use Claude Code",
+            (
+                Column(
+                    "actor_id",
+                    "STRING",
+                    "The person's address as in `usage`, in upper or lower case (A to Z); with actor_identity=hmac the "
+                    "pseudonym.",
+                ),
+                Column(
+                    "valid_from",
+                    "DATE",
+                    "First day on which the person may use Claude Code; null means no limit.",
+                    nullable=True,
+                ),
+                _VALID_TO,
+            ),
+        ),
+        Table(
+            "mapping",
+            "actor and group",
+            (
+                Column(
+                    "actor_type",
+                    "STRING",
+                    "user_actor for a person, api_actor for an API key, machine for an API key that no person works "
+                    "with, such as that of a pipeline. Keys that are not machines count as people in small groups.",
+                ),
+                Column(
+                    "actor_id",
+                    "STRING",
+                    "The address, in upper or lower case (A to Z), or exactly the key's name, as in `usage`; with "
+                    "actor_identity=hmac the pseudonym.",
+                ),
+                Column("team", "STRING", "The group."),
+                Column("cost_centre", "STRING", "Who pays for it; may be null.", nullable=True),
+                Column(
+                    "valid_from",
+                    "DATE",
+                    "First day on which the actor is in the group; null means no limit.",
+                    nullable=True,
+                ),
+                replace(_VALID_TO, description=f"{_VALID_TO.description} No two rows of an actor share a day."),
+            ),
+        ),
+    )
+}
+"""The roster and the mapping, by name. In a file, a column that is nullable may be missing."""
 
 _ADDRESS = "The person's address as in `usage`, in upper or lower case; with actor_identity=hmac the pseudonym."
 
@@ -54,4 +110,4 @@ TABLES_OF_TOOLS = {
         ),
     )
 }
-"""The tables by name. In a file, a column that is nullable may be missing."""
+"""The exports of other tools, which only the report reads, by name. In a file, a nullable column may be missing."""
