@@ -17,11 +17,11 @@ import pyarrow.parquet as pq
 import pytest
 
 from airflow_provider_claude_code.__main__ import main
-from airflow_provider_claude_code.analytics.queries import TABLES_OF_USERS, models
+from airflow_provider_claude_code.analytics.queries import TABLES_OF_USERS, Settings, models
 from airflow_provider_claude_code.streams.registry import DATA_TABLES
 from airflow_provider_claude_code.tables.loads import LOADS
 from tests.fixtures import documentation
-from tests.fixtures.analytics_data import assert_same, charges_of_days, corners, write_files
+from tests.fixtures.analytics_data import assert_same, assert_same_findings, charges_of_days, corners, write_files
 from tests.fixtures.charges_data import sandbox_with_charges
 from tests.truth import analytics as truth
 
@@ -146,6 +146,8 @@ def test_a_model_says_in_spark_what_a_plain_computation_says(
 
     found = [{column: row[column] for column in columns} for row in rows]
     assert_same(found, list(truth.MODELS[name](package.world)), columns)
+    if name == "data_quality":
+        assert_same_findings(rows, package.tables, Settings())
 
 
 def test_a_table_of_spark_shows_a_day_that_is_replaced(spark: Any, tmp_path: Path) -> None:
