@@ -32,7 +32,7 @@ DATA: dict[str, Callable[[], Mapping[str, pa.Table]]] = {
 }
 # Spark takes seconds to plan each, however few rows there are.
 CASES = [("corner cases", name) for name in models()]
-CASES += [("charges", name) for name in ("cost_allocation", "cost_reconciliation")]
+CASES += [("charges", name) for name in ("cost_allocation", "cost_reconciliation", "model_costs")]
 CASES.append(("checks of charges", "data_quality"))
 # All that is computed is small; these save more time than they take.
 CONFIG = {
