@@ -183,6 +183,20 @@ def test_a_far_smaller_day_is_a_volume_drop_and_may_only_warn(files: Path, capsy
         check(files, max_drop=1, checks=["volume_drop"])
 
 
+def test_a_reload_that_was_killed_before_it_was_remembered_is_found(files: Path) -> None:
+    before = set((files / f"loads/dt={DAYS[-1]}").iterdir())
+    with Sandbox(users=20) as sandbox:
+        sandbox.records = lambda day, now: records_of(sandbox, day)
+        load(files, sandbox, DAYS[-1])
+    (written_last,) = set((files / f"loads/dt={DAYS[-1]}").iterdir()) - before
+    assert check(files)["findings"] == findings()
+    written_last.unlink()
+    with pytest.raises(
+        AirflowFailException, match=rf"sums: {DAYS[-1]} usage: The rows are not those of the newest load"
+    ):
+        check(files)
+
+
 def test_a_reload_that_brings_half_of_a_day_is_found(files: Path) -> None:
     with Sandbox(users=20) as sandbox:
         records = records_of(sandbox, DAYS[-1])
