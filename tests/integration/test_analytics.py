@@ -27,6 +27,7 @@ from airflow_provider_claude_code.analytics.engines.base import Source
 from airflow_provider_claude_code.analytics.engines.bigquery import bigquery_relations
 from airflow_provider_claude_code.analytics.engines.duckdb import open_files
 from airflow_provider_claude_code.analytics.queries import TABLES_OF_USERS, Model, Settings, models, parts, render
+from airflow_provider_claude_code.analytics.queries.checks import CHECKS
 from airflow_provider_claude_code.analytics.queries.dialects import translate
 from airflow_provider_claude_code.exceptions import ClaudeCodeConfigurationError, ClaudeCodeError
 from airflow_provider_claude_code.streams.usage import USAGE
@@ -1411,6 +1412,22 @@ def test_a_drop_is_found_from_exactly_max_drop_on(percent: int) -> None:
         database.execute("CREATE SCHEMA claude_code")
         database.execute(f"CREATE TABLE claude_code.load_health AS FROM (VALUES {values}) AS health({columns})")
         assert [row[1] for row in database.execute(query).fetchall()] == [ago(0)]
+
+
+def test_each_finding_says_what_to_do_and_names_nobody() -> None:
+    chosen = Settings(monthly_budget_cents=100)
+    wrong = {
+        "roster": pa.Table.from_pylist([eligible("nobody@x", **BACKWARDS)], ROSTER),
+        "mapping": pa.Table.from_pylist([{**mapped(name, "a", "1"), "actor_type": "user"} for name in "aa"], MAPPING),
+    }
+    histories = (corners(), inconsistent_days(), loads_that_lose_and_repeat(), {**charges_of_days(), **wrong})
+    rows = [row for tables in histories for row in over_memory(tables, chosen).read("data_quality").to_pylist()]
+    # There are sums that no budget can be compared with.
+    rows += over_memory(absurd_days(), DEFAULT).read("data_quality").to_pylist()
+
+    assert {row["check_name"] for row in rows} == set(CHECKS)
+    to_do = r"[.:] (Load|load|Look for|See|Correct|Change|Let|Check) "
+    assert [row["finding"] for row in rows if not re.search(to_do, row["finding"]) or "@" in row["finding"]] == []
 
 
 ACTORS = st.one_of(
