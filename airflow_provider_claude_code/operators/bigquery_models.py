@@ -83,7 +83,7 @@ class ClaudeCodeBigQueryModelsOperator(BigQueryJobsMixin, BaseOperator):
         for reports.
     :param since: the first UTC day that is read, ``YYYY-MM-DD`` (templated). A person is new on the first active day
         from then on.
-    :param max_drop: ``data_quality`` reports a drop if this fraction of the usual rows is missing, from 0 to 1.
+    :param max_drop: ``data_quality`` reports a drop if this fraction of the usual rows is missing, above 0 and up to 1.
     :param max_age_hours: ``data_quality`` reports usage whose newest complete day ended more than this many hours ago.
     :param encryption_configuration: ``{"kmsKeyName": ...}`` for the models that are tables (templated).
     :param gcp_conn_id: the Google Cloud Connection (templated).

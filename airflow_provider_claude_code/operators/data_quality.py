@@ -49,7 +49,7 @@ class ClaudeCodeDataQualityOperator(ClaudeCodeAnalyticsOperator):
 
     :param checks: the checks to run (templated); default: all.
     :param warn_only: checks that log a warning instead of failing the task (templated); default: ``budget``.
-    :param max_drop: ``volume_drop`` reports a table if this fraction of its usual rows is missing, from 0 to 1.
+    :param max_drop: ``volume_drop`` reports a table if this fraction of its usual rows is missing, above 0 and up to 1.
     :param max_age_hours: ``freshness`` reports a stream if its newest complete day ended more than this many hours ago.
         The default fits a daily load of usage. The limit is 23 hours longer for ``cost``, whose days are complete
         later, and 25 hours shorter for ``members``, whose snapshots are complete at once.

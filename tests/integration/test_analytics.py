@@ -27,6 +27,8 @@ from airflow_provider_claude_code.analytics.engines.base import Source
 from airflow_provider_claude_code.analytics.engines.bigquery import bigquery_relations
 from airflow_provider_claude_code.analytics.engines.duckdb import open_files
 from airflow_provider_claude_code.analytics.queries import Model, Settings, models, parts, render
+from airflow_provider_claude_code.analytics.queries.checks import CHECKS
+from airflow_provider_claude_code.analytics.queries.dialects import translate
 from airflow_provider_claude_code.analytics.queries.tables import TABLES_OF_USERS
 from airflow_provider_claude_code.exceptions import ClaudeCodeConfigurationError, ClaudeCodeError
 from airflow_provider_claude_code.streams.usage import USAGE
@@ -72,6 +74,15 @@ pytestmark = pytest.mark.newest_only
 DEFAULT = Settings()
 MONTHS = Settings(breakdown_grain="month")
 UNFOLDED = Settings(min_group_size=1)
+RELOAD = "Load the day again, unless people worked less, such as on a holiday."
+LOOK = "Look for loads that failed or do not run, and load the days since."
+AGAIN = (
+    "records of an earlier load, without repeated keys. Load the day again. If it has as few then, the API has removed "
+    "records."
+)
+DELETED = "Load the day again, unless you have deleted rows."
+KILLED = "The rows are not those of the newest load in loads, as if a load had been killed. Load the day again."
+BOTH = "Load the day again, with both tables."
 UNFOLDED_MONTHS = replace(UNFOLDED, breakdown_grain="month")
 ENGINES = pytest.mark.parametrize("engine", ["files", "bigquery"])
 
@@ -742,7 +753,7 @@ def test_a_day_is_compared_with_the_median_of_up_to_four_of_its_weekdays(ask: As
     ]
     assert [
         (row["organization_id"], row["date"], row["finding"]) for row in drops if row["organization_id"] == "fell"
-    ] == [("fell", ago(0), "0 rows, where the median of the 2 same weekdays before is 4.0.")]
+    ] == [("fell", ago(0), f"Only 0 of the usual 4 rows, the median of 2 of the same weekdays before. {RELOAD}")]
 
 
 def test_days_that_never_came_whole_are_reported_once_they_are_due(ask: Ask) -> None:
@@ -757,9 +768,9 @@ def test_days_that_never_came_whole_are_reported_once_they_are_due(ask: Ask) -> 
     stale = asked.row("data_quality", check_name="freshness", organization_id="stale")
 
     assert findings == {
-        ("stale", ago(2)): "The day was never loaded.",
-        ("stale", ago(1)): "The day was loaded before it was complete, and not since.",
-        ("stale", ago(0)): "The day was never loaded.",
+        ("stale", ago(2)): "The day was never loaded. Load it.",
+        ("stale", ago(1)): "The day was loaded before it was complete, and not since. Load it again.",
+        ("stale", ago(0)): "The day was never loaded. Load it.",
     }
     assert {row["date"]: (row["state"], row["loads"], row["first_complete_hours_after_day_end"]) for row in health} == {
         ago(3): ("loaded", 1, 5.0),
@@ -768,7 +779,7 @@ def test_days_that_never_came_whole_are_reported_once_they_are_due(ask: Ask) -> 
         ago(0): ("missing", 0, None),
     }
     assert (stale["date"], stale["table_name"]) == (ago(3), "usage")
-    assert stale["finding"] == "The newest complete day ended more than 48 hours ago."
+    assert stale["finding"] == f"The newest complete day ended more than 48 hours ago. {LOOK}"
     assert asked.rows("data_quality", check_name="freshness", organization_id="early") == []
     today = ask(corners, UNFOLDED).row("daily_activity", organization_id="early", date=ago(-1))
     assert (today["is_loaded"], today["is_complete"], today["sessions"]) == (True, False, 1)
@@ -794,7 +805,7 @@ def test_with_max_drop_1_only_empty_days_are_drops(ask: Ask) -> None:
     rows = ask(corners, Settings(max_drop=1)).rows("data_quality", check_name="volume_drop", table_name="usage")
 
     assert {row["organization_id"] for row in rows} == {"fell", "recency"}
-    assert {row["finding"].split(",")[0] for row in rows} == {"0 rows"}
+    assert {row["finding"].split(" of ")[0] for row in rows} == {"Only 0"}
 
 
 def test_two_small_groups_are_not_taken_for_a_large_one_because_they_are_written_alike(ask: Ask) -> None:
@@ -844,7 +855,7 @@ def test_a_mapping_whose_rows_overlap_is_refused(
     assert finding == {
         "check_name": "mapping",
         **nowhere,
-        "finding": "Rows overlap. Actors with such rows: 1.",
+        "finding": "Rows overlap. Actors with such rows: 1. Let each row end before the next begins.",
     }
 
 
@@ -891,10 +902,11 @@ def eligible(person: str | None, **days: date) -> dict[str, Any]:
 
 
 NO_MATCH = (
-    "None of its rows ({}) matches an actor of the loaded usage. With actor_identity=hmac it must contain pseudonyms."
+    "None of its rows ({}) matches an actor of the loaded usage. Correct its actor_id. With actor_identity=hmac it "
+    "must contain pseudonyms."
 )
-NEVER_VALID = "Rows whose valid_from is after their valid_to, so that they are never valid: 1."
-NO_TYPE = "Rows with an actor_type that no actor has: {}. It is user_actor, api_actor or machine."
+NEVER_VALID = "Rows whose valid_from is after their valid_to, so that they are never valid: 1. Correct them."
+NO_TYPE = "Rows with an actor_type that no actor has: {}. Change it to user_actor, api_actor or machine."
 BACKWARDS = {"valid_from": ago(1), "valid_to": ago(2)}
 WRONG: dict[str, tuple[str, list[dict[str, Any]], list[str]]] = {
     "addresses where there are pseudonyms": ("roster", [eligible("bob@x"), eligible("cat@x")], [NO_MATCH.format(2)]),
@@ -959,9 +971,9 @@ def test_a_day_that_repeats_keys_or_has_lost_records_is_found(ask: Ask) -> None:
         ("acme", ago(9), "50 of 150 records repeat the key of another")
     ]
     assert {(row["organization_id"], row["date"]): row["finding"] for row in lost} == {
-        ("acme", ago(0)): "51 records (without repeated keys), where an earlier load had 100.",
-        ("acme", ago(1)): "99 records (without repeated keys), where an earlier load had 100.",
-        ("acme", ago(5)): "0 records (without repeated keys), where an earlier load had 1.",
+        ("acme", ago(0)): f"The newest load has 51 of the 100 {AGAIN}",
+        ("acme", ago(1)): f"The newest load has 99 of the 100 {AGAIN}",
+        ("acme", ago(5)): f"The newest load has 0 of the 1 {AGAIN}",
     }
 
 
@@ -1016,23 +1028,30 @@ def inconsistent_days() -> dict[str, pa.Table]:
 def test_days_whose_tables_contradict_each_other_or_loads_are_found(ask: Ask) -> None:
     rows = ask(inconsistent_days).rows("data_quality", check_name="sums")
 
-    found = {
-        # In files amounts have all their places.
-        (row["date"], row["organization_id"], row["table_name"], re.sub(r"\.0+\b|(?<=\.5)0+\b", "", row["finding"]))
-        for row in rows
-    }
+    found = {(row["date"], row["organization_id"], row["table_name"], row["finding"]) for row in rows}
+    actions = "usage says 6 accepted and 2 rejected actions; tool_usage says"
     usage = "usage says 4 model entries, 40 tokens and 601 cents; model_usage says"
     assert found == {
-        (ago(7), None, "usage", "loads remembers 0 rows, and the table holds 4."),
-        (ago(4), None, "model_usage", "loads remembers 4 rows, and the table holds 0."),
-        (ago(4), "acme", "model_usage", f"{usage} 0, 0 and 0."),
-        (ago(4), None, "tool_usage", "loads remembers 2 rows, and the table holds 0."),
-        (ago(4), "acme", "tool_usage", "usage says 6 accepted and 2 rejected actions; tool_usage says 0 and 0."),
-        (ago(3), None, "model_usage", "loads remembers 4 rows, and the table holds 3."),
-        (ago(3), "acme", "model_usage", f"{usage} 3, 30 and 301."),
-        (ago(2), "acme", "model_usage", f"{usage} 4, 40 and 601.5."),
-        (ago(1), "acme", "tool_usage", "usage says 6 accepted and 2 rejected actions; tool_usage says 6 and 3."),
-        (ago(0), "acme", "model_usage", f"{usage} 4, 41 and 601."),
+        (ago(7), None, "usage", f"loads remembers 0 rows, and the table holds 4. {DELETED}"),
+        (ago(4), None, "model_usage", f"loads remembers 4 rows, and the table holds 0. {DELETED}"),
+        (ago(4), "acme", "model_usage", f"{usage} 0, 0 and 0. {BOTH}"),
+        (ago(4), None, "tool_usage", f"loads remembers 2 rows, and the table holds 0. {DELETED}"),
+        (
+            ago(4),
+            "acme",
+            "tool_usage",
+            f"{actions} 0 and 0. {BOTH}",
+        ),
+        (ago(3), None, "model_usage", f"loads remembers 4 rows, and the table holds 3. {DELETED}"),
+        (ago(3), "acme", "model_usage", f"{usage} 3, 30 and 301. {BOTH}"),
+        (ago(2), "acme", "model_usage", f"{usage} 4, 40 and 601.5. {BOTH}"),
+        (
+            ago(1),
+            "acme",
+            "tool_usage",
+            f"{actions} 6 and 3. {BOTH}",
+        ),
+        (ago(0), "acme", "model_usage", f"{usage} 4, 41 and 601. {BOTH}"),
     }
 
 
@@ -1271,8 +1290,8 @@ def test_charges_that_do_not_add_up_and_other_requests_are_found(ask: Ask) -> No
     assert found("request_changed") == {("cost", ago(4)), ("cost", ago(2))}
     (finding,) = asked.rows("data_quality", check_name="request_changed", date=ago(4))
     assert finding["finding"] == (
-        'The load asked for {"products":["chat"]}, and that of ' + str(ago(5)) + ' for {"products":["claude_code"]}, '
-        "so the two days do not compare. Load one of them again."
+        f"The day was loaded with other filters than {ago(5)}, so the two cannot be compared. Load one of them again "
+        f'with the filters of the other. This day: {{"products":["chat"]}}; {ago(5)}: {{"products":["claude_code"]}}.'
     )
 
 
@@ -1311,9 +1330,9 @@ def test_a_stream_may_be_as_much_older_than_usage_as_its_days_are_complete_later
     # A snapshot is not too old before its day has ended, whatever usage may be.
     soon = ask(charges_of_days, Settings(max_age_hours=1))
     finding = soon.row("data_quality", check_name="freshness", organization_id="acme", table_name="members")
-    assert finding["finding"] == "The newest complete day ended more than 0 hours ago."
+    assert finding["finding"] == f"The newest complete day ended more than 0 hours ago. {LOOK}"
     never = ask(charges_of_days).row("data_quality", check_name="freshness", organization_id="late")
-    assert never["finding"] == "No day was loaded after it was complete."
+    assert never["finding"] == "No day was loaded after it was complete. Load one."
 
 
 def test_rows_of_charges_and_snapshots_that_loads_does_not_remember_are_found() -> None:
@@ -1326,9 +1345,90 @@ def test_rows_of_charges_and_snapshots_that_loads_does_not_remember_are_found() 
     ]
 
     assert {(row["table_name"], row["date"]): row["finding"] for row in found} == {
-        ("cost", ago(2)): "loads remembers 1 rows, and the table holds 0.",
-        ("members", ago(30)): "loads remembers 1 rows, and the table holds 2.",
+        ("cost", ago(2)): f"loads remembers 1 rows, and the table holds 0. {DELETED}",
+        ("members", ago(30)): f"loads remembers 1 rows, and the table holds 2. {DELETED}",
     }
+
+
+def test_rows_of_a_killed_load_are_found_although_they_are_as_many_as_before() -> None:
+    books = Books()
+    for number in (5, 4):
+        books.load("acme", ago(number), [used(ANN, 10)])
+        books.charge("acme", ago(number), [charges_data.charge(user(1, ANN), 10)])
+    # An empty day has no rows that could be of another load.
+    books.load("acme", ago(4), [], hours=9)
+    remembered = list(books.loads)
+    books.load("acme", ago(5), [used(ANN, 10)], hours=60)
+    books.charge("acme", ago(5), [charges_data.charge(user(1, ANN), 77)], hours=61)
+    books.loads = remembered
+
+    rows = over_memory(books.tables(), DEFAULT).read("data_quality").to_pylist()
+
+    found = {(row["date"], row["table_name"], row["finding"]) for row in rows if row["check_name"] == "sums"}
+    assert found == {(ago(5), table, KILLED) for table in ("cost", "model_usage", "usage")}
+
+
+def test_an_organisation_that_loads_usage_alone_is_not_compared_with_the_other_tables_of_another() -> None:
+    history = History()
+    for name, hours in (("acme", 2), ("usage alone", 3)):
+        work = record(sessions=1, models=[model(100)], tools={"edit_tool": (1, 1)})
+        history.load(name, ago(0), [work, {**work, "organization_id": f"child of {name}"}], hours=hours)
+    tables = history.tables()
+    for name in ("model_usage", "tool_usage", "loads"):
+        rows = tables[name].to_pylist()
+        mine = [row for row in rows if "alone" not in row["organization_id"] or row.get("table_name") == "usage"]
+        tables[name] = pa.Table.from_pylist(mine, tables[name].schema)
+
+    def found() -> set[tuple[str, str]]:
+        rows = over_memory(tables, DEFAULT).read("data_quality").to_pylist()
+        return {(row["organization_id"], row["table_name"]) for row in rows if row["check_name"] == "sums"}
+
+    assert found() == set()
+    kept = [row for row in tables["model_usage"].to_pylist() if row["organization_id"] == "acme"]
+    tables["model_usage"] = pa.Table.from_pylist(kept, tables["model_usage"].schema)
+    assert found() == {(None, "model_usage"), ("child of acme", "model_usage")}
+
+
+def test_a_roster_or_mapping_without_rows_is_found() -> None:
+    history = History()
+    history.load("acme", ago(1), [record(sessions=1)])
+    without_rows = {"roster": ROSTER.empty_table(), "mapping": MAPPING.empty_table()}
+
+    rows = over_memory({**history.tables(), **without_rows}, DEFAULT).read("data_quality").to_pylist()
+
+    found = {(row["check_name"], row["finding"]) for row in rows if row["check_name"] in without_rows}
+    assert found == {(name, "It has no rows. Check what writes it.") for name in without_rows}
+
+
+@pytest.mark.parametrize("percent", range(1, 101))
+def test_a_drop_is_found_from_exactly_max_drop_on(percent: int) -> None:
+    health = [(ago(number), 100 - percent + number) for number in (0, 1)]
+    values = ", ".join(
+        f"(DATE '{day}', 'acme', 'usage', 'loaded', {count}, 2, CAST(100 AS DOUBLE))" for day, count in health
+    )
+    columns = "date, organization_id, table_name, state, row_count, weekdays_compared, median_row_count"
+    relations = {"load_health": "`claude_code.load_health`", "loads": "`claude_code.loads`"}
+    query = translate(render("check_volume_drop", relations, Settings(max_drop=percent / 100)), "duckdb")
+    with duckdb.connect() as database:
+        database.execute("CREATE SCHEMA claude_code")
+        database.execute(f"CREATE TABLE claude_code.load_health AS FROM (VALUES {values}) AS health({columns})")
+        assert [row[1] for row in database.execute(query).fetchall()] == [ago(0)]
+
+
+def test_each_finding_says_what_to_do_and_names_nobody() -> None:
+    chosen = Settings(monthly_budget_cents=100)
+    wrong = {
+        "roster": pa.Table.from_pylist([eligible("nobody@x", **BACKWARDS)], ROSTER),
+        "mapping": pa.Table.from_pylist([{**mapped(name, "a", "1"), "actor_type": "user"} for name in "aa"], MAPPING),
+    }
+    histories = (corners(), inconsistent_days(), loads_that_lose_and_repeat(), {**charges_of_days(), **wrong})
+    rows = [row for tables in histories for row in over_memory(tables, chosen).read("data_quality").to_pylist()]
+    # There are sums that no budget can be compared with.
+    rows += over_memory(absurd_days(), DEFAULT).read("data_quality").to_pylist()
+
+    assert {row["check_name"] for row in rows} == set(CHECKS)
+    to_do = r"[.:] (Load|load|Look for|See|Correct|Change|Let|Check) "
+    assert [row["finding"] for row in rows if not re.search(to_do, row["finding"]) or "@" in row["finding"]] == []
 
 
 ACTORS = st.one_of(
@@ -1492,5 +1592,5 @@ def test_a_month_without_a_complete_load_has_no_newest_complete_day() -> None:
         for row in over_memory(history.tables(), Settings()).read("data_quality").to_pylist()
         if row["check_name"] == "freshness"
     )
-    assert finding["finding"] == "No day was loaded after it was complete."
+    assert finding["finding"] == "No day was loaded after it was complete. Load one."
     assert finding["date"] is None

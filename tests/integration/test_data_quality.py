@@ -169,16 +169,32 @@ def test_a_far_smaller_day_is_a_volume_drop_and_may_only_warn(files: Path, capsy
         small = [record for record in records_of(sandbox, DAYS[-1]) if not record["model_breakdown"]][:2]
         sandbox.records = lambda day, now: small
         load(files, sandbox, DAYS[-1])
-    with pytest.raises(AirflowFailException, match=r"volume_drop: .* 2 rows, where the median of the 3 same weekdays"):
+    with pytest.raises(
+        AirflowFailException, match=r"volume_drop: .* Only 2 of the usual [0-9]+ rows, the median of 3 "
+    ):
         check(files, checks=["volume_drop"])
     capsys.readouterr()
     assert check(files, warn_only=["volume_drop", "lost_records"])["findings"]["volume_drop"] >= 1
     log = capsys.readouterr().out
-    assert re.search("(?i)warning .* 2 rows, where the median", log)
+    assert re.search("(?i)warning .* Only 2 of the usual", log)
     assert "Without findings: sums, missing_days, freshness, repeated_keys, out_of_range, request_changed" in log
     # Only model_usage is empty.
-    with pytest.raises(AirflowFailException, match=r"1 problem\. volume_drop: .* model_usage: 0 rows"):
+    with pytest.raises(AirflowFailException, match=r"1 problem\. volume_drop: .* model_usage: Only 0 of"):
         check(files, max_drop=1, checks=["volume_drop"])
+
+
+def test_a_reload_that_was_killed_before_it_was_remembered_is_found(files: Path) -> None:
+    before = set((files / f"loads/dt={DAYS[-1]}").iterdir())
+    with Sandbox(users=20) as sandbox:
+        sandbox.records = lambda day, now: records_of(sandbox, day)
+        load(files, sandbox, DAYS[-1])
+    (written_last,) = set((files / f"loads/dt={DAYS[-1]}").iterdir()) - before
+    assert check(files)["findings"] == findings()
+    written_last.unlink()
+    with pytest.raises(
+        AirflowFailException, match=rf"sums: {DAYS[-1]} usage: The rows are not those of the newest load"
+    ):
+        check(files)
 
 
 def test_a_reload_that_brings_half_of_a_day_is_found(files: Path) -> None:
@@ -186,7 +202,7 @@ def test_a_reload_that_brings_half_of_a_day_is_found(files: Path) -> None:
         records = records_of(sandbox, DAYS[-1])
         sandbox.records = lambda day, now: records[: len(records) // 2 + 1]
         load(files, sandbox, DAYS[-1])
-    lost = f"{len(records) // 2 + 1} records (without repeated keys), where an earlier load had {len(records)}."
+    lost = f"The newest load has {len(records) // 2 + 1} of the {len(records)} records of an earlier load"
     with pytest.raises(AirflowFailException, match=re.escape(lost)) as failure:
         check(files)
     assert "1 problem." in str(failure.value)

@@ -21,6 +21,7 @@ from tests.fixtures import documentation
 from tests.fixtures.analytics_data import (
     MAPPING,
     assert_same,
+    assert_same_findings,
     charges_of_days,
     corners,
     empty_tables,
@@ -289,3 +290,5 @@ def test_googles_reference_implementation_says_what_a_plain_computation_says(
 
     world = truth.World(now=datetime.now(UTC), **{table: rows.to_pylist() for table, rows in tables.items()})
     assert_same([{column: row[column] for column in columns} for row in rows], list(truth.MODELS[name](world)), columns)
+    if name == "data_quality":
+        assert_same_findings(rows, tables, Settings())

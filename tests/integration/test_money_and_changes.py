@@ -172,7 +172,7 @@ def test_a_finding_says_the_numbers_and_the_known_share() -> None:
             "organization_id": "acme",
             "table_name": "model_usage",
             "finding": "The cost of the month reached 80 % of the monthly budget of $100.00: by 2026-03-05 at least "
-            "$80.00; the cost of 66 % of the sessions is known.",
+            "$80.00; the cost of 66 % of the sessions is known. See model_costs and cost_allocation.",
         }
     ]
 
@@ -216,7 +216,7 @@ def test_charges_take_the_place_of_the_estimate_and_are_dated_a_day_later(lag: i
     days = [(16, 10)] * 9 + [(16, None)] * lag
     assert budget_findings(spent(*days)) == [(f"{REACHED}80", march(9))]
     (row,) = read(spent(*days).tables(), "check_budget", Settings(monthly_budget_cents=100_00))
-    assert row["finding"].endswith("by 2026-03-08 $80.00 were charged.")
+    assert row["finding"].endswith("by 2026-03-08 $80.00 was charged. See model_costs and cost_allocation.")
 
 
 def test_without_the_charges_of_a_day_the_estimate_is_the_cost() -> None:

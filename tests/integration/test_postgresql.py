@@ -24,6 +24,7 @@ from tests.fixtures.analytics_data import (
     LAST,
     MAPPING,
     assert_same,
+    assert_same_findings,
     charges_of_days,
     corners,
     loads_that_lose_and_repeat,
@@ -150,6 +151,8 @@ def test_a_model_says_in_postgresql_what_a_plain_computation_says(database: Post
     chosen = {"min_group_size": settings.min_group_size, "breakdown_grain": settings.breakdown_grain}
     world = truth.World(now=datetime.now(UTC), **chosen, **database.worlds[make.__name__])
     assert_same([{column: row[column] for column in columns} for row in rows], list(truth.MODELS[name](world)), columns)
+    if name == "data_quality":
+        assert_same_findings(rows, make(), settings)
 
 
 def test_a_day_is_replaced_whole_and_a_failed_copy_leaves_it(database: PostgreSql, tmp_path: Path) -> None:

@@ -56,7 +56,9 @@ class Said:
         mapping: Iterable[Mapping[str, Any]] = (),
         assumptions: Mapping[str, Any] | None = None,
     ) -> None:
-        tables = history.tables() | {"mapping": pa.Table.from_pylist(list(mapping), MAPPING)}
+        tables = history.tables()
+        if mapping:
+            tables |= {"mapping": pa.Table.from_pylist(list(mapping), MAPPING)}
         made = make_report(
             over_memory(tables, asked),
             asked,

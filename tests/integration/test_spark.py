@@ -17,12 +17,12 @@ import pyarrow.parquet as pq
 import pytest
 
 from airflow_provider_claude_code.__main__ import main
-from airflow_provider_claude_code.analytics.queries import models
+from airflow_provider_claude_code.analytics.queries import Settings, models
 from airflow_provider_claude_code.analytics.queries.tables import TABLES_OF_USERS
 from airflow_provider_claude_code.streams.registry import DATA_TABLES
 from airflow_provider_claude_code.tables.loads import LOADS
 from tests.fixtures import documentation
-from tests.fixtures.analytics_data import assert_same, charges_of_days, corners, write_files
+from tests.fixtures.analytics_data import assert_same, assert_same_findings, charges_of_days, corners, write_files
 from tests.fixtures.charges_data import sandbox_with_charges
 from tests.truth import analytics as truth
 
@@ -33,7 +33,7 @@ DATA: dict[str, Callable[[], Mapping[str, pa.Table]]] = {
 }
 # Spark takes seconds to plan each, however few rows there are.
 CASES = [("corner cases", name) for name in models()]
-CASES += [("charges", name) for name in ("cost_allocation", "cost_reconciliation")]
+CASES += [("charges", name) for name in ("cost_allocation", "cost_reconciliation", "model_costs")]
 CASES.append(("checks of charges", "data_quality"))
 # All that is computed is small; these save more time than they take.
 CONFIG = {
@@ -147,6 +147,8 @@ def test_a_model_says_in_spark_what_a_plain_computation_says(
 
     found = [{column: row[column] for column in columns} for row in rows]
     assert_same(found, list(truth.MODELS[name](package.world)), columns)
+    if name == "data_quality":
+        assert_same_findings(rows, package.tables, Settings())
 
 
 def test_a_table_of_spark_shows_a_day_that_is_replaced(spark: Any, tmp_path: Path) -> None:

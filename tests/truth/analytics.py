@@ -1362,8 +1362,10 @@ def _changed_requests(world: World) -> Iterator[Row]:
 def _wrong_tables_of_users(world: World) -> Iterator[Row]:
     used = [row for row in world.usage if person(row)]
     kinds = {row["actor_type"] for row in used} | {"user_actor", "api_actor", "machine"}
-    roster = [{**row, "actor_type": "user_actor"} for row in world.roster or ()]
-    for name, rows in (("mapping", world.mapping or []), ("roster", roster)):
+    roster = None if world.roster is None else [{**row, "actor_type": "user_actor"} for row in world.roster]
+    for name, rows in (("mapping", world.mapping), ("roster", roster)):
+        if rows is None:
+            continue
         finding = {"check_name": name, "date": None, "organization_id": None, "table_name": name}
         days = defaultdict(list)
         for row in used:
@@ -1373,7 +1375,7 @@ def _wrong_tables_of_users(world: World) -> Iterator[Row]:
             for row in rows
             for day in days[actor(without_machines(row))]
         )
-        if rows and used and not matched:
+        if not rows or (used and not matched):
             yield finding
         if any(row["valid_from"] and row["valid_to"] and row["valid_from"] > row["valid_to"] for row in rows):
             yield finding

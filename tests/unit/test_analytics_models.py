@@ -148,7 +148,7 @@ def test_nothing_is_left_to_be_filled_in(name: str) -> None:
 @pytest.mark.parametrize("name", QUERIES)
 def test_a_query_names_only_settings_and_holds_their_defaults(name: str) -> None:
     sql = QUERIES[name].sql.replace("actor_id /* comparable */", "comparable")
-    sql = re.sub(r"[\w.]+ /\* bucket_(?:start|end) \*/", "bucket", sql)
+    sql = re.sub(r"[\w.]+ /\* (?:bucket_start|bucket_end|as_text) \*/", "replaced", sql)
     written = re.findall(r"('[^']*'|\[[^]]*\]|\S+) /\* (\w+) \*/", sql)
 
     settings = OF_A_PERIOD if name in OF_REPORTS else Settings()

@@ -12,6 +12,8 @@ A value that is followed by a comment with a name, like ``5 /* min_group_size */
 ``date /* bucket_start */`` and ``date /* bucket_end */`` are the first and the last day of the week or month that a day
 is in, as ``breakdown_grain`` says. ``actor_id /* comparable */`` is the id as it is compared with others of its
 ``actor_type``, see :func:`~airflow_provider_claude_code.tables.actors.comparable_id`; empty when there is none.
+`` `claude_code.given_tables` `` names those of the tables that users may add that there are.
+``amount /* as_text */`` is a number as text without zeros at the end, which some engines add.
 """
 
 from __future__ import annotations
@@ -45,6 +47,7 @@ for by name.
 _REFERENCE = re.compile(r"`claude_code\.(\w+)`(?:\((\w+) => TABLE (\w+)\))?")
 _SETTING = re.compile(r"(?:DATE '[0-9-]+'|'[^']*'|[0-9.]+|\[[0-9, ]+\]) /\* (\w+) \*/")
 _COMPARABLE = re.compile(r"(\w+) /\* comparable \*/")
+_AS_TEXT = re.compile(r"([\w.]+) /\* as_text \*/")
 _BUCKET = re.compile(r"([\w.]+) /\* (bucket_start|bucket_end) \*/")
 _ESCAPES = str.maketrans({"\t": r"\t", "\n": r"\n", "\v": r"\v", "\f": r"\f", "\r": r"\r"})
 
@@ -116,6 +119,7 @@ def render(
 
         query = _SETTING.sub(lambda setting: settings.literal(setting[1]), _source(name, relations, settings))
         query = _BUCKET.sub(lambda day: _BUCKETS[settings.breakdown_grain, day[2]].format(day[1]), query)
+        query = _AS_TEXT.sub(r"REGEXP_REPLACE(CAST(\1 AS STRING), r'(\\.[0-9]*[1-9])0+$|\\.0+$', r'\\1')", query)
         return _REFERENCE.sub(relation, _COMPARABLE.sub(_comparable, query))
 
     query = written(name, relations)
@@ -177,14 +181,16 @@ def _streams() -> str:
 
 
 def _stored_rows() -> str:
-    """Return the number of rows per day of each table; for usage, only the days in ``day_sums``."""
+    """Return the rows per day of each table and when they were loaded; for usage, only the days in ``day_sums``."""
     counts = [
-        f"SELECT date, '{name}' AS table_name, COUNT(*) AS row_count FROM `claude_code.{name}` "  # noqa: S608
-        "WHERE date >= DATE '2025-01-01' /* since */ GROUP BY date"
+        f"SELECT date, '{name}' AS table_name, COUNT(*) AS row_count, MAX(loaded_at) AS loaded_at "  # noqa: S608
+        f"FROM `claude_code.{name}` WHERE date >= DATE '2025-01-01' /* since */ GROUP BY date"
         for name in DATA_TABLES
         if name not in ROWS.values()
     ]
-    of_usage = "SELECT date, table_name, SUM(row_count) FROM `claude_code.day_sums` GROUP BY date, table_name"
+    of_usage = (
+        "SELECT date, table_name, SUM(row_count), MAX(loaded_at) FROM `claude_code.day_sums` GROUP BY date, table_name"
+    )
     return _united([*counts, of_usage])
 
 
@@ -241,6 +247,8 @@ def _source(name: str, relations: Mapping[str, str], settings: Settings) -> str:
         name = "report_periods"
     if name == "earlier_people" and settings.first_day is None:
         return _NOBODY
+    if name == "given_tables":
+        return _united(f"SELECT '{table}' AS table_name" for table in TABLES_OF_USERS if table in relations)
     if name == "check_roster_and_mapping" and not relations.keys() & TABLES_OF_USERS.keys():
         return _NO_FINDING
     if name == "check_budget" and not settings.monthly_budget_cents:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 CHECKS = {
-    "sums": "The tables of a day contradict each other or `loads`, or the rows of a day are of several loads.",
+    "sums": "The tables of a day contradict each other or `loads`, or its rows are not all of the newest load.",
     "missing_days": "A day of `usage` or `cost` was never loaded, or was loaded only before it was complete.",
     "volume_drop": "A table has at most half the rows (`max_drop`) of the median of the same weekdays in the 28 days "
     "before.",
@@ -15,8 +15,8 @@ CHECKS = {
     "request_changed": "A day was loaded with other filters, such as other products, than the loaded day before it.",
     "budget": "The cost of a calendar month reached a share of the monthly budget, or may have reached it.",
     "mapping": "Rows of the mapping overlap, are never valid, or have an unknown `actor_type`; "
-    "or no row matches an actor.",
-    "roster": "Rows of the roster are never valid; or no row matches a person with usage.",
+    "or it has no rows, or none matches an actor.",
+    "roster": "Rows of the roster are never valid; or it has no rows, or none matches a person with usage.",
 }
 """What each check finds, in one sentence."""
 

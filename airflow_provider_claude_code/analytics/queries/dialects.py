@@ -108,6 +108,10 @@ def translate(query: str, dialect: str) -> str:
         elif dialect == "spark" and _multiplies_a_number(node):
             # A product loses decimal places if a factor has 38 digits.
             node.set("this", exp.cast(node.this.copy(), f"DECIMAL(27, {MONEY_PLACES})"))
+        elif dialect == "spark" and isinstance(node, exp.RegexpReplace):
+            # Spark refers to a group by a dollar sign. Elsewhere, it is a backslash, which Spark reads as an escape.
+            replacement = re.sub(r"\\([0-9])", r"$\1", node.args["replacement"].name)
+            node.set("replacement", exp.Literal.string(replacement))
         elif isinstance(node, exp.Literal) and node.is_string and _CONTROL.search(node.name):
             # Literally, they would not survive an editor, or dbt, which turns a carriage return into a line feed.
             pieces = " || ".join(map(_written, filter(None, _CONTROL.split(node.name))))

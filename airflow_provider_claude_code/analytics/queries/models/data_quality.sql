@@ -7,7 +7,7 @@
 --   day after it if that is known from charges, which are complete a day later than usage. Null for mapping and roster.
 -- organization_id: The organisation; null for mapping and roster, and for checks that count the rows of all together.
 -- table_name: The table. For freshness and request_changed, the stream.
--- finding: What is wrong, in a sentence with the numbers.
+-- finding: What is wrong, with the numbers, and what to do.
 SELECT * FROM `claude_code.check_sums`
 UNION ALL
 SELECT * FROM `claude_code.check_out_of_range`

@@ -15,7 +15,8 @@
 -- customer_type: api, subscription, or a type that the API added later, which has no amounts.
 -- days_in_period: Days of the week or month.
 -- days_loaded: How many of them have a complete load.
--- active_people: People with any session, commit, pull request, line, tool action or token of this customer type.
+-- active_people: People, here with API keys, that have any session, commit, pull request, line, tool action or token of
+--   this customer type. In `period_activity`, active_people are user_actor alone.
 -- sessions: Their sessions.
 -- commits: Commits that Claude Code made for them.
 -- pull_requests: Pull requests that Claude Code made for them.

@@ -48,12 +48,15 @@ SELECT
     CAST(DIV(whole_cents, 100) AS STRING), '.', LPAD(CAST(MOD(whole_cents, 100) AS STRING), 2, '0'),
     IF(
       is_month_charged,
-      ' were charged.',
+      ' was charged.',
       CONCAT(
         '; the cost of ',
         COALESCE(CAST(CAST(FLOOR(SAFE_DIVIDE(100 * sessions_with_cost, sessions)) AS INT64) AS STRING), '100'),
         ' % of the sessions is known.'
       )
+    ),
+    IF(
+      is_reached, ' See model_costs and cost_allocation.', ' Load the charges (stream cost) of the whole month to know it.'
     )
   ) AS finding
 FROM shares

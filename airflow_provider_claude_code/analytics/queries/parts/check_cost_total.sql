@@ -34,8 +34,9 @@ sums AS (
 SELECT
   'cost_total' AS check_name, date, organization_id, 'cost' AS table_name,
   CONCAT(
-    'cost adds up to ', CAST(amount AS STRING), ' (at list prices ', CAST(list_amount AS STRING),
-    ') minor units of ', currency, '; cost_totals says ', CAST(total AS STRING), ' (', CAST(list_total AS STRING), ').'
+    'cost adds up to ', amount /* as_text */, ' ', IF(currency = 'USD', 'cents', CONCAT('minor units of ', currency)),
+    ' (at list prices ', list_amount /* as_text */, '), and cost_totals says ', total /* as_text */,
+    ' (at list prices ', list_total /* as_text */, '). Load the day again.'
   ) AS finding
 FROM sums
 -- Each row is rounded to 9 places, so it is wrong by half a billionth at most.

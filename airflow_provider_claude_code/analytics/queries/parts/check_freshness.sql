@@ -27,9 +27,9 @@ SELECT
       -- The limit and not the age, since a report of the same data should say the same.
       IF(date IS NULL, NULL, 'The newest complete day ended more than '),
       CAST(CAST(FLOOR(limits.hours) AS INT64) AS STRING),
-      ' hours ago.'
+      ' hours ago. Look for loads that failed or do not run, and load the days since.'
     ),
-    'No day was loaded after it was complete.'
+    'No day was loaded after it was complete. Load one.'
   ) AS finding
 FROM newest_complete
 JOIN limits ON limits.stream = newest_complete.stream

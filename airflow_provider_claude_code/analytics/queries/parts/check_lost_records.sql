@@ -5,8 +5,9 @@
 SELECT
   'lost_records' AS check_name, newest.date, newest.organization_id, newest.table_name,
   CONCAT(
-    CAST(row_count - repeated_keys AS STRING), ' records (without repeated keys), where an earlier load had ',
-    CAST(most_records AS STRING), '.'
+    'The newest load has ', CAST(row_count - repeated_keys AS STRING), ' of the ', CAST(most_records AS STRING),
+    ' records of an earlier load, without repeated keys. Load the day again. If it has as few then, the API has removed ',
+    'records.'
   ) AS finding
 FROM `claude_code.newest_loads` AS newest
 JOIN `claude_code.days` AS days ON days.organization_id = newest.organization_id AND days.date = newest.date

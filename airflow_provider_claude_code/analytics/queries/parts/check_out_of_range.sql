@@ -5,8 +5,8 @@
 SELECT
   'out_of_range' AS check_name, date, organization_id, table_name,
   CONCAT(
-    'The numbers of the day add up to more than a load accepts, which no day has: the largest count is ',
-    CAST(largest_count AS STRING), ', and the largest cost ', CAST(COALESCE(largest_cost, 0) AS STRING),
+    'The numbers of the day add up to more than a load accepts: the largest count is ',
+    CAST(largest_count AS STRING), ', and the largest cost ', COALESCE(largest_cost /* as_text */, '0'),
     ' cents. Load the day again.'
   ) AS finding
 FROM `claude_code.days_out_of_range`

@@ -18,8 +18,9 @@ steps AS (
 SELECT
   'request_changed' AS check_name, date, organization_id, stream AS table_name,
   CONCAT(
-    'The load asked for ', request, ', and that of ', CAST(previous_date AS STRING), ' for ', previous_request,
-    ', so the two days do not compare. Load one of them again.'
+    'The day was loaded with other filters than ', CAST(previous_date AS STRING),
+    ', so the two cannot be compared. Load one of them again with the filters of the other. This day: ', request,
+    '; ', CAST(previous_date AS STRING), ': ', previous_request, '.'
   ) AS finding
 FROM steps
 WHERE request <> previous_request

@@ -38,29 +38,38 @@ WITH rows_of_users AS (
 SELECT
   table_name AS check_name, CAST(NULL AS DATE) AS date, CAST(NULL AS STRING) AS organization_id, table_name,
   CONCAT(
-    'None of its rows (', CAST(row_count AS STRING), ') matches an actor of the loaded usage. With actor_identity=hmac ',
-    'it must contain pseudonyms.'
+    'None of its rows (', CAST(row_count AS STRING), ') matches an actor of the loaded usage. Correct its actor_id. With ',
+    'actor_identity=hmac it must contain pseudonyms.'
   ) AS finding
 FROM rows_of_users
 WHERE row_count > 0 AND NOT has_match AND EXISTS(SELECT 1 FROM `claude_code.known_actors`)
 UNION ALL
 SELECT
+  table_name, CAST(NULL AS DATE), CAST(NULL AS STRING), table_name, 'It has no rows. Check what writes it.'
+FROM rows_of_users
+WHERE row_count = 0 AND table_name IN (SELECT table_name FROM `claude_code.given_tables`)
+UNION ALL
+SELECT
   table_name, CAST(NULL AS DATE), CAST(NULL AS STRING), table_name,
-  CONCAT('Rows whose valid_from is after their valid_to, so that they are never valid: ', CAST(never_valid AS STRING), '.')
+  CONCAT('Rows whose valid_from is after their valid_to, so that they are never valid: ', CAST(never_valid AS STRING), '. Correct them.')
 FROM rows_of_users
 WHERE never_valid > 0
 UNION ALL
 SELECT
   table_name, CAST(NULL AS DATE), CAST(NULL AS STRING), table_name,
   CONCAT(
-    'Rows with an actor_type that no actor has: ', CAST(of_no_type AS STRING), '. It is user_actor, api_actor or machine.'
+    'Rows with an actor_type that no actor has: ', CAST(of_no_type AS STRING),
+    '. Change it to user_actor, api_actor or machine.'
   )
 FROM rows_of_users
 WHERE of_no_type > 0
 UNION ALL
 SELECT
   'mapping', CAST(NULL AS DATE), CAST(NULL AS STRING), 'mapping',
-  CONCAT('Rows overlap. Actors with such rows: ', CAST(COUNT(DISTINCT CONCAT(actor_type, ' ', actor)) AS STRING), '.')
+  CONCAT(
+    'Rows overlap. Actors with such rows: ', CAST(COUNT(DISTINCT CONCAT(actor_type, ' ', actor)) AS STRING),
+    '. Let each row end before the next begins.'
+  )
 FROM `claude_code.actor_groups`
 WHERE is_conflict
 HAVING COUNT(*) > 0

@@ -2,9 +2,16 @@
 --
 -- finding: what is wrong, as in `data_quality`.
 WITH remembered AS (
-  SELECT date, stream, table_name, SUM(row_count) AS row_count
+  SELECT
+    date, stream, table_name, SUM(row_count) AS row_count, MAX(IF(row_count > 0, loaded_at, NULL)) AS loaded_at
   FROM `claude_code.newest_loads`
   GROUP BY date, stream, table_name
+),
+-- Which tables were loaded for an organisation. A parent's key loads those of its children.
+loaded_tables AS (
+  SELECT DISTINCT parents.organization_id, loads.date, loads.table_name
+  FROM `claude_code.newest_loads` AS loads
+  JOIN `claude_code.parents` AS parents ON parents.parent_id = loads.organization_id
 ),
 -- Days before the first that is still there have expired.
 kept AS (
@@ -39,15 +46,19 @@ SELECT
   COALESCE(remembered.date, held.date) AS date,
   CAST(NULL AS STRING) AS organization_id,
   COALESCE(remembered.table_name, held.table_name) AS table_name,
-  CONCAT(
-    'loads remembers ', CAST(COALESCE(remembered.row_count, 0) AS STRING), ' rows, and the table holds ',
-    CAST(COALESCE(held.row_count, 0) AS STRING), '.'
+  IF(
+    COALESCE(remembered.row_count, 0) = COALESCE(held.row_count, 0),
+    'The rows are not those of the newest load in loads, as if a load had been killed. Load the day again.',
+    CONCAT(
+      'loads remembers ', CAST(COALESCE(remembered.row_count, 0) AS STRING), ' rows, and the table holds ',
+      CAST(COALESCE(held.row_count, 0) AS STRING), '. Load the day again, unless you have deleted rows.'
+    )
   ) AS finding
 FROM remembered
 FULL JOIN `claude_code.stored_rows` AS held
   ON held.date = remembered.date AND held.table_name = remembered.table_name
 LEFT JOIN kept ON kept.stream = remembered.stream
-WHERE COALESCE(remembered.row_count, 0) <> COALESCE(held.row_count, 0)
+WHERE (COALESCE(remembered.row_count, 0) <> COALESCE(held.row_count, 0) OR remembered.loaded_at <> held.loaded_at)
   AND COALESCE(remembered.date, held.date) >= DATE '0001-01-01' /* buckets_from */
   AND NOT COALESCE(held.date IS NULL AND remembered.date < kept.first_date, FALSE)
 UNION ALL
@@ -68,12 +79,14 @@ SELECT
   CONCAT(
     'usage says ', CAST(parent_sums.model_count AS STRING), ' model entries, ',
     CAST(COALESCE(parent_sums.tokens, 0) AS STRING), ' tokens and ',
-    CAST(COALESCE(parent_sums.cost_cents, 0) AS STRING), ' cents; model_usage says ',
+    COALESCE(parent_sums.cost_cents /* as_text */, '0'), ' cents; model_usage says ',
     CAST(COALESCE(model_sums.model_count, 0) AS STRING), ', ', CAST(COALESCE(model_sums.tokens, 0) AS STRING), ' and ',
-    CAST(COALESCE(model_sums.cost_cents, 0) AS STRING), '.'
+    COALESCE(model_sums.cost_cents /* as_text */, '0'), '. Load the day again, with both tables.'
   )
 FROM parent_sums
-JOIN remembered ON remembered.date = parent_sums.date AND remembered.table_name = 'model_usage'
+JOIN loaded_tables
+  ON loaded_tables.date = parent_sums.date AND loaded_tables.organization_id = parent_sums.organization_id
+  AND loaded_tables.table_name = 'model_usage'
 LEFT JOIN model_sums
   ON model_sums.date = parent_sums.date AND model_sums.organization_id = parent_sums.organization_id
 WHERE parent_sums.model_count <> COALESCE(model_sums.model_count, 0)
@@ -89,10 +102,12 @@ SELECT
   CONCAT(
     'usage says ', CAST(parent_sums.accepted AS STRING), ' accepted and ', CAST(parent_sums.rejected AS STRING),
     ' rejected actions; tool_usage says ', CAST(COALESCE(tool_sums.accepted, 0) AS STRING), ' and ',
-    CAST(COALESCE(tool_sums.rejected, 0) AS STRING), '.'
+    CAST(COALESCE(tool_sums.rejected, 0) AS STRING), '. Load the day again, with both tables.'
   )
 FROM parent_sums
-JOIN remembered ON remembered.date = parent_sums.date AND remembered.table_name = 'tool_usage'
+JOIN loaded_tables
+  ON loaded_tables.date = parent_sums.date AND loaded_tables.organization_id = parent_sums.organization_id
+  AND loaded_tables.table_name = 'tool_usage'
 LEFT JOIN tool_sums
   ON tool_sums.date = parent_sums.date AND tool_sums.organization_id = parent_sums.organization_id
 WHERE parent_sums.accepted <> COALESCE(tool_sums.accepted, 0)

@@ -2,6 +2,7 @@
 -- whatever the rows hold, and are exact up to what a load accepts.
 --
 -- row_count: rows.
+-- loaded_at: when the newest load began that brought them.
 -- largest_count: the largest number that is no cost.
 -- largest_cost: the largest cost in cents, without its sign; null where the table has none.
 -- counted: all numbers that are no cost.
@@ -17,6 +18,7 @@ SELECT
   organization_id,
   'usage' AS table_name,
   COUNT(*) AS row_count,
+  MAX(loaded_at) AS loaded_at,
   GREATEST(
     MAX(num_sessions), MAX(lines_of_code_added), MAX(lines_of_code_removed), MAX(commits_by_claude_code),
     MAX(pull_requests_by_claude_code), MAX(tool_actions_accepted), MAX(tool_actions_rejected),
@@ -42,7 +44,7 @@ WHERE date >= DATE '2025-01-01' /* since */ AND date >= DATE '0001-01-01' /* buc
 GROUP BY date, organization_id
 UNION ALL
 SELECT
-  date, organization_id, 'model_usage', COUNT(*),
+  date, organization_id, 'model_usage', COUNT(*), MAX(loaded_at),
   GREATEST(MAX(input_tokens), MAX(output_tokens), MAX(cache_read_tokens), MAX(cache_creation_tokens)),
   MAX(ABS(estimated_cost_cents)),
   SUM(CAST(input_tokens AS FLOAT64) + output_tokens + cache_read_tokens + cache_creation_tokens),
@@ -56,7 +58,7 @@ WHERE date >= DATE '2025-01-01' /* since */ AND date >= DATE '0001-01-01' /* buc
 GROUP BY date, organization_id
 UNION ALL
 SELECT
-  date, organization_id, 'tool_usage', COUNT(*), GREATEST(MAX(accepted), MAX(rejected)), NULL,
+  date, organization_id, 'tool_usage', COUNT(*), MAX(loaded_at), GREATEST(MAX(accepted), MAX(rejected)), NULL,
   SUM(CAST(accepted AS FLOAT64) + rejected), NULL, NULL, NULL, NULL, FALSE, SUM(CAST(accepted AS FLOAT64)),
   SUM(CAST(rejected AS FLOAT64))
 FROM `claude_code.tool_usage`
