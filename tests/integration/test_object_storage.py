@@ -825,6 +825,37 @@ class TestSummary:
             f"file://{local.path}/{table}" for table in ("usage", "model_usage", "tool_usage")
         ]
 
+    @pytest.mark.parametrize("reference", [Asset.ref(name="claude_code_usage"), Asset.ref(uri="x://usage")])
+    def test_an_asset_that_an_outlet_refers_to_gets_it(
+        self, sandbox: Sandbox, local: Place, monkeypatch: pytest.MonkeyPatch, reference: Any
+    ) -> None:
+        from airflow.sdk.execution_time.context import OutletEventAccessors
+
+        asset, events = Asset("claude_code_usage", "x://usage"), OutletEventAccessors()
+        monkeypatch.setattr(OutletEventAccessors, "_asset_ref_cache", {})
+        monkeypatch.setattr(OutletEventAccessors, "_get_asset_from_db", staticmethod(lambda **asked: asset))
+        operator = ClaudeCodeToObjectStorageOperator(task_id="load", path=local.path, day=str(DAY), outlets=[reference])
+        summary = run(operator, events)
+        assert events[asset].extra == summary
+
+    def test_a_load_does_not_depend_on_an_asset_that_airflow_does_not_know(
+        self, sandbox: Sandbox, local: Place, monkeypatch: pytest.MonkeyPatch, log: Log
+    ) -> None:
+        from airflow.sdk.exceptions import AirflowRuntimeError, ErrorType
+        from airflow.sdk.execution_time.comms import ErrorResponse
+        from airflow.sdk.execution_time.context import OutletEventAccessors
+
+        def find(**asked: str) -> None:
+            raise AirflowRuntimeError(ErrorResponse(error=ErrorType.ASSET_NOT_FOUND))
+
+        monkeypatch.setattr(OutletEventAccessors, "_get_asset_from_db", staticmethod(find))
+        operator = ClaudeCodeToObjectStorageOperator(
+            task_id="load", path=local.path, day=str(DAY), outlets=[Asset.ref(name="unknown")]
+        )
+        run(operator, OutletEventAccessors())
+        local.assert_whole()
+        assert "no asset for the outlet AssetNameRef(name='unknown')" in log()
+
     @pytest.mark.parametrize(
         ("name", "encoded"),
         [
