@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from datetime import date
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +15,7 @@ import msgspec
 
 from airflow_provider_claude_code.analytics.engines.base import table_names
 from airflow_provider_claude_code.analytics.engines.loads_cache import (
+    CACHE_FOLDER,
     ListedFile,
     month_of,
     read_cached_loads,
@@ -109,6 +113,8 @@ def _list_files(root: ObjectStoragePath) -> dict[str, ListedFile]:
     """Return the files below a path by key, relative to it and in order: one listing in most stores."""
     folder = str(root.path).rstrip("/")
     with typed_store_errors(url_of(root), later=ClaudeCodeSourceError):
+        if root.protocol in LOCAL_SCHEMES:
+            return dict(sorted(_list_local_files(Path(root.path)).items()))
         files = file_system(root)
         files.invalidate_cache()
         try:
@@ -117,6 +123,36 @@ def _list_files(root: ObjectStoragePath) -> dict[str, ListedFile]:
             return {}
     prefix = folder.lstrip("/") + "/"
     return {name.lstrip("/").removeprefix(prefix): _listed_file(entry) for name, entry in sorted(found.items())}
+
+
+def _list_local_files(root: Path) -> dict[str, ListedFile]:
+    """
+    Return the files of loads below a directory by key.
+
+    fsspec leaves out folders that cannot be read or are links, as if the days in them were not loaded. Other folders
+    are left out here, since they are not ours: a volume has a lost+found that only root can read.
+    """
+    files = [*_files_in(root), *chain.from_iterable(_files_in(root / table, depth=1) for table in table_names())]
+    with suppress(PermissionError):  # The cache only saves time.
+        files += _files_in(root / CACHE_FOLDER)
+    return {
+        Path(file).relative_to(root).as_posix(): _listed_file({"size": status.st_size, "mtime": status.st_mtime})
+        for file in files
+        for status in [file.stat()]
+    }
+
+
+def _files_in(folder: Path, depth: int = 0) -> Iterator[os.DirEntry[str]]:
+    """Yield the files in a folder, and in those below it down to a depth. A missing folder has none."""
+    try:
+        entries = list(os.scandir(folder))
+    except (FileNotFoundError, NotADirectoryError):
+        return
+    for entry in entries:
+        if entry.is_file():
+            yield entry
+        elif depth and entry.is_dir():
+            yield from _files_in(Path(entry), depth - 1)
 
 
 def _listed_file(entry: Mapping[str, Any]) -> ListedFile:
