@@ -17,6 +17,7 @@ from jinja2 import meta
 from airflow_provider_claude_code.days import DEFAULT_DAY, FRESHNESS_DELAY, parse_day
 from airflow_provider_claude_code.exceptions import ClaudeCodeConfigurationError, ClaudeCodeError
 from airflow_provider_claude_code.hooks.claude_code import ClaudeCodeHook, fail_without_retry
+from airflow_provider_claude_code.mapped_tasks import RefusingArguments
 from airflow_provider_claude_code.streams.registry import find_stream
 from airflow_provider_claude_code.templates import true_or_false
 from airflow_provider_claude_code.triggers.freshness import NOT_COMPLETE, ClaudeCodeFreshnessTrigger
@@ -47,7 +48,7 @@ _NAMES_OF_THE_RUN = _DATES | {
 }
 
 
-class ClaudeCodeFreshnessSensor(BaseSensorOperator):
+class ClaudeCodeFreshnessSensor(BaseSensorOperator, metaclass=RefusingArguments):
     """
     Wait until the data of a UTC day is complete in the Claude Code Analytics API.
 
