@@ -311,12 +311,17 @@ class ClaudeCodeTransferOperator(BaseOperator, metaclass=RefusingArguments):
         self, target: Target, reader: DayReader, days: Sequence[date], directory: Path
     ) -> Generator[Load, None, None]:
         """Read days in their order, several at a time, each into a directory of its own."""
+        from airflow_provider_claude_code.streams.reading import stopped
 
         def prepared() -> Iterator[tuple[date, Path, datetime | None]]:
             # Only this thread asks the target and makes folders.
             for day in days:
                 folder = directory / day.isoformat()
-                folder.mkdir(exist_ok=True)
+                with typed_store_errors(directory.as_uri()):
+                    try:
+                        folder.mkdir(exist_ok=True)
+                    except FileNotFoundError:
+                        raise stopped(day) from None
                 yield day, folder, target.last_loaded_at(day)
 
         def read(arguments: tuple[date, Path, datetime | None]) -> Load:
