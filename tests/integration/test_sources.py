@@ -194,6 +194,27 @@ def test_folders_that_no_load_has_written_need_not_be_readable(
         assert source.read("daily_activity")["is_loaded"].to_pylist().count(True) == 2
 
 
+def test_a_file_that_a_load_moves_during_the_listing_is_no_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    days_of(tmp_path, 2, 2)
+    temporary = tmp_path / f"usage/dt={DAY}/.claude-code-tmp-1"
+    temporary.touch()
+    scandir = os.scandir
+
+    def scan(folder: Any) -> Any:
+        if str(folder) != str(temporary.parent):
+            return scandir(folder)
+        entries = list(scandir(folder))
+        temporary.unlink()
+        return iter(entries)
+
+    monkeypatch.setattr("os.scandir", scan)
+    with open_files(ObjectStoragePath(f"file://{tmp_path}"), Settings()) as source:
+        assert source.read("daily_activity")["is_loaded"].to_pylist().count(True) == 2
+    assert not temporary.exists()
+
+
 def test_folders_may_be_links_to_other_volumes(tmp_path: Path) -> None:
     root, volume = days_of(tmp_path / "files", 2, 2), tmp_path / "volume"
     (root / "usage").rename(volume)

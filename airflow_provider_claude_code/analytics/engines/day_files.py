@@ -135,11 +135,13 @@ def _list_local_files(root: Path) -> dict[str, ListedFile]:
     files = [*_files_in(root), *chain.from_iterable(_files_in(root / table, depth=1) for table in table_names())]
     with suppress(PermissionError):  # The cache only saves time.
         files += _files_in(root / CACHE_FOLDER)
-    return {
-        Path(file).relative_to(root).as_posix(): _listed_file({"size": status.st_size, "mtime": status.st_mtime})
-        for file in files
-        for status in [file.stat()]
-    }
+    listed = {}
+    for file in files:
+        with suppress(FileNotFoundError):  # Loads replace files in the meantime.
+            status = file.stat()
+            entry = {"size": status.st_size, "mtime": status.st_mtime}
+            listed[Path(file).relative_to(root).as_posix()] = _listed_file(entry)
+    return listed
 
 
 def _files_in(folder: Path, depth: int = 0) -> Iterator[os.DirEntry[str]]:
