@@ -116,8 +116,9 @@ class ClaudeCodeFreshnessSensor(BaseSensorOperator, metaclass=RefusingArguments)
         self.deferrable = true_or_false("deferrable", deferrable) or start_from_trigger
         if start_from_trigger and not AIRFLOW_V_3_3_PLUS:
             # The scheduler of 3.0 would start the trigger without rendering the template; 3.1 and 3.2 would start none.
+            # Airflow counts its own frames, but not that of RefusingArguments.
             warnings.warn(
-                "start_from_trigger needs Airflow 3.3; the sensor defers from the worker.", UserWarning, stacklevel=2
+                "start_from_trigger needs Airflow 3.3; the sensor defers from the worker.", UserWarning, stacklevel=3
             )
             start_from_trigger = False
         # Set on the instance, since mapped tasks would use the arguments of the class.

@@ -38,10 +38,11 @@ from airflow_provider_claude_code.exceptions import (
 )
 from airflow_provider_claude_code.hooks.claude_code import ClaudeCodeHook
 from airflow_provider_claude_code.sandbox import Faults, Sandbox
+from airflow_provider_claude_code.storage.stores import LocalStore
 from airflow_provider_claude_code.tables.contract import EXTENSIONS, SCHEMA_VERSION
 from airflow_provider_claude_code.transfers import base
 from airflow_provider_claude_code.transfers.claude_code_to_object_storage import ClaudeCodeToObjectStorageOperator
-from airflow_provider_claude_code.version_compat import AirflowFailException, AirflowSkipException
+from airflow_provider_claude_code.version_compat import AirflowFailException, AirflowSkipException, AirflowTaskTimeout
 from tests.fixtures.airflow_version import AIRFLOW
 from tests.fixtures.files import Killed, Place, assert_shown_when_inconsistent, load, load_in_steps, run
 from tests.fixtures.records import DAY, TABLES, Json, model, official_example, people
@@ -883,6 +884,29 @@ class TestSummary:
         with pytest.raises(AirflowFailException, match="as the URI of an asset"):
             load(Place(Path(path)))
         assert (sandbox.requests, list(tmp_path.glob("é*"))) == ([], [])
+
+
+class TestTimeout:
+    def test_the_log_says_which_tables_are_replaced_when_the_execution_timeout_ends_the_task(
+        self, sandbox: Sandbox, local: Place, log: Log, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        load(local)
+        write = LocalStore.write
+
+        def end(store: LocalStore, key: str, source: Path) -> None:
+            if key.startswith("model_usage/"):
+                raise AirflowTaskTimeout("Timeout, PID: 1")
+            write(store, key, source)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(LocalStore, "write", end)
+            with pytest.raises(AirflowTaskTimeout):
+                load(local)
+        assert (
+            f"{DAY} is inconsistent until it is loaded again. New load: usage; previous state: model_usage, tool_usage."
+        ) in log()
+        load(local)
+        local.assert_whole()
 
 
 class TestTwoWriters:
