@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import errno
 import os
+import re
+import tempfile
 from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
@@ -221,3 +223,21 @@ def test_folders_may_be_links_to_other_volumes(tmp_path: Path) -> None:
     (root / "usage").symlink_to(volume)
     with open_files(ObjectStoragePath(f"file://{root}"), Settings()) as source:
         assert source.read("daily_activity")["is_loaded"].to_pylist().count(True) == 2
+
+
+@pytest.mark.parametrize("in_store", [False, True])
+def test_a_full_temporary_directory_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, in_store: bool) -> None:
+    """Not the bucket, whose objects are copied there."""
+    store, root = in_a_store(days_of(tmp_path, 1, 2))
+
+    def refuse(*_: Any, **__: Any) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(*((store, "get") if in_store else ("pyarrow.parquet.write_table",)), refuse)
+    path = root if in_store else ObjectStoragePath(f"file://{tmp_path}")
+    place = f"file://{tempfile.gettempdir()}/airflow-provider-claude-code-"
+    with (
+        pytest.raises(ClaudeCodeSourceError, match=rf"^{re.escape(place)}\w+ could not .* Free some space there"),
+        open_files(path, Settings()),
+    ):
+        pass

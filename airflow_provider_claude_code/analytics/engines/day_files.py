@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 from collections.abc import Iterable, Iterator, Mapping
@@ -23,7 +24,7 @@ from airflow_provider_claude_code.analytics.engines.loads_cache import (
     write_cached_loads,
 )
 from airflow_provider_claude_code.exceptions import ClaudeCodeConfigurationError, ClaudeCodeSourceError
-from airflow_provider_claude_code.storage.errors import typed_store_errors
+from airflow_provider_claude_code.storage.errors import store_error, typed_store_errors
 from airflow_provider_claude_code.storage.stores import LOCAL_SCHEMES, file_system, open_store, url_of
 from airflow_provider_claude_code.streams.registry import DATA_TABLES
 from airflow_provider_claude_code.tables.contract import MONEY_PLACES
@@ -185,14 +186,20 @@ def _local_copy(root: ObjectStoragePath, keys: list[str], directory: Path) -> Pa
     if root.protocol in LOCAL_SCHEMES:
         return Path(root.path)
     copy = directory / "objects"
-    for folder in {(copy / key).parent for key in keys}:
-        folder.mkdir(parents=True)
+    with typed_store_errors(directory.as_uri(), later=ClaudeCodeSourceError):
+        for folder in {(copy / key).parent for key in keys}:
+            folder.mkdir(parents=True)
     bucket = str(root.path).rstrip("/")
     with typed_store_errors(url_of(root), later=ClaudeCodeSourceError):
         try:
             file_system(root).get([f"{bucket}/{key}" for key in keys], [str(copy / key) for key in keys])
         except FileNotFoundError as error:
             raise ClaudeCodeSourceError(f"A file in {root} was removed while it was being read; try again.") from error
+        except OSError as error:
+            # It is the worker's disk that is full.
+            if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+                raise
+            raise store_error(error, directory.as_uri(), later=ClaudeCodeSourceError) from error
     return copy
 
 
@@ -263,7 +270,8 @@ def create_table(
     import pyarrow.parquet as pq
 
     file = directory / f"{name}.parquet"
-    pq.write_table(rows, file)
+    with typed_store_errors(directory.as_uri(), later=ClaudeCodeSourceError):
+        pq.write_table(rows, file)
     given = f"WITH given AS (SELECT * FROM read_parquet({literal(_pattern(file))}))"
     database.execute(f"CREATE TABLE claude_code.{name} AS {given} SELECT {selected}")
     file.unlink()
