@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from airflow.sdk import Asset, AssetAlias
+from airflow.sdk.definitions.asset import AssetRef
+from airflow.sdk.exceptions import AirflowRuntimeError
 
 from airflow_provider_claude_code.version_compat import get_hook_lineage_collector, get_hook_lineage_readers
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
+
+log = logging.getLogger(__name__)
 
 
 def asset_uri(url: str) -> str:
@@ -34,8 +39,11 @@ def fill_asset_events(context: Context, outlets: Iterable[object], uris: Sequenc
     :param extra: what the events say.
     """
     for outlet in outlets:
-        if isinstance(outlet, Asset):
-            context["outlet_events"][outlet].extra = extra
+        if isinstance(outlet, Asset | AssetRef):
+            try:
+                context["outlet_events"][outlet].extra = extra
+            except AirflowRuntimeError:  # Airflow creates no event for an asset that it does not know.
+                log.warning("Airflow finds no asset for the outlet %s, so nobody learns what this task wrote", outlet)
         elif isinstance(outlet, AssetAlias):
             for uri in uris:
                 context["outlet_events"][outlet].add(Asset(uri), extra=extra)

@@ -15,6 +15,7 @@ from airflow_provider_claude_code.exceptions import ClaudeCodeConfigurationError
 from airflow_provider_claude_code.hooks.claude_code import fail_without_retry
 from airflow_provider_claude_code.lineage import add_hook_lineage, asset_uri
 from airflow_provider_claude_code.links import BigQueryDatasetLink
+from airflow_provider_claude_code.mapped_tasks import RefusingArguments
 from airflow_provider_claude_code.operators.bigquery_dataset import BigQueryJobsMixin, airflow_labels
 from airflow_provider_claude_code.streams.registry import DATA_TABLES, STREAMS
 from airflow_provider_claude_code.tables.loads import LOADS
@@ -50,7 +51,7 @@ class _Started:
     location: str
 
 
-class ClaudeCodeBigQueryModelsOperator(BigQueryJobsMixin, BaseOperator):
+class ClaudeCodeBigQueryModelsOperator(BigQueryJobsMixin, BaseOperator, metaclass=RefusingArguments):
     """
     Create or replace the models as views or tables next to the loaded tables, with descriptions of all columns.
 

@@ -112,9 +112,7 @@ class DayReader:
         with DaySpool(directory, self.tables, self.file_format, load_id, loaded_at) as spool:
             for number, page in enumerate(read_ahead(self.iter_pages(day)), start=1):
                 if not directory.exists():
-                    raise ClaudeCodePublishError(
-                        f"{day} is not loaded: its temporary directory was removed, as it is when the task is stopped."
-                    )
+                    raise stopped(day)
                 # The first page decides for all pages of the day.
                 if as_of is None:
                     as_of = self._as_of(page)
@@ -158,6 +156,13 @@ class DayReader:
         """Return the moment up to which a page that has just come is up to date."""
         answered_at = _time_of(page)
         return self.stream.as_of(page, answered_at) if self.stream.as_of else answered_at
+
+
+def stopped(day: date) -> ClaudeCodePublishError:
+    """Return the error for a day whose files are removed while it is read."""
+    return ClaudeCodePublishError(
+        f"{day} is not loaded: its temporary directory was removed, as it is when the task is stopped."
+    )
 
 
 def _time_of(page: Page) -> datetime:

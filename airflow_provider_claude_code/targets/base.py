@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -17,6 +18,9 @@ from airflow_provider_claude_code.quoting import quoted
 
 if TYPE_CHECKING:
     from airflow_provider_claude_code.tables.loads import Load
+
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,6 +74,8 @@ def named_if_partly_replaced(day: date, tables: Iterable[str]) -> Iterator[list[
     """
     Say in an error which tables are replaced, since they are replaced one by one.
 
+    Before an exception that ends the task from outside, such as at its ``execution_timeout``, the log says so.
+
     :param day: the day that is loaded.
     :param tables: all tables that are to be replaced.
     :return: a list, to which the tables are added as they are replaced.
@@ -77,13 +83,15 @@ def named_if_partly_replaced(day: date, tables: Iterable[str]) -> Iterator[list[
     replaced: list[str] = []
     try:
         yield replaced
-    except ClaudeCodeError as error:
+    except BaseException as error:
         if replaced:
             kept = ", ".join(table for table in tables if table not in replaced) or "none"
-            error.args = (
-                f"{error} {day} is inconsistent until it is loaded again. New load: {', '.join(replaced)}; "
-                f"previous state: {kept}.",
-            )
+            state = f"New load: {', '.join(replaced)}; previous state: {kept}."
+            said = f"{day} is inconsistent until it is loaded again. {state}"
+            if isinstance(error, ClaudeCodeError):
+                error.args = (f"{error} {said}",)
+            else:
+                log.error("%s", said)
         raise
 
 

@@ -30,6 +30,7 @@ from airflow_provider_claude_code.exceptions import (
 )
 from airflow_provider_claude_code.hooks.claude_code import ClaudeCodeHook, fail_without_retry
 from airflow_provider_claude_code.lineage import add_hook_lineage, fill_asset_events
+from airflow_provider_claude_code.mapped_tasks import RefusingArguments
 from airflow_provider_claude_code.storage.errors import typed_store_errors
 from airflow_provider_claude_code.storage.spool_directory import spool_directory
 from airflow_provider_claude_code.streams.registry import DATA_TABLES, find_stream
@@ -80,7 +81,7 @@ An answer takes up to some seconds, so these reach 60 requests a minute. Each ta
 """
 
 
-class ClaudeCodeTransferOperator(BaseOperator):
+class ClaudeCodeTransferOperator(BaseOperator, metaclass=RefusingArguments):
     """
     The base of the operators that load days of Claude Code usage.
 
@@ -310,12 +311,17 @@ class ClaudeCodeTransferOperator(BaseOperator):
         self, target: Target, reader: DayReader, days: Sequence[date], directory: Path
     ) -> Generator[Load, None, None]:
         """Read days in their order, several at a time, each into a directory of its own."""
+        from airflow_provider_claude_code.streams.reading import stopped
 
         def prepared() -> Iterator[tuple[date, Path, datetime | None]]:
             # Only this thread asks the target and makes folders.
             for day in days:
                 folder = directory / day.isoformat()
-                folder.mkdir(exist_ok=True)
+                with typed_store_errors(directory.as_uri()):
+                    try:
+                        folder.mkdir(exist_ok=True)
+                    except FileNotFoundError:
+                        raise stopped(day) from None
                 yield day, folder, target.last_loaded_at(day)
 
         def read(arguments: tuple[date, Path, datetime | None]) -> Load:

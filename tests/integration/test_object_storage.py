@@ -39,10 +39,11 @@ from airflow_provider_claude_code.exceptions import (
 )
 from airflow_provider_claude_code.hooks.claude_code import ClaudeCodeHook
 from airflow_provider_claude_code.sandbox import Faults, Sandbox
+from airflow_provider_claude_code.storage.stores import LocalStore
 from airflow_provider_claude_code.tables.contract import EXTENSIONS, SCHEMA_VERSION
 from airflow_provider_claude_code.transfers import base
 from airflow_provider_claude_code.transfers.claude_code_to_object_storage import ClaudeCodeToObjectStorageOperator
-from airflow_provider_claude_code.version_compat import AirflowFailException, AirflowSkipException
+from airflow_provider_claude_code.version_compat import AirflowFailException, AirflowSkipException, AirflowTaskTimeout
 from tests.fixtures.airflow_version import AIRFLOW
 from tests.fixtures.files import Killed, Place, assert_shown_when_inconsistent, load, load_in_steps, run
 from tests.fixtures.records import DAY, TABLES, Json, model, official_example, people
@@ -821,6 +822,37 @@ class TestSummary:
             f"file://{local.path}/{table}" for table in ("usage", "model_usage", "tool_usage")
         ]
 
+    @pytest.mark.parametrize("reference", [Asset.ref(name="claude_code_usage"), Asset.ref(uri="x://usage")])
+    def test_an_asset_that_an_outlet_refers_to_gets_it(
+        self, sandbox: Sandbox, local: Place, monkeypatch: pytest.MonkeyPatch, reference: Any
+    ) -> None:
+        from airflow.sdk.execution_time.context import OutletEventAccessors
+
+        asset, events = Asset("claude_code_usage", "x://usage"), OutletEventAccessors()
+        monkeypatch.setattr(OutletEventAccessors, "_asset_ref_cache", {})
+        monkeypatch.setattr(OutletEventAccessors, "_get_asset_from_db", staticmethod(lambda **asked: asset))
+        operator = ClaudeCodeToObjectStorageOperator(task_id="load", path=local.path, day=str(DAY), outlets=[reference])
+        summary = run(operator, events)
+        assert events[asset].extra == summary
+
+    def test_a_load_does_not_depend_on_an_asset_that_airflow_does_not_know(
+        self, sandbox: Sandbox, local: Place, monkeypatch: pytest.MonkeyPatch, log: Log
+    ) -> None:
+        from airflow.sdk.exceptions import AirflowRuntimeError, ErrorType
+        from airflow.sdk.execution_time.comms import ErrorResponse
+        from airflow.sdk.execution_time.context import OutletEventAccessors
+
+        def find(**asked: str) -> None:
+            raise AirflowRuntimeError(ErrorResponse(error=ErrorType.ASSET_NOT_FOUND))
+
+        monkeypatch.setattr(OutletEventAccessors, "_get_asset_from_db", staticmethod(find))
+        operator = ClaudeCodeToObjectStorageOperator(
+            task_id="load", path=local.path, day=str(DAY), outlets=[Asset.ref(name="unknown")]
+        )
+        run(operator, OutletEventAccessors())
+        local.assert_whole()
+        assert "no asset for the outlet AssetNameRef(name='unknown')" in log()
+
     @pytest.mark.parametrize(
         ("name", "encoded"),
         [
@@ -848,6 +880,29 @@ class TestSummary:
         with pytest.raises(AirflowFailException, match="as the URI of an asset"):
             load(Place(Path(path)))
         assert (sandbox.requests, list(tmp_path.glob("é*"))) == ([], [])
+
+
+class TestTimeout:
+    def test_the_log_says_which_tables_are_replaced_when_the_execution_timeout_ends_the_task(
+        self, sandbox: Sandbox, local: Place, log: Log, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        load(local)
+        write = LocalStore.write
+
+        def end(store: LocalStore, key: str, source: Path) -> None:
+            if key.startswith("model_usage/"):
+                raise AirflowTaskTimeout("Timeout, PID: 1")
+            write(store, key, source)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(LocalStore, "write", end)
+            with pytest.raises(AirflowTaskTimeout):
+                load(local)
+        assert (
+            f"{DAY} is inconsistent until it is loaded again. New load: usage; previous state: model_usage, tool_usage."
+        ) in log()
+        load(local)
+        local.assert_whole()
 
 
 class TestTwoWriters:

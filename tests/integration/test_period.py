@@ -24,6 +24,7 @@ from hypothesis import strategies as st
 
 from airflow_provider_claude_code.exceptions import (
     ClaudeCodePermissionError,
+    ClaudeCodePublishError,
     ClaudeCodeRateLimitError,
     ClaudeCodeResponseError,
     ClaudeCodeServerError,
@@ -206,6 +207,21 @@ def test_after_an_error_the_days_before_it_stay_and_a_retry_loads_all(
     assert [day["rows"]["usage"] for day in load(place, **arguments)["days"]] == [4, 1, 7, 0, 5]
     for day in days:
         place.assert_whole(day)
+
+
+def test_a_task_that_is_stopped_says_so_and_which_days_are_loaded(
+    serve: Callable[[API], API], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Airflow calls on_kill when somebody marks the task as failed, or its worker shuts down."""
+    serve(API([1] * 8))
+    operator = ClaudeCodeToObjectStorageOperator(task_id="load", path=str(tmp_path), day=str(DAY), lookback_days=7)
+    monkeypatch.setattr(base, "log_day", lambda *_: operator.on_kill())
+    first, *_ = days_before(8)
+    with pytest.raises(
+        ClaudeCodePublishError,
+        match=rf"as it is when the task is stopped\. Loaded before that, and kept: {first}\.",
+    ):
+        run(operator)
 
 
 def test_a_permanent_error_says_which_days_are_loaded(serve: Callable[[API], API], tmp_path: Path) -> None:

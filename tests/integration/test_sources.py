@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import errno
+import os
+import re
+import tempfile
+from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
 from types import SimpleNamespace
@@ -20,6 +25,7 @@ from airflow_provider_claude_code.analytics.engines.duckdb import open_files
 from airflow_provider_claude_code.analytics.queries import Settings, models
 from airflow_provider_claude_code.exceptions import ClaudeCodeConfigurationError, ClaudeCodeSourceError
 from airflow_provider_claude_code.operators.report import ClaudeCodeReportOperator
+from airflow_provider_claude_code.version_compat import AirflowFailException
 from tests.fixtures.counting_store import in_a_store
 from tests.fixtures.loaded import put_day
 from tests.fixtures.records import DAY, model, people
@@ -145,5 +151,93 @@ def test_an_object_that_is_gone_before_it_is_read_can_be_tried_again(
     with (
         pytest.raises(ClaudeCodeSourceError, match=r"was removed while it was being read; try again"),
         open_files(root, Settings()),
+    ):
+        pass
+
+
+@pytest.fixture
+def unreadable(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
+    """Make a folder unreadable. Root may read it nevertheless, so its mode is not enough."""
+    scandir = os.scandir
+
+    def refuse(name: str) -> None:
+        def scan(folder: Any) -> Any:
+            if str(folder) == str(tmp_path / name):
+                raise PermissionError(errno.EACCES, "Permission denied", str(folder))
+            return scandir(folder)
+
+        (tmp_path / name).mkdir(exist_ok=True)
+        monkeypatch.setattr("os.scandir", scan)
+
+    return refuse
+
+
+@pytest.mark.parametrize("folder", ["", "loads", f"loads/dt={DAY}", "usage", f"usage/dt={DAY}"])
+def test_a_folder_that_cannot_be_read_is_no_folder_without_days(
+    tmp_path: Path, unreadable: Callable[[str], None], folder: str
+) -> None:
+    """As when somebody else wrote it with the umask 077."""
+    days_of(tmp_path, 2, 2)
+    unreadable(folder)
+    report = ClaudeCodeReportOperator(
+        task_id="report", path=str(tmp_path), report_path=f"{tmp_path}/report.html", last_day=str(DAY)
+    )
+    with pytest.raises(AirflowFailException, match=rf"file://{tmp_path} could not be read or .*Permission denied"):
+        report.execute(CONTEXT)
+
+
+@pytest.mark.parametrize("folder", ["lost+found", "_loads"])
+def test_folders_that_no_load_has_written_need_not_be_readable(
+    tmp_path: Path, unreadable: Callable[[str], None], folder: str
+) -> None:
+    days_of(tmp_path, 2, 2)
+    unreadable(folder)
+    with open_files(ObjectStoragePath(f"file://{tmp_path}"), Settings()) as source:
+        assert source.read("daily_activity")["is_loaded"].to_pylist().count(True) == 2
+
+
+def test_a_file_that_a_load_moves_during_the_listing_is_no_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    days_of(tmp_path, 2, 2)
+    temporary = tmp_path / f"usage/dt={DAY}/.claude-code-tmp-1"
+    temporary.touch()
+    scandir = os.scandir
+
+    def scan(folder: Any) -> Any:
+        if str(folder) != str(temporary.parent):
+            return scandir(folder)
+        entries = list(scandir(folder))
+        temporary.unlink()
+        return iter(entries)
+
+    monkeypatch.setattr("os.scandir", scan)
+    with open_files(ObjectStoragePath(f"file://{tmp_path}"), Settings()) as source:
+        assert source.read("daily_activity")["is_loaded"].to_pylist().count(True) == 2
+    assert not temporary.exists()
+
+
+def test_folders_may_be_links_to_other_volumes(tmp_path: Path) -> None:
+    root, volume = days_of(tmp_path / "files", 2, 2), tmp_path / "volume"
+    (root / "usage").rename(volume)
+    (root / "usage").symlink_to(volume)
+    with open_files(ObjectStoragePath(f"file://{root}"), Settings()) as source:
+        assert source.read("daily_activity")["is_loaded"].to_pylist().count(True) == 2
+
+
+@pytest.mark.parametrize("in_store", [False, True])
+def test_a_full_temporary_directory_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, in_store: bool) -> None:
+    """Not the bucket, whose objects are copied there."""
+    store, root = in_a_store(days_of(tmp_path, 1, 2))
+
+    def refuse(*_: Any, **__: Any) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(*((store, "get") if in_store else ("pyarrow.parquet.write_table",)), refuse)
+    path = root if in_store else ObjectStoragePath(f"file://{tmp_path}")
+    place = f"file://{tempfile.gettempdir()}/airflow-provider-claude-code-"
+    with (
+        pytest.raises(ClaudeCodeSourceError, match=rf"^{re.escape(place)}\w+ could not .* Free some space there"),
+        open_files(path, Settings()),
     ):
         pass

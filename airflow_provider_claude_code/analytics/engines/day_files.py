@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from datetime import date
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +16,7 @@ import msgspec
 
 from airflow_provider_claude_code.analytics.engines.base import table_names
 from airflow_provider_claude_code.analytics.engines.loads_cache import (
+    CACHE_FOLDER,
     ListedFile,
     month_of,
     read_cached_loads,
@@ -19,7 +24,7 @@ from airflow_provider_claude_code.analytics.engines.loads_cache import (
     write_cached_loads,
 )
 from airflow_provider_claude_code.exceptions import ClaudeCodeConfigurationError, ClaudeCodeSourceError
-from airflow_provider_claude_code.storage.errors import typed_store_errors
+from airflow_provider_claude_code.storage.errors import store_error, typed_store_errors
 from airflow_provider_claude_code.storage.stores import LOCAL_SCHEMES, file_system, open_store, url_of
 from airflow_provider_claude_code.streams.registry import DATA_TABLES
 from airflow_provider_claude_code.tables.contract import MONEY_PLACES
@@ -109,6 +114,8 @@ def _list_files(root: ObjectStoragePath) -> dict[str, ListedFile]:
     """Return the files below a path by key, relative to it and in order: one listing in most stores."""
     folder = str(root.path).rstrip("/")
     with typed_store_errors(url_of(root), later=ClaudeCodeSourceError):
+        if root.protocol in LOCAL_SCHEMES:
+            return dict(sorted(_list_local_files(Path(root.path)).items()))
         files = file_system(root)
         files.invalidate_cache()
         try:
@@ -117,6 +124,38 @@ def _list_files(root: ObjectStoragePath) -> dict[str, ListedFile]:
             return {}
     prefix = folder.lstrip("/") + "/"
     return {name.lstrip("/").removeprefix(prefix): _listed_file(entry) for name, entry in sorted(found.items())}
+
+
+def _list_local_files(root: Path) -> dict[str, ListedFile]:
+    """
+    Return the files of loads below a directory by key.
+
+    fsspec leaves out folders that cannot be read or are links, as if the days in them were not loaded. Other folders
+    are left out here, since they are not ours: a volume has a lost+found that only root can read.
+    """
+    files = [*_files_in(root), *chain.from_iterable(_files_in(root / table, depth=1) for table in table_names())]
+    with suppress(PermissionError):  # The cache only saves time.
+        files += _files_in(root / CACHE_FOLDER)
+    listed = {}
+    for file in files:
+        with suppress(FileNotFoundError):  # Loads replace files in the meantime.
+            status = file.stat()
+            entry = {"size": status.st_size, "mtime": status.st_mtime}
+            listed[Path(file).relative_to(root).as_posix()] = _listed_file(entry)
+    return listed
+
+
+def _files_in(folder: Path, depth: int = 0) -> Iterator[os.DirEntry[str]]:
+    """Yield the files in a folder, and in those below it down to a depth. A missing folder has none."""
+    try:
+        entries = list(os.scandir(folder))
+    except (FileNotFoundError, NotADirectoryError):
+        return
+    for entry in entries:
+        if entry.is_file():
+            yield entry
+        elif depth and entry.is_dir():
+            yield from _files_in(Path(entry), depth - 1)
 
 
 def _listed_file(entry: Mapping[str, Any]) -> ListedFile:
@@ -147,14 +186,20 @@ def _local_copy(root: ObjectStoragePath, keys: list[str], directory: Path) -> Pa
     if root.protocol in LOCAL_SCHEMES:
         return Path(root.path)
     copy = directory / "objects"
-    for folder in {(copy / key).parent for key in keys}:
-        folder.mkdir(parents=True)
+    with typed_store_errors(directory.as_uri(), later=ClaudeCodeSourceError):
+        for folder in {(copy / key).parent for key in keys}:
+            folder.mkdir(parents=True)
     bucket = str(root.path).rstrip("/")
     with typed_store_errors(url_of(root), later=ClaudeCodeSourceError):
         try:
             file_system(root).get([f"{bucket}/{key}" for key in keys], [str(copy / key) for key in keys])
         except FileNotFoundError as error:
             raise ClaudeCodeSourceError(f"A file in {root} was removed while it was being read; try again.") from error
+        except OSError as error:
+            # It is the worker's disk that is full.
+            if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+                raise
+            raise store_error(error, directory.as_uri(), later=ClaudeCodeSourceError) from error
     return copy
 
 
@@ -225,7 +270,8 @@ def create_table(
     import pyarrow.parquet as pq
 
     file = directory / f"{name}.parquet"
-    pq.write_table(rows, file)
+    with typed_store_errors(directory.as_uri(), later=ClaudeCodeSourceError):
+        pq.write_table(rows, file)
     given = f"WITH given AS (SELECT * FROM read_parquet({literal(_pattern(file))}))"
     database.execute(f"CREATE TABLE claude_code.{name} AS {given} SELECT {selected}")
     file.unlink()

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+CACHE_FOLDER = "_loads"
 LARGEST_CACHE = 16 * 2**20
 """Bytes of the largest cache file that is read: a hundred times what hourly loads of four tables take."""
 
@@ -107,8 +108,9 @@ def write_cached_loads(root: ObjectStoragePath, rows: pa.Table, months: Iterable
     except Exception as error:  # Whatever a store's library raises.
         reason = error if isinstance(error, ClaudeCodeError) else store_error(error, url_of(root))
         log.info(
-            "The cache %s/_loads was not updated, so the next report also opens a file for each load that it lacks: %s",
+            "The cache %s/%s was not updated, so the next report also opens a file for each load that it lacks: %s",
             url_of(root),
+            CACHE_FOLDER,
             reason,
         )
 
@@ -119,7 +121,7 @@ def month_of(key: str) -> str:
 
 
 def _cache_key(month: str) -> str:
-    return f"_loads/{month}.parquet"
+    return f"{CACHE_FOLDER}/{month}.parquet"
 
 
 def _schema() -> pa.Schema:
