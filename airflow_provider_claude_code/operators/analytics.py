@@ -14,7 +14,6 @@ from airflow_provider_claude_code.analytics.queries import Settings
 from airflow_provider_claude_code.days import DEFAULT_DAY, days_until, parse_day
 from airflow_provider_claude_code.exceptions import ClaudeCodeConfigurationError
 from airflow_provider_claude_code.lineage import add_hook_lineage, asset_uri
-from airflow_provider_claude_code.mapped_tasks import RefusingArguments
 from airflow_provider_claude_code.operators.bigquery_dataset import BigQueryDatasetMixin, airflow_labels
 from airflow_provider_claude_code.storage.stores import storage_path, url_of
 from airflow_provider_claude_code.streams.registry import DATA_TABLES
@@ -30,7 +29,7 @@ if TYPE_CHECKING:
 DEFAULT_PERIOD_DAYS = 28
 
 
-class ClaudeCodeAnalyticsOperator(BigQueryDatasetMixin, BaseOperator, metaclass=RefusingArguments):
+class ClaudeCodeAnalyticsOperator(BigQueryDatasetMixin, BaseOperator):
     """
     The base of the operators that query loaded data: Parquet files (``path``) or BigQuery tables (``dataset_id``).
 

@@ -15,7 +15,6 @@ from airflow_provider_claude_code.exceptions import ClaudeCodeConfigurationError
 from airflow_provider_claude_code.hooks.claude_code import fail_without_retry
 from airflow_provider_claude_code.lineage import add_hook_lineage, asset_uri
 from airflow_provider_claude_code.links import BigQueryDatasetLink
-from airflow_provider_claude_code.mapped_tasks import RefusingArguments
 from airflow_provider_claude_code.operators.bigquery_dataset import BigQueryJobsMixin, airflow_labels
 from airflow_provider_claude_code.streams.registry import DATA_TABLES, STREAMS
 from airflow_provider_claude_code.tables.loads import LOADS
@@ -51,7 +50,7 @@ class _Started:
     location: str
 
 
-class ClaudeCodeBigQueryModelsOperator(BigQueryJobsMixin, BaseOperator, metaclass=RefusingArguments):
+class ClaudeCodeBigQueryModelsOperator(BigQueryJobsMixin, BaseOperator):
     """
     Create or replace the models as views or tables next to the loaded tables, with descriptions of all columns.
 

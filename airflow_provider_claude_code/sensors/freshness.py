@@ -17,7 +17,6 @@ from jinja2 import meta
 from airflow_provider_claude_code.days import DEFAULT_DAY, FRESHNESS_DELAY, parse_day
 from airflow_provider_claude_code.exceptions import ClaudeCodeConfigurationError, ClaudeCodeError
 from airflow_provider_claude_code.hooks.claude_code import ClaudeCodeHook, fail_without_retry
-from airflow_provider_claude_code.mapped_tasks import RefusingArguments
 from airflow_provider_claude_code.streams.registry import find_stream
 from airflow_provider_claude_code.templates import true_or_false
 from airflow_provider_claude_code.triggers.freshness import NOT_COMPLETE, ClaudeCodeFreshnessTrigger
@@ -48,7 +47,7 @@ _NAMES_OF_THE_RUN = _DATES | {
 }
 
 
-class ClaudeCodeFreshnessSensor(BaseSensorOperator, metaclass=RefusingArguments):
+class ClaudeCodeFreshnessSensor(BaseSensorOperator):
     """
     Wait until the data of a UTC day is complete in the Claude Code Analytics API.
 
@@ -116,9 +115,8 @@ class ClaudeCodeFreshnessSensor(BaseSensorOperator, metaclass=RefusingArguments)
         self.deferrable = true_or_false("deferrable", deferrable) or start_from_trigger
         if start_from_trigger and not AIRFLOW_V_3_3_PLUS:
             # The scheduler of 3.0 would start the trigger without rendering the template; 3.1 and 3.2 would start none.
-            # Airflow counts its own frames, but not that of RefusingArguments.
             warnings.warn(
-                "start_from_trigger needs Airflow 3.3; the sensor defers from the worker.", UserWarning, stacklevel=3
+                "start_from_trigger needs Airflow 3.3; the sensor defers from the worker.", UserWarning, stacklevel=2
             )
             start_from_trigger = False
         # Set on the instance, since mapped tasks would use the arguments of the class.

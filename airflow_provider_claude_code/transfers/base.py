@@ -30,7 +30,6 @@ from airflow_provider_claude_code.exceptions import (
 )
 from airflow_provider_claude_code.hooks.claude_code import ClaudeCodeHook, fail_without_retry
 from airflow_provider_claude_code.lineage import add_hook_lineage, fill_asset_events
-from airflow_provider_claude_code.mapped_tasks import RefusingArguments
 from airflow_provider_claude_code.storage.errors import typed_store_errors
 from airflow_provider_claude_code.storage.spool_directory import spool_directory
 from airflow_provider_claude_code.streams.registry import DATA_TABLES, find_stream
@@ -81,7 +80,7 @@ An answer takes up to some seconds, so these reach 60 requests a minute. Each ta
 """
 
 
-class ClaudeCodeTransferOperator(BaseOperator, metaclass=RefusingArguments):
+class ClaudeCodeTransferOperator(BaseOperator):
     """
     The base of the operators that load days of Claude Code usage.
 

@@ -216,30 +216,6 @@ def test_an_argument_of_a_mapped_task_group_is_known_when_the_task_runs(
         group.expand(value=["a", "b"])
 
 
-REFUSED: dict[type[BaseOperator], tuple[dict[str, Any], dict[str, Any]]] = {
-    ClaudeCodeToObjectStorageOperator: ({"path": "/nowhere"}, {"stream": "costs"}),
-    ClaudeCodeToGCSOperator: ({"bucket": "b"}, {"lookback_days": -1}),
-    ClaudeCodeToBigQueryOperator: ({}, {"dataset_id": "project.dataset"}),
-    ClaudeCodeFreshnessSensor: ({}, {"freshness_delay": timedelta(0)}),
-    ClaudeCodeBigQueryModelsOperator: ({"dataset_id": "d"}, {"models": []}),
-    ClaudeCodeDataQualityOperator: ({"path": "/nowhere"}, {"checks": ["sum"]}),
-    ClaudeCodeReportOperator: ({"path": "/nowhere"}, {"report_path": "report.pdf"}),
-}
-
-
-@pytest.mark.parametrize("operator", OPERATORS)
-def test_a_mapped_argument_that_is_refused_fails_the_task_without_retries(operator: type[BaseOperator]) -> None:
-    """Airflow creates the operator of a mapped task as the task runs."""
-    arguments, refused = REFUSED[operator]
-    with DAG("dag", schedule=None):
-        mapped = operator.partial(task_id="t", **arguments).expand_kwargs([refused])
-        with pytest.raises(ClaudeCodeConfigurationError):
-            operator(task_id="u", **arguments, **refused)
-    ((name, value),) = refused.items()
-    with pytest.raises(AirflowFailException, match=re.escape(f"{name} is {value!r}")):
-        mapped.unmap(refused)
-
-
 @pytest.mark.parametrize("operator", [ClaudeCodeToObjectStorageOperator, ClaudeCodeFreshnessSensor])
 def test_a_mapped_task_group_cannot_give_the_stream(operator: type[BaseOperator]) -> None:
     arguments = {"path": "/nowhere"} if operator is ClaudeCodeToObjectStorageOperator else {}
