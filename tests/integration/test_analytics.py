@@ -571,7 +571,7 @@ def test_people_are_told_apart_by_their_address_whatever_its_case(ask: Ask) -> N
         ("service_actor", '{"id":"S1"}'): 1,
     }
     kinds = ask(corners, UNFOLDED).rows("productivity_ratios", organization_id="odd actors")
-    assert {row["customer_type"]: row["active_people"] for row in kinds} == {"api": 4, "marketplace": 1}
+    assert {row["customer_type"]: row["people"] for row in kinds} == {"api": 4, "marketplace": 1}
 
 
 def test_addresses_are_compared_alike_by_all_and_names_of_keys_exactly(ask: Ask) -> None:

@@ -885,7 +885,7 @@ def people_monthly(world: World) -> Iterator[Row]:
 
 def productivity_ratios(world: World) -> Iterator[Row]:
     units = {
-        "per_active_person": ("active_people", 1),
+        "per_person": ("people", 1),
         "per_session": ("sessions", 1),
         "per_commit": ("commits", 1),
         "per_pull_request": ("pull_requests", 1),
@@ -913,7 +913,7 @@ def productivity_ratios(world: World) -> Iterator[Row]:
             row = {
                 **_month(world, org, first, last),
                 "customer_type": kind,
-                "active_people": len(world.people(row for row in rows if world.is_active([row]))),
+                "people": len(world.people(row for row in rows if world.is_active([row]))),
                 **{name: done[name] for name in ("sessions", "commits", "pull_requests", "lines_added")},
                 "api_cost_usd": amounts["api_cost_usd"],
                 "subscription_value_usd": amounts["subscription_value_usd"],

@@ -15,8 +15,8 @@
 -- customer_type: api, subscription, or a type that the API added later, which has no amounts.
 -- days_in_period: Days of the week or month.
 -- days_loaded: How many of them have a complete load.
--- active_people: People, here with API keys, that have any session, commit, pull request, line, tool action or token of
---   this customer type. In `period_activity`, active_people are user_actor alone.
+-- people: People, and API keys that are not machines, with any session, commit, pull request, line, tool action or
+--   token of this customer type.
 -- sessions: Their sessions.
 -- commits: Commits that Claude Code made for them.
 -- pull_requests: Pull requests that Claude Code made for them.
@@ -26,14 +26,14 @@
 --   ratios are too low.
 -- api_cost_usd: Estimated cost in US dollars, which the organisation's cost report already includes; null for
 --   subscriptions and "(small groups)", and if fewer than min_group_size people have records that name a model.
--- api_cost_usd_per_active_person: api_cost_usd divided by active_people; null when there are none.
+-- api_cost_usd_per_person: api_cost_usd divided by people; null when there are none.
 -- api_cost_usd_per_session: api_cost_usd divided by sessions.
 -- api_cost_usd_per_commit: api_cost_usd divided by commits.
 -- api_cost_usd_per_pull_request: api_cost_usd divided by pull_requests.
 -- api_cost_usd_per_1000_lines_added: api_cost_usd divided by lines_added, times 1,000.
 -- subscription_value_usd: Estimated value in US dollars, which is not billed by use; null for the API and "(small
 --   groups)", and if fewer than min_group_size people have records that name a model.
--- subscription_value_usd_per_active_person: subscription_value_usd divided by active_people; null when there are none.
+-- subscription_value_usd_per_person: subscription_value_usd divided by people; null when there are none.
 -- subscription_value_usd_per_session: subscription_value_usd divided by sessions.
 -- subscription_value_usd_per_commit: subscription_value_usd divided by commits.
 -- subscription_value_usd_per_pull_request: subscription_value_usd divided by pull_requests.
@@ -43,7 +43,7 @@
 -- charged_usd: Charges for people in US dollars, after discounts and before credits and taxes; null for subscriptions
 --   and "(small groups)", when no day has charges, if fewer than min_group_size people have any, and if some, but
 --   fewer than min_group_size people have any for other products than Claude Code.
--- charged_usd_per_active_person: charged_usd divided by active_people; null when there are none.
+-- charged_usd_per_person: charged_usd divided by people; null when there are none.
 -- charged_usd_per_session: charged_usd divided by sessions.
 -- charged_usd_per_commit: charged_usd divided by commits.
 -- charged_usd_per_pull_request: charged_usd divided by pull_requests.
@@ -86,7 +86,7 @@ sums AS (
     COALESCE(folding.folded_name, people.customer_type) AS customer_type,
     ANY_VALUE(people.days_in_period) AS days_in_period,
     ANY_VALUE(people.days_loaded) AS days_loaded,
-    COUNT(DISTINCT IF(people.is_active, people.person, NULL)) AS active_people,
+    COUNT(DISTINCT IF(people.is_active, people.person, NULL)) AS people,
     COUNT(DISTINCT IF(people.has_cost, people.person, NULL)) AS cost_people,
     SUM(people.sessions) AS sessions,
     SUM(people.commits) AS commits,
@@ -120,7 +120,7 @@ amounts AS (
     sums.customer_type,
     sums.days_in_period,
     sums.days_loaded,
-    sums.active_people,
+    sums.people,
     sums.sessions,
     sums.commits,
     sums.pull_requests,
@@ -151,7 +151,7 @@ SELECT
   customer_type,
   days_in_period,
   days_loaded,
-  active_people,
+  people,
   sessions,
   commits,
   pull_requests,
@@ -160,20 +160,20 @@ SELECT
   SAFE_DIVIDE(sessions_with_model_detail, sessions) AS share_of_sessions_with_model_detail,
   api_cost_usd,
   -- A NUMERIC divided is a NUMERIC, which holds 9 places of what may be a small part of a cent.
-  SAFE_DIVIDE(CAST(api_cost_usd AS FLOAT64), active_people) AS api_cost_usd_per_active_person,
+  SAFE_DIVIDE(CAST(api_cost_usd AS FLOAT64), people) AS api_cost_usd_per_person,
   SAFE_DIVIDE(CAST(api_cost_usd AS FLOAT64), sessions) AS api_cost_usd_per_session,
   SAFE_DIVIDE(CAST(api_cost_usd AS FLOAT64), commits) AS api_cost_usd_per_commit,
   SAFE_DIVIDE(CAST(api_cost_usd AS FLOAT64), pull_requests) AS api_cost_usd_per_pull_request,
   SAFE_DIVIDE(CAST(api_cost_usd AS FLOAT64) * 1000, lines_added) AS api_cost_usd_per_1000_lines_added,
   subscription_value_usd,
-  SAFE_DIVIDE(CAST(subscription_value_usd AS FLOAT64), active_people) AS subscription_value_usd_per_active_person,
+  SAFE_DIVIDE(CAST(subscription_value_usd AS FLOAT64), people) AS subscription_value_usd_per_person,
   SAFE_DIVIDE(CAST(subscription_value_usd AS FLOAT64), sessions) AS subscription_value_usd_per_session,
   SAFE_DIVIDE(CAST(subscription_value_usd AS FLOAT64), commits) AS subscription_value_usd_per_commit,
   SAFE_DIVIDE(CAST(subscription_value_usd AS FLOAT64), pull_requests) AS subscription_value_usd_per_pull_request,
   SAFE_DIVIDE(CAST(subscription_value_usd AS FLOAT64) * 1000, lines_added) AS subscription_value_usd_per_1000_lines_added,
   charged_days,
   charged_usd,
-  SAFE_DIVIDE(CAST(charged_usd AS FLOAT64), active_people) AS charged_usd_per_active_person,
+  SAFE_DIVIDE(CAST(charged_usd AS FLOAT64), people) AS charged_usd_per_person,
   SAFE_DIVIDE(CAST(charged_usd AS FLOAT64), sessions) AS charged_usd_per_session,
   SAFE_DIVIDE(CAST(charged_usd AS FLOAT64), commits) AS charged_usd_per_commit,
   SAFE_DIVIDE(CAST(charged_usd AS FLOAT64), pull_requests) AS charged_usd_per_pull_request,

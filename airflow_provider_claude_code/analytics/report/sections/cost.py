@@ -182,7 +182,7 @@ def _cache_read_ratio(rows: Sequence[Row]) -> float | None:
 
 
 _RATIOS = (
-    ("active person", "_per_active_person", "active_people"),
+    ("person", "_per_person", "people"),
     ("session", "_per_session", "sessions"),
     ("commit", "_per_commit", "commits"),
     ("pull request", "_per_pull_request", "pull_requests"),
