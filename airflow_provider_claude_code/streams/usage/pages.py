@@ -26,12 +26,12 @@ def usage_walk(day: date, limit: int) -> Walk:
             path=USAGE.path,
             query={"starting_at": day.isoformat(), "limit": limit},
             subject=f"the Claude Code usage of {day}",
-            decode=partial(_decode_records, day=day, limit=limit),
+            decode=partial(decode_records, day=day, limit=limit),
         )
     )
 
 
-def _decode_records(body: bytes, *, day: date, limit: int) -> tuple[list[Record], set[str]]:
+def decode_records(body: bytes, *, day: date, limit: int) -> tuple[list[Record], set[str]]:
     """Return the records of a page, all of one day, and the paths of fields that the reference does not have."""
     report, unknown_fields = decode_report(body)
     if len(report.data) > limit:
