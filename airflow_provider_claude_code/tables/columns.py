@@ -93,6 +93,15 @@ def column_values(column: Column, values: Any) -> Values:
     return np.array(billionths, np.int64 if sum(map(abs, billionths)) < 2**63 else object)
 
 
+def concatenated(portions: Sequence[Values]) -> Values:
+    """Return the values of several portions of a column as one."""
+    if isinstance(portions[0], DictionaryEncoded):
+        return DictionaryEncoded.concatenated(portions)
+    are_masked = any(isinstance(values, np.ma.MaskedArray) for values in portions)
+    concatenate: Any = np.ma.concatenate if are_masked else np.concatenate
+    return concatenate(portions)
+
+
 def exact_sum(numbers: Array) -> int:
     """Return the sum of integers, also if it does not fit 64 bits."""
     if numbers.dtype == object:

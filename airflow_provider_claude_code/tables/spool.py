@@ -9,7 +9,7 @@ from __future__ import annotations
 import gzip
 import hashlib
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -23,13 +23,12 @@ import pyarrow.parquet
 
 from airflow_provider_claude_code import __version__
 from airflow_provider_claude_code.tables.arrays import ARROW_TYPES, REPEATED_TEXT, arrow_array, repeated_text
-from airflow_provider_claude_code.tables.columns import DictionaryEncoded
+from airflow_provider_claude_code.tables.columns import DictionaryEncoded, concatenated
 from airflow_provider_claude_code.tables.contract import (
     EXTENSIONS,
     LOADED_AT,
     SCHEMA_VERSION,
     Column,
-    ColumnType,
     FileFormat,
     PseudonymOf,
     Table,
@@ -153,7 +152,7 @@ class DaySpool:
 
 
 class _Writer(Protocol):
-    def write(self, portions: Sequence[Mapping[str, Values]]) -> None: ...
+    def write(self, rows: Mapping[str, Values]) -> None: ...
 
     def close(self) -> None: ...
 
@@ -181,7 +180,9 @@ class _BufferedFile:
 
     def flush(self) -> None:
         if self._buffered_rows:
-            self._writer.write(self._buffer)
+            # Each Arrow array costs some microseconds however short it is.
+            names = self._buffer[0]
+            self._writer.write({name: concatenated([rows[name] for rows in self._buffer]) for name in names})
         self._buffer.clear()
         self._buffered_rows = 0
 
@@ -228,11 +229,11 @@ class _ParquetWriter:
         )
         self._parquet.add_key_value_metadata(metadata)
 
-    def write(self, portions: Sequence[Mapping[str, Values]]) -> None:
+    def write(self, rows: Mapping[str, Values]) -> None:
         arrays = [
-            repeated_text(DictionaryEncoded.concatenated([rows[column.name] for rows in portions]))
+            repeated_text(rows[column.name])
             if _is_repeated_text(column)
-            else _arrow_column(column.type, [rows[column.name] for rows in portions])
+            else arrow_array(column.type, rows[column.name])
             for column in self._columns
         ]
         self._parquet.write_table(pa.Table.from_arrays(arrays, schema=self._schema))
@@ -253,12 +254,11 @@ class _NdjsonWriter:
         # Takes a fraction of the time of dicts.
         self._row = msgspec.defstruct("Row", [column.name for column in table.columns], gc=False)
 
-    def write(self, portions: Sequence[Mapping[str, Values]]) -> None:
-        for rows in portions:
-            # A row of Python values takes many times its size, so only a few are one at a time.
-            for start in range(0, _count(rows), 1000):
-                columns = [_plain_values(column, rows[column.name][start : start + 1000]) for column in self._columns]
-                self._gzip.write(self._encoder.encode_lines(list(map(self._row, *columns))))
+    def write(self, rows: Mapping[str, Values]) -> None:
+        # A row of Python values takes many times its size, so only a few are one at a time.
+        for start in range(0, _count(rows), 1000):
+            columns = [_plain_values(column, rows[column.name][start : start + 1000]) for column in self._columns]
+            self._gzip.write(self._encoder.encode_lines(list(map(self._row, *columns))))
 
     def close(self) -> None:
         self._gzip.close()
@@ -275,11 +275,11 @@ class _CsvWriter:
         self._gzip = gzip.GzipFile(fileobj=file, mode="wb", compresslevel=GZIP_LEVEL, filename="", mtime=0)
         self._csv = pa.csv.CSVWriter(self._gzip, self._schema)
 
-    def write(self, portions: Sequence[Mapping[str, Values]]) -> None:
+    def write(self, rows: Mapping[str, Values]) -> None:
         arrays = [
-            _arrow_column("STRING", [_plain_values(column, rows[column.name]) for rows in portions])
+            arrow_array("STRING", _plain_values(column, rows[column.name]))
             if column.type == "NUMERIC"
-            else _arrow_column(column.type, [rows[column.name] for rows in portions])
+            else arrow_array(column.type, rows[column.name])
             for column in self._columns
         ]
         self._csv.write_table(pa.Table.from_arrays(arrays, schema=self._schema))
@@ -287,14 +287,6 @@ class _CsvWriter:
     def close(self) -> None:
         self._csv.close()
         self._gzip.close()
-
-
-def _arrow_column(type_: ColumnType, portions: Sequence[Values]) -> pa.Array | pa.ChunkedArray:
-    if isinstance(portions[0], DictionaryEncoded):
-        # Each array costs some microseconds however short it is.
-        return arrow_array(type_, DictionaryEncoded.concatenated(portions))
-    # These are not copied.
-    return pa.chunked_array([arrow_array(type_, values) for values in portions], ARROW_TYPES[type_])
 
 
 def _plain_values(column: Column, values: Values) -> list[Any]:
