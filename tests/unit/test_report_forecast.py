@@ -5,10 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import date, timedelta
 from decimal import Decimal
+from itertools import count
 from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from airflow_provider_claude_code.analytics.queries import Settings
 from airflow_provider_claude_code.analytics.report.forecast import Forecast, forecast, month_of, past_errors
@@ -55,6 +58,26 @@ def test_the_range_is_that_of_the_cheapest_and_the_most_expensive_of_the_last_fo
     found = forecast(costs(FOUR_WEEKS_BEFORE, *weeks), MONDAY - timedelta(days=1))
     # May 2026 began on a Friday, of which nothing is known; its other days are known.
     assert numbers(found) == about(200 + 10, 200 + 8, 200 + 12)
+
+
+def test_days_before_the_whole_weeks_that_are_known_do_not_count() -> None:
+    found = forecast(costs(MONDAY - timedelta(days=2), 1, 1, *[10] * 14), MONDAY + timedelta(days=13))
+    assert numbers(found) == about(300, 300, 300)
+
+
+@settings(max_examples=500)
+@given(
+    amounts=st.lists(st.integers(0, 1000), min_size=14, max_size=40),
+    missing=st.sets(st.integers(0, 60), max_size=5),
+    left=st.integers(0, 27),
+)
+def test_the_range_contains_the_forecast(amounts: list[int], missing: set[int], left: int) -> None:
+    last = date(2026, 6, 30) - timedelta(days=left)
+    days = (last - timedelta(days=number) for number in count() if number not in missing)
+    known = {day: Decimal(amount) for day, amount in zip(days, amounts, strict=False)}
+    found = forecast(known, last)
+    if found is not None:
+        assert found.low - 1e-6 <= found.amount <= found.high + 1e-6
 
 
 def test_days_of_the_month_that_are_not_known_are_taken_for_usual_ones_and_days_to_come_are_not_looked_at() -> None:

@@ -47,6 +47,8 @@ def forecast(costs: Mapping[date, Decimal], last: date) -> Forecast | None:
     # A float is exact enough for a forecast.
     known = {day: float(cost) for day, cost in costs.items() if last - _OLDEST < day <= last}
     newest = sorted(known, reverse=True)[:_DAYS]
+    # Whole weeks. Other days would count in the mean and in no week, so the range might not contain the forecast.
+    newest = newest[: len(newest) // 7 * 7]
     month = month_of(last)
     done = sum(float(costs[day]) for day in month if day <= last and day in costs)
     left = [day for day in month if day > last or day not in costs]
@@ -60,7 +62,7 @@ def forecast(costs: Mapping[date, Decimal], last: date) -> Forecast | None:
     means = [mean(values) for values in by_weekday]
     rest = sum(means[day.weekday()] for day in left)
     # Each week is compared with the means of its own days, since a week with a missing day has other weekdays.
-    weeks = [newest[start : start + 7] for start in range(0, len(newest) - 6, 7)]
+    weeks = [newest[start : start + 7] for start in range(0, len(newest), 7)]
     usual = [sum(means[day.weekday()] for day in week) for week in weeks]
     ratios = [sum(known[day] for day in week) / mid if mid else 1.0 for week, mid in zip(weeks, usual, strict=True)]
     # Credits may make it negative.
