@@ -194,12 +194,19 @@ def test_a_model_resolves_in_googlesql_to_the_columns_of_its_head_and_of_files(
 
 
 PARTS_OF_REPORTS = (
+    "activity_blocks",
+    "activity_classes",
+    "beside_breakdowns",
+    "charges_beyond_tokens",
+    "comparison_totals",
+    "daily_cost",
+    "period_costs",
+    "period_totals",
     "period_worth",
     "plan_mixes",
-    "activity_classes",
-    "activity_blocks",
-    "tool_days",
+    "shown_measures",
     "tool_comparison",
+    "tool_days",
 )
 
 
