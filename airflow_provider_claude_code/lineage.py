@@ -43,7 +43,7 @@ def fill_asset_events(context: Context, outlets: Iterable[object], uris: Sequenc
             try:
                 context["outlet_events"][outlet].extra = extra
             except AirflowRuntimeError:  # Airflow creates no event for an asset that it does not know.
-                log.warning("Airflow finds no asset for the outlet %s, so nobody learns what this task wrote", outlet)
+                log.warning("Airflow finds no asset for the outlet %s, so it creates no event for it", outlet)
         elif isinstance(outlet, AssetAlias):
             for uri in uris:
                 context["outlet_events"][outlet].add(Asset(uri), extra=extra)

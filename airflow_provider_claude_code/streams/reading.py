@@ -112,7 +112,7 @@ class DayReader:
         with DaySpool(directory, self.tables, self.file_format, load_id, loaded_at) as spool:
             for number, page in enumerate(read_ahead(self.iter_pages(day)), start=1):
                 if not directory.exists():
-                    raise stopped(day)
+                    raise stopped_error(day)
                 # The first page decides for all pages of the day.
                 if as_of is None:
                     as_of = self._as_of(page)
@@ -158,7 +158,7 @@ class DayReader:
         return self.stream.as_of(page, answered_at) if self.stream.as_of else answered_at
 
 
-def stopped(day: date) -> ClaudeCodePublishError:
+def stopped_error(day: date) -> ClaudeCodePublishError:
     """Return the error for a day whose files are removed while it is read."""
     return ClaudeCodePublishError(
         f"{day} is not loaded: its temporary directory was removed, as it is when the task is stopped."

@@ -310,7 +310,7 @@ class ClaudeCodeTransferOperator(BaseOperator):
         self, target: Target, reader: DayReader, days: Sequence[date], directory: Path
     ) -> Generator[Load, None, None]:
         """Read days in their order, several at a time, each into a directory of its own."""
-        from airflow_provider_claude_code.streams.reading import stopped
+        from airflow_provider_claude_code.streams.reading import stopped_error
 
         def prepared() -> Iterator[tuple[date, Path, datetime | None]]:
             # Only this thread asks the target and makes folders.
@@ -320,7 +320,7 @@ class ClaudeCodeTransferOperator(BaseOperator):
                     try:
                         folder.mkdir(exist_ok=True)
                     except FileNotFoundError:
-                        raise stopped(day) from None
+                        raise stopped_error(day) from None
                 yield day, folder, target.last_loaded_at(day)
 
         def read(arguments: tuple[date, Path, datetime | None]) -> Load:

@@ -12,7 +12,7 @@ A value that is followed by a comment with a name, like ``5 /* min_group_size */
 ``date /* bucket_start */`` and ``date /* bucket_end */`` are the first and the last day of the week or month that a day
 is in, as ``breakdown_grain`` says. ``actor_id /* comparable */`` is the id as it is compared with others of its
 ``actor_type``, see :func:`~airflow_provider_claude_code.tables.actors.comparable_id`; empty when there is none.
-`` `claude_code.given_tables` `` names those of the tables that users may add that there are.
+`` `claude_code.given_tables` `` has a row with the name of each table that the user has added.
 ``amount /* as_text */`` is a number as text without zeros at the end, which some engines add.
 """
 

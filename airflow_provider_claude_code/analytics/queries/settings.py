@@ -123,7 +123,7 @@ class Settings:
 
     @property
     def days_between_periods(self) -> int:
-        """How many days earlier the period begins that a report compares with: whole weeks."""
+        """How many days before the period the compared one begins: whole weeks."""
         first, last = self.period
         return ((last - first).days // 7 + 1) * 7
 

@@ -14,7 +14,7 @@ WITH starts AS (
   FROM `claude_code.breakdown_buckets`
   GROUP BY organization_id
 ),
--- What somebody did on many days is looked at once.
+-- A row per person and customer type, and not per day, before the texts below multiply the rows.
 done AS (
   SELECT
     days.organization_id,

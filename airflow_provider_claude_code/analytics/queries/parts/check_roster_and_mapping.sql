@@ -51,7 +51,10 @@ WHERE row_count = 0 AND table_name IN (SELECT table_name FROM `claude_code.given
 UNION ALL
 SELECT
   table_name, CAST(NULL AS DATE), CAST(NULL AS STRING), table_name,
-  CONCAT('Rows whose valid_from is after their valid_to, so that they are never valid: ', CAST(never_valid AS STRING), '. Correct them.')
+  CONCAT(
+    'Rows whose valid_from is after their valid_to, so that they are never valid: ', CAST(never_valid AS STRING),
+    '. Correct them.'
+  )
 FROM rows_of_users
 WHERE never_valid > 0
 UNION ALL
