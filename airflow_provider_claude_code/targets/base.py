@@ -13,6 +13,7 @@ from airflow_provider_claude_code.exceptions import (
     ClaudeCodeConfigurationError,
     ClaudeCodeEmptyDayError,
     ClaudeCodeError,
+    SupersededError,
 )
 from airflow_provider_claude_code.quoting import quoted
 
@@ -84,14 +85,17 @@ def named_if_partly_replaced(day: date, tables: Iterable[str]) -> Iterator[list[
     try:
         yield replaced
     except BaseException as error:
-        if replaced:
+        # After a SupersededError, the same task loads the day again at once.
+        if replaced and not isinstance(error, SupersededError):
             kept = ", ".join(table for table in tables if table not in replaced) or "none"
-            state = f"New load: {', '.join(replaced)}; previous state: {kept}."
-            said = f"{day} is inconsistent until it is loaded again. {state}"
+            state = (
+                f"{day} is inconsistent until it is loaded again. New load: {', '.join(replaced)}; "
+                f"previous state: {kept}."
+            )
             if isinstance(error, ClaudeCodeError):
-                error.args = (f"{error} {said}",)
+                error.args = (f"{error} {state}",)
             else:
-                log.error("%s", said)
+                log.error("%s", state)
         raise
 
 

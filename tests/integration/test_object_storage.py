@@ -36,6 +36,7 @@ from airflow_provider_claude_code.exceptions import (
     ClaudeCodeIncompleteDayError,
     ClaudeCodeResponseError,
     ClaudeCodeServerError,
+    SupersededError,
 )
 from airflow_provider_claude_code.hooks.claude_code import ClaudeCodeHook
 from airflow_provider_claude_code.sandbox import Faults, Sandbox
@@ -906,6 +907,24 @@ class TestTimeout:
 
 
 class TestTwoWriters:
+    def test_a_load_that_is_repeated_at_once_leaves_no_error_in_the_log(
+        self, sandbox: Sandbox, local: Place, log: Log, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """As when Cloud Storage refuses an object that another writer has just replaced."""
+        write, conflicts = LocalStore.write, ["model_usage/"]
+
+        def conflict_once(store: LocalStore, key: str, source: Path) -> None:
+            if conflicts and key.startswith(conflicts[0]):
+                conflicts.clear()
+                raise SupersededError("another writer replaced it")
+            write(store, key, source)
+
+        monkeypatch.setattr(LocalStore, "write", conflict_once)
+        load(local)
+        assert not conflicts
+        local.assert_whole()
+        assert "inconsistent" not in log()
+
     def test_many_at_once_in_a_local_directory_leave_one_whole_day(self, sandbox: Sandbox, local: Place) -> None:
         serve_differently_each_time(sandbox)
         with ThreadPoolExecutor(4) as pool:
