@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import re
+import resource
 import tempfile
 from collections.abc import Callable
 from datetime import timedelta
@@ -83,6 +84,31 @@ def test_all_models_of_many_people_run_in_little_memory_on_many_cores(crowd: Obj
         rows = {name: source.read(name).num_rows for name in models()}
     assert rows["people_monthly"] == 5_000
     assert rows["ai_tool_comparison"] == 3 * 5_000
+
+
+def test_days_that_are_added_up_in_portions_are_those_added_up_at_once(
+    crowd: ObjectStoragePath, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def read(rows_per_portion: int) -> dict[str, list[dict[str, Any]]]:
+        monkeypatch.setattr(engine, "_ROWS_PER_PORTION", rows_per_portion)
+        with open_files(crowd, Settings()) as source:
+            return {name: sorted(source.read(name).to_pylist(), key=str) for name in ("people_monthly", "adoption")}
+
+    assert read(1) == read(1_000_000)
+
+
+def test_a_full_temporary_directory_is_said_with_what_to_do(crowd: ObjectStoragePath) -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    with open_files(crowd, Settings()) as source:
+        if not engine._has_safe_inserts():
+            pytest.skip("this DuckDB keeps its tables in memory")
+        try:
+            # No file can grow any more, as on a full disk.
+            resource.setrlimit(resource.RLIMIT_FSIZE, (4096, hard))
+            with pytest.raises(ClaudeCodeSourceError, match=f"to {re.escape(tempfile.gettempdir())}. Free some space"):
+                source.read("people_monthly")
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
 @pytest.mark.parametrize("threads", [1, MANY_CORES])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import tempfile
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
@@ -45,6 +46,9 @@ _CONFIG: dict[str, str | bool | int | float | list[str]] = {
     "autoload_known_extensions": False,
 }
 _FILE_CACHE = "enable_external_file_cache"
+_DATABASE_FILE = "claude_code.duckdb"
+_LARGEST_PART = "actor_days"
+_ROWS_PER_PORTION = 200_000
 _ACTOR = ("organization_id", "actor_type", "actor_id")
 _NUMBERED = ("organization_id", "actor_type", "actor", "person")
 _COMPUTED_ONCE = (
@@ -119,8 +123,31 @@ class FileSource(Source):
             sums = [column for column, type_ in zip(rows.columns, rows.types, strict=True) if type_ == "HUGEINT"]
             narrow = ", ".join(f"CAST({column} AS BIGINT) AS {column}" for column in sums)
             columns = f"* REPLACE ({narrow})" if sums else "*"
-            self._database.execute(f"CREATE TABLE claude_code.{part} AS SELECT {columns} FROM ({query})")
+            into = f"CREATE TABLE claude_code.{part} AS"
+            in_portions = part == _LARGEST_PART and _has_safe_inserts()
+            for condition in self._portions() if in_portions else ["TRUE"]:
+                self._database.execute(f"{into} SELECT {columns} FROM ({query}) WHERE {condition}")
+                into = f"INSERT INTO claude_code.{part}"
             return _relations([part])
+
+    def _portions(self) -> list[str]:
+        """
+        Return conditions on the date, which divide the loaded days into portions of about the same number of rows.
+
+        DuckDB keeps each group that it adds up in memory, in several hundred bytes.
+        """
+        days = self._database.execute(
+            f"""
+            SELECT MIN(date), MAX(date)
+            FROM (
+              SELECT date, SUM(row_count) OVER (ORDER BY date) // {_ROWS_PER_PORTION} AS portion
+              FROM claude_code.newest_loads
+              WHERE table_name = 'usage'
+            )
+            GROUP BY portion
+            """
+        ).fetchall()
+        return [f"date BETWEEN '{first}' AND '{last}'" for first, last in days] or ["FALSE"]
 
     def _identify_actors(self) -> None:
         """
@@ -162,6 +189,13 @@ class FileSource(Source):
             )
 
 
+def _has_safe_inserts() -> bool:
+    """Return whether this DuckDB can fill tables of a file in portions. Before 1.5, it sometimes crashes."""
+    import duckdb
+
+    return tuple(map(int, duckdb.__version__.split(".")[:2])) >= (1, 5)
+
+
 def _relations(names: Iterable[str]) -> dict[str, str]:
     return {name: f"`claude_code.{name}`" for name in names}
 
@@ -197,18 +231,20 @@ def open_files(
         raise ClaudeCodeConfigurationError(
             f"{error.name} is not installed: pip install 'airflow-provider-claude-code[report]'."
         ) from None
-    # What does not fit into its memory goes there. It names people, and is removed when the task ends.
+    # The directory contains the names of people, and is removed when the task ends.
     with spool_directory() as directory, duckdb.connect(config=_CONFIG) as database:
         database.execute(f"SET temp_directory = {literal(str(directory / 'spilled'))}")
         _set_limits(database, memory_mb, threads)
         database.execute("SET TimeZone = 'UTC'")
-        # Each query opens the files of a table again.
-        database.execute("SET parquet_metadata_cache = true")
         # The operating system caches files better. DuckDB before 1.3 did not cache them.
         if database.execute(f"SELECT 1 FROM duckdb_settings() WHERE name = '{_FILE_CACHE}'").fetchone():
             database.execute(f"SET {_FILE_CACHE} = false")
-        database.execute("CREATE SCHEMA claude_code")
         with _typed_errors(database):
+            if _has_safe_inserts():
+                # DuckDB compresses tables in a file, and keeps only what queries read in memory.
+                database.execute(f"ATTACH {literal(str(directory / _DATABASE_FILE))} AS tables")
+                database.execute("USE tables")
+            database.execute("CREATE SCHEMA claude_code")
             names = create_tables(database, root, settings.since, settings.rows_from, directory)
         given = {name: file for name, file in user_tables.items() if file is not None}
         for name, file in given.items():
@@ -258,11 +294,12 @@ def _typed_errors(database: duckdb.DuckDBPyConnection) -> Iterator[None]:
                 f"{_MAPPING_ERROR}: the same actor has two rows for a day, so its cost would count twice. Give each "
                 "row a valid_from and a valid_to (inclusive), so that no two rows of an actor share a day."
             ) from None
+        if "temp_directory" in str(error) or _DATABASE_FILE in str(error):
+            raise ClaudeCodeSourceError(
+                f"DuckDB cannot write its tables to {tempfile.gettempdir()}. Free some space there, or set TMPDIR to a "
+                "directory with more."
+            ) from None
         if isinstance(error, duckdb.OutOfMemoryException):
-            if "temp_directory" in str(error):
-                raise ClaudeCodeSourceError(
-                    "The worker's temporary directory has no room for what DuckDB cannot keep in memory."
-                ) from None
             limits = database.execute("SELECT current_setting('memory_limit'), current_setting('threads')").fetchall()
             raise ClaudeCodeConfigurationError(
                 "DuckDB ran out of memory: {} for {} threads do not suffice. Give the task a larger memory_mb, fewer "
