@@ -60,9 +60,11 @@ def test_the_range_is_that_of_the_cheapest_and_the_most_expensive_of_the_last_fo
     assert numbers(found) == about(200 + 10, 200 + 8, 200 + 12)
 
 
-def test_days_before_the_whole_weeks_that_are_known_do_not_count() -> None:
-    found = forecast(costs(MONDAY - timedelta(days=2), 1, 1, *[10] * 14), MONDAY + timedelta(days=13))
-    assert numbers(found) == about(300, 300, 300)
+@pytest.mark.parametrize(("weeks", "expected"), [(2, 2 + 280), (3, 2 + 280), (4, 300)])
+def test_days_before_the_whole_weeks_that_are_known_do_not_count(weeks: int, expected: int) -> None:
+    # Two days at a dollar, which are in June unless four weeks follow, and weeks at 10 a day up to 28 June.
+    known = costs(date(2026, 6, 29) - timedelta(days=7 * weeks + 2), 1, 1, *[10] * 7 * weeks)
+    assert forecast(known, date(2026, 6, 28)) == Forecast(expected, expected, expected, weeks)
 
 
 @settings(max_examples=500)

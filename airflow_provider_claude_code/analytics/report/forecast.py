@@ -22,13 +22,15 @@ class Forecast:
     The forecast cost of a month.
 
     :param amount: what its known days cost, and the mean of their weekdays for the others.
-    :param low: the same if the others are like the cheapest of the last four weeks.
+    :param low: the same if the others are like the cheapest of the weeks that it is made from.
     :param high: the same if they are like the most expensive one.
+    :param weeks: how many weeks those are.
     """
 
     amount: float
     low: float
     high: float
+    weeks: int
 
 
 def month_of(day: date) -> list[date]:
@@ -53,7 +55,7 @@ def forecast(costs: Mapping[date, Decimal], last: date) -> Forecast | None:
     done = sum(float(costs[day]) for day in month if day <= last and day in costs)
     left = [day for day in month if day > last or day not in costs]
     if not left:
-        return Forecast(done, done, done)
+        return Forecast(done, done, done, 0)
     by_weekday: list[list[float]] = [[] for _weekday in range(7)]
     for day in newest:
         by_weekday[day.weekday()].append(known[day])
@@ -67,7 +69,7 @@ def forecast(costs: Mapping[date, Decimal], last: date) -> Forecast | None:
     ratios = [sum(known[day] for day in week) / mid if mid else 1.0 for week, mid in zip(weeks, usual, strict=True)]
     # Credits may make it negative.
     like_weeks = [done + rest * ratio for ratio in ratios]
-    return Forecast(done + rest, min(like_weeks), max(like_weeks))
+    return Forecast(done + rest, min(like_weeks), max(like_weeks), len(weeks))
 
 
 def past_errors(costs: Mapping[date, Decimal], last: date) -> Sequence[float]:

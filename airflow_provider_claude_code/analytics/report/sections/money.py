@@ -189,11 +189,11 @@ def _sentences(month: Month, settings: Settings) -> list[str]:
         return sentences
     expected = month.forecast
     if expected is None:
-        return [*sentences, "It is too early for a forecast: it needs two of each weekday in the last 28 known days."]
+        return [*sentences, "It is too early for a forecast: the cost of two of each weekday must be known."]
     about, low, high = (about_dollars(value, month.least) for value in (expected.amount, expected.low, expected.high))
     text = (
         f"Forecast for {name}: {about}, between {low} and {high} if the rest is like the cheapest or the most "
-        "expensive of the last four weeks"
+        f"expensive of the last {count(expected.weeks, 'week')} with a known cost"
     )
     if budget:
         text += f"; {percent(expected.amount / budget, 0)} of the budget"
