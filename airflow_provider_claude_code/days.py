@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from datetime import UTC, date, datetime, time, timedelta
 
 from airflow_provider_claude_code.exceptions import ClaudeCodeConfigurationError
@@ -94,6 +95,17 @@ def days_until(last_day: date, count: int, argument: str) -> list[date]:
     if count > (last_day - _FIRST_DAY).days + 1:
         raise ClaudeCodeConfigurationError(f"{argument} reaches from {last_day} back to before {_FIRST_DAY}.")
     return [last_day - timedelta(days=back) for back in reversed(range(count))]
+
+
+def consecutive_days(days: Iterable[date]) -> list[tuple[date, date]]:
+    """Return the first and the last of consecutive days, in order."""
+    ranges: list[tuple[date, date]] = []
+    for day in sorted(set(days)):
+        if ranges and day - ranges[-1][1] == timedelta(days=1):
+            ranges[-1] = (ranges[-1][0], day)
+        else:
+            ranges.append((day, day))
+    return ranges
 
 
 def _moment(value: object, argument: str) -> datetime | None:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from airflow_provider_claude_code.analytics.queries import Settings
 from airflow_provider_claude_code.analytics.queries.checks import CHECKS
-from airflow_provider_claude_code.days import parse_day
+from airflow_provider_claude_code.days import consecutive_days, parse_day
 from airflow_provider_claude_code.exceptions import ClaudeCodeConfigurationError, ClaudeCodeDataQualityError
 from airflow_provider_claude_code.hooks.claude_code import fail_without_retry
 from airflow_provider_claude_code.operators.analytics import ClaudeCodeAnalyticsOperator, cents_of
@@ -25,8 +25,8 @@ if TYPE_CHECKING:
 # These findings do not belong to a day of the period.
 _OF_NO_DAY = ("freshness", "mapping", "roster")
 
-# After a long outage, many findings are the same.
 _LISTED = 20
+_MOST_RANGES = 8
 
 # As in the part check_volume_drop.
 _LEAST_WEEKDAYS = 2
@@ -159,12 +159,11 @@ class ClaudeCodeDataQualityOperator(ClaudeCodeAnalyticsOperator):
                 level = logging.WARNING if row["check_name"] in self.warn_only else logging.ERROR
                 self.log.log(level, "%s", _sentence(row))
             if failures:
-                more = f" And {len(failures) - _LISTED} more, in the log." if len(failures) > _LISTED else ""
+                problems = _problems(failures)
+                more = f" And {len(problems) - _LISTED} more, in the log." if len(problems) > _LISTED else ""
                 raise ClaudeCodeDataQualityError(
-                    f"The usage from {first_day} to {last_day} has {len(failures)} problem"
-                    f"{'s' if len(failures) > 1 else ''}. "
-                    + " ".join(_sentence(row) for row in failures[:_LISTED])
-                    + more
+                    f"The usage from {first_day} to {last_day} has {len(problems)} problem"
+                    f"{'s' if len(problems) > 1 else ''}. {' '.join(problems[:_LISTED])}{more}"
                 )
             counts = {check: sum(row["check_name"] == check for row in findings) for check in self.checks}
             self.log.info(
@@ -225,5 +224,28 @@ def _order(row: dict[str, Any]) -> tuple[int, str, str]:
 
 
 def _sentence(row: dict[str, Any]) -> str:
-    where = " ".join(str(row[name]) for name in ("date", "organization_id", "table_name") if row[name] is not None)
-    return quoted(f"{row['check_name']}: {where}: {row['finding']}", 500)
+    return _written(row["check_name"], [row["date"]], row["organization_id"], [row["table_name"]], row["finding"])
+
+
+def _problems(findings: Iterable[dict[str, Any]]) -> list[str]:
+    """Write findings. Those that differ only in their day or table, as after an outage, are one problem."""
+    tables: dict[tuple[Any, ...], list[str]] = {}
+    for row in findings:
+        alike = (row["check_name"], row["organization_id"], row["finding"])
+        tables.setdefault((*alike, row["date"]), []).append(row["table_name"])
+    days: dict[tuple[Any, ...], list[date]] = {}
+    for (*same, day), names in tables.items():
+        days.setdefault((*same, *names), []).append(day)
+    return [
+        _written(check, dates, organization, names, finding)
+        for (check, organization, finding, *names), dates in days.items()
+    ]
+
+
+def _written(check: str, days: Iterable[date | None], organization: str | None, tables: list[Any], finding: str) -> str:
+    ranges = consecutive_days(day for day in days if day)
+    named = [str(first) if first == last else f"{first} to {last}" for first, last in ranges[:_MOST_RANGES]]
+    if left := sum((last - first).days + 1 for first, last in ranges[_MOST_RANGES:]):
+        named.append(f"and {left} more in the log")
+    where = " ".join(filter(None, (", ".join(named), organization, ", ".join(filter(None, tables)))))
+    return quoted(f"{check}: {where}: {finding}", 500)

@@ -115,6 +115,27 @@ def test_a_check_without_data_does_not_look_like_one_that_passed(
     assert " usage rows. Nothing to check for: " in told
 
 
+def test_days_that_lack_the_same_are_one_problem_and_a_line_each_in_the_log(
+    files: Path, capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    singles = [DAYS[number] for number in (5, 7, 9, 11, 13, 15, 17, 19)]
+    missing = [*DAYS[1:4], *singles]
+    for day in missing:
+        for table in ("usage", "model_usage", "tool_usage", "loads"):
+            shutil.rmtree(files / f"{table}/dt={day}")
+    with pytest.raises(AirflowFailException) as failure:
+        check(files, checks=["missing_days"], first_day=str(DAYS[0]))
+    ((organization,),) = duckdb.sql(f"SELECT DISTINCT organization_id FROM '{files}/loads/*/*.parquet'").fetchall()
+    assert (
+        f"has 1 problem. missing_days: {DAYS[1]} to {DAYS[3]}, {', '.join(map(str, singles[:7]))}, and 1 more in the "
+        f"log {organization} model_usage, tool_usage, usage: The day was never loaded. Load it."
+    ) in str(failure.value)
+    # Airflow's versions log in different ways.
+    told = capsys.readouterr().out + caplog.text
+    for day in missing:
+        assert told.count(f"missing_days: {day} {organization} ") == 3
+
+
 def test_rows_that_are_gone_from_a_table_are_found_with_their_numbers(files: Path) -> None:
     file = files / f"tool_usage/dt={DAYS[-3]}/tool_usage.parquet"
     before = duckdb.sql(f"SELECT count(*), sum(accepted) FROM '{file}'").fetchall()[0]
@@ -192,7 +213,8 @@ def test_a_reload_that_was_killed_before_it_was_remembered_is_found(files: Path)
     assert check(files)["findings"] == findings()
     written_last.unlink()
     with pytest.raises(
-        AirflowFailException, match=rf"sums: {DAYS[-1]} usage: The rows are not those of the newest load"
+        AirflowFailException,
+        match=rf"sums: {DAYS[-1]} model_usage, tool_usage, usage: The rows are not those of the newest load",
     ):
         check(files)
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 import math
 import unicodedata
 from collections.abc import Callable, Iterable, Sequence
-from datetime import date, timedelta
+from datetime import date
 from decimal import Decimal
 from typing import Any
 
+from airflow_provider_claude_code.days import consecutive_days
 from airflow_provider_claude_code.quoting import visible
 
 MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
@@ -141,12 +142,7 @@ def period(first: date, last: date) -> str:
 
 def day_ranges(days: Iterable[date]) -> str:
     """Return days in words, consecutive ones as a range. Days after the first ranges are only counted."""
-    ranges: list[list[date]] = []
-    for value in sorted(set(days)):
-        if ranges and value - ranges[-1][1] == timedelta(days=1):
-            ranges[-1][1] = value
-        else:
-            ranges.append([value, value])
+    ranges = consecutive_days(days)
     named = [period(first, last) for first, last in ranges[:_MOST_RANGES]]
     left = sum((last - first).days + 1 for first, last in ranges[_MOST_RANGES:])
     return listed([*named, count(left, "more day")] if left else named)
