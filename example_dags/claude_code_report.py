@@ -6,9 +6,9 @@ It reads the files that ``claude_code_to_object_storage`` loads, from ``CLAUDE_C
 such as ``s3://my-bucket/reports/claude_code.html``. For BigQuery, pass ``dataset_id="claude_code"`` instead of
 ``path``. Needs the extra ``[report]``.
 
-The report is on the last finished week, Monday to Sunday, and compares it with the 12 weeks before. Load these weeks
-first: trigger ``claude_code_to_object_storage`` with the configuration ``{"first_day": "YYYY-MM-DD"}``, a day at most
-a year ago.
+The report is on the last finished week, Monday to Sunday, and compares it with the week before. The 12 weeks before it
+show which changes are usual. Load them first: trigger ``claude_code_to_object_storage`` with the configuration
+``{"first_day": "YYYY-MM-DD"}``, a day at most a year ago.
 
 Each of these environment variables adds a task that sends the report. It may run on any worker, since what it sends is
 in the XCom of the task that writes the report:

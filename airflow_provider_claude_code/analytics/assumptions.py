@@ -57,7 +57,7 @@ class Assumptions:
     :param seats: number of paid seats.
     :param basis: the kind of result that ``minutes`` refers to.
     :param minutes: minutes that one commit, pull request or accepted action saves.
-    :param oversight_minutes: minutes per working day that a person spends checking the results of Claude Code.
+    :param oversight_minutes: minutes per active day that a person spends checking the results of Claude Code.
     :param tool_costs: what other tools cost a month, in US dollars, by the tool's name.
     :param reference: a text to compare with.
     """

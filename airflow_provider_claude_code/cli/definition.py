@@ -299,8 +299,8 @@ COMMANDS = (
     Command(
         "sql",
         "Print the SQL of an analytics model",
-        "Print the SQL of an analytics model for BigQuery or another engine. 'reference models' describes the models. "
-        "Dialects other than bigquery need the extra 'report'.",
+        "Print the SQL of an analytics model for BigQuery, DuckDB or PostgreSQL; for Spark, use 'dbt'. 'reference "
+        "models' describes the models. Dialects other than bigquery need the extra 'report'.",
         _sql_arguments,
     ),
     Command(

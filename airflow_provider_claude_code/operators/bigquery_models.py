@@ -84,7 +84,8 @@ class ClaudeCodeBigQueryModelsOperator(BigQueryJobsMixin, BaseOperator):
     :param since: the first UTC day that is read, ``YYYY-MM-DD`` (templated). A person is new on the first active day
         from then on.
     :param max_drop: ``data_quality`` reports a drop if this fraction of the usual rows is missing, above 0 and up to 1.
-    :param max_age_hours: ``data_quality`` reports usage whose newest complete day ended more than this many hours ago.
+    :param max_age_hours: ``data_quality`` reports a stream if its newest complete day ended more than this many hours
+        ago. The limit is 23 hours longer for ``cost`` and 25 hours shorter for ``members``.
     :param encryption_configuration: ``{"kmsKeyName": ...}`` for the models that are tables (templated).
     :param gcp_conn_id: the Google Cloud Connection (templated).
     :param impersonation_chain: service account to impersonate, or a chain of them that ends with it (templated).

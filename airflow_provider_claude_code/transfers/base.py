@@ -100,7 +100,7 @@ class ClaudeCodeTransferOperator(BaseOperator):
         days begin. Pages of several days are fetched at the same time.
     :param lookback_days: without ``first_day``, also load this number of days before ``day`` (templated). This adds
         usage that arrived late, and removes rows that the API no longer has. Backfill runs ignore it. Snapshots have no
-        earlier days, and refuse it.
+        earlier days, and refuse it and ``first_day``.
     :param on_empty: what to do with a day without records in the API (templated). ``write`` publishes it, but fails if
         the target has rows of that day, since missing data in the API must not erase a good day; ``replace`` always
         publishes it; ``skip`` leaves the day as it is, and skips the task if all its days are empty; ``fail`` fails the

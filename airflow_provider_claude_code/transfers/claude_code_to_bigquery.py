@@ -75,7 +75,8 @@ class ClaudeCodeToBigQueryOperator(BigQueryJobsMixin, ClaudeCodeTransferOperator
     :param require_partition_filter: whether queries on new tables must filter on ``date``.
     :param gcp_conn_id: the Google Cloud Connection (templated).
     :param impersonation_chain: service account to impersonate, or a chain of them that ends with it (templated).
-    :param deferrable: wait for the jobs in the triggerer. At the ``execution_timeout`` of the task, they are cancelled.
+    :param deferrable: wait for the jobs in the triggerer. The days of a period are then fetched one at a time. At the
+        ``execution_timeout`` of the task, the jobs are cancelled.
     :param poll_interval: seconds between two polls of the jobs when deferred.
     """
 

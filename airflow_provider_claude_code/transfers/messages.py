@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from airflow_provider_claude_code.days import DEFAULT_DAY, parse_day
 from airflow_provider_claude_code.quoting import MOST_NAMES, fields_first
 from airflow_provider_claude_code.streams.base import Stream
+from airflow_provider_claude_code.tables.unknown_fields_column import LONGEST_TEXT
 from airflow_provider_claude_code.transfers.progress import Progress
 
 if TYPE_CHECKING:
@@ -97,12 +98,14 @@ def log_unknown_names(loaded: list[dict[str, Any]], *, are_fields_kept: bool) ->
     more = max(len(names), *(day["unknown_names"] for day in loaded)) - len(listed)
     log.log(
         logging.WARNING if "[]" in listed[0] else logging.INFO,
-        "The API returned names that its reference did not list when this version was released: %s%s. Nothing "
-        "is lost: tools, actor kinds and values are loaded like all others, and fields are kept in "
-        "unknown_fields%s. unknown_names in loads has all names. A newer version of the provider may know them.",
+        "The API returned names that its reference did not list when this version was released: %s%s. Tools, actor "
+        "kinds and values are loaded like all others. Fields are %s. unknown_names in loads has all names. A newer "
+        "version of the provider may know them.",
         ", ".join(listed),
         f" and {'' if len(loaded) == 1 else 'at least '}{more:,} more" if more else "",
-        "" if are_fields_kept else " (not with actor_identity='hmac')",
+        f"kept in unknown_fields, up to {LONGEST_TEXT // 1024} KiB of each row"
+        if are_fields_kept
+        else "not kept, since actor_identity is 'hmac'",
     )
 
 

@@ -1,4 +1,4 @@
-"""The trigger that waits for the load jobs of a day."""
+"""The trigger that waits for jobs in BigQuery."""
 
 from __future__ import annotations
 

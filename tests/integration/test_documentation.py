@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import re
 import shlex
 from datetime import UTC, date, datetime, timedelta
@@ -12,7 +13,16 @@ from typing import Any
 import duckdb
 import pytest
 
+from airflow_provider_claude_code.operators.analytics import ClaudeCodeAnalyticsOperator
+from airflow_provider_claude_code.operators.bigquery_models import ClaudeCodeBigQueryModelsOperator
+from airflow_provider_claude_code.operators.data_quality import ClaudeCodeDataQualityOperator
+from airflow_provider_claude_code.operators.report import ClaudeCodeReportOperator
 from airflow_provider_claude_code.sandbox import Sandbox
+from airflow_provider_claude_code.sensors.freshness import ClaudeCodeFreshnessSensor
+from airflow_provider_claude_code.streams.registry import DATA_TABLES
+from airflow_provider_claude_code.transfers.base import ClaudeCodeTransferOperator
+from airflow_provider_claude_code.transfers.claude_code_to_bigquery import ClaudeCodeToBigQueryOperator
+from airflow_provider_claude_code.transfers.claude_code_to_gcs import ClaudeCodeToGCSOperator
 from airflow_provider_claude_code.transfers.claude_code_to_object_storage import ClaudeCodeToObjectStorageOperator
 from tests.fixtures import documentation
 from tests.fixtures.airflow_version import AIRFLOW
@@ -109,6 +119,45 @@ def test_the_readme_is_short_and_leads_to_every_page() -> None:
     site_only = {"docs/index.md", "docs/changelog.md", "docs/example-dags.md", "docs/reference/api.md"}
     missing = [page for page in PAGES if page.startswith("docs/") and f"({page})" not in PAGES["README.md"]]
     assert set(missing) == site_only
+
+
+def own_arguments(operator: Any) -> set[str]:
+    parameters = inspect.signature(inspect.unwrap(operator.__init__)).parameters.values()
+    return {parameter.name for parameter in parameters if parameter.kind is parameter.KEYWORD_ONLY}
+
+
+@pytest.mark.parametrize(
+    ("page", "table", "operators", "elsewhere"),
+    [
+        ("operators", 0, [ClaudeCodeTransferOperator], {"file_format"}),
+        ("operators", 1, [ClaudeCodeFreshnessSensor], set()),
+        ("bigquery", 0, [ClaudeCodeToBigQueryOperator], set()),
+        ("cloud-storage", 0, [ClaudeCodeToGCSOperator], set()),
+        ("object-stores", 0, [ClaudeCodeToObjectStorageOperator], set()),
+        ("bigquery-models", 0, [ClaudeCodeBigQueryModelsOperator], set()),
+        ("report", 0, [ClaudeCodeReportOperator, ClaudeCodeAnalyticsOperator], set()),
+        ("checks", 0, [ClaudeCodeDataQualityOperator], set()),
+    ],
+)
+def test_the_tables_of_arguments_have_each_argument_and_say_which_are_templated(
+    page: str, table: int, operators: list[Any], elsewhere: set[str]
+) -> None:
+    rows = PAGES[f"docs/{page}.md"].split("\n| argument | default | meaning |\n")[table + 1].partition("\n\n")[0]
+    documented = {
+        name: "*t*" in row.split("|")[1]
+        for row in rows.splitlines()[1:]
+        for name in re.findall(r"`(\w+)`", row.split("|")[1])
+    }
+    arguments = set().union(*map(own_arguments, operators)) - elsewhere
+    assert documented == {name: name in operators[0].template_fields for name in arguments}
+
+
+def test_the_table_of_athena_has_the_columns_of_the_files() -> None:
+    (block,) = [block for block in BLOCKS if block.note == "not run: needs Athena"]
+    columns = re.search(r"claude_code_tool_usage \((.*?)\)\n", block.text, re.DOTALL)
+    assert columns
+    named = [column.split()[0].strip("`") for column in columns[1].split(",")]
+    assert named == [column.name for column in DATA_TABLES["tool_usage"].columns]
 
 
 @pytest.mark.parametrize("page", ["README.md", "docs/quickstart.md"])

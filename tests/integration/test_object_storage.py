@@ -243,7 +243,25 @@ class TestLayout:
     def test_of_several_days_each_ones_new_names_are_told_of(self, sandbox: Sandbox, local: Place, log: Log) -> None:
         sandbox.records = lambda day, _: people(1, day, tool_actions={f"tool_of_{day}": ACTION})
         load(local, lookback_days=2)
-        assert "tool_of_2025-08-30, tool_of_2025-08-31, tool_of_2025-09-01. Nothing is lost" in log()
+        assert "tool_of_2025-08-30, tool_of_2025-08-31, tool_of_2025-09-01. Tools, " in log()
+
+    @pytest.mark.parametrize(
+        ("actor_identity", "told"),
+        [
+            ("plain", "Fields are kept in unknown_fields, up to 8 KiB of each row."),
+            ("hmac", "Fields are not kept, since actor_identity is 'hmac'."),
+        ],
+    )
+    def test_the_log_says_how_much_of_undocumented_fields_is_kept(
+        self, sandbox: Sandbox, connect: Connect, local: Place, log: Log, actor_identity: str, told: str
+    ) -> None:
+        connect(pseudonym_secret=SECRET)
+        sandbox.records = lambda day, _: people(1, day, first="x" * 8_000, second="y" * 8_000)
+        load(local, actor_identity=actor_identity)
+        assert told in log()
+        (row,) = local.rows("usage")
+        kept = {"plain": f'{{"first":"{"x" * 8_000}"}}', "hmac": None}
+        assert row["unknown_fields"] == kept[actor_identity]
 
     @pytest.mark.parametrize(
         ("currencies", "told"),

@@ -41,6 +41,19 @@ def test_the_tables_in_the_documentation_are_up_to_date(page: str, heading: str,
                 assert said == pytest.approx(is_now, rel=TOLERANCE), f"{row[0]}: python -m benchmarks.scale prints it"
 
 
+@pytest.mark.parametrize(
+    ("said", "measured"),
+    [(r"a report on four weeks takes a worker about (\d+) seconds", 28), (r"the whole year about (\d+) seconds", 365)],
+)
+def test_the_processor_time_of_a_report_in_the_documentation_is_up_to_date(said: str, measured: int) -> None:
+    page, results = ((ROOT / path).read_text() for path in ("docs/report.md", "benchmarks/RESULTS.md"))
+    in_page = re.search(said, " ".join(page.split()))
+    in_results = re.search(rf"report on {measured} days: processor time of the process \| ([\d.]+) s", results)
+    assert in_page
+    assert in_results
+    assert float(in_page[1]) == pytest.approx(float(in_results[1]), rel=TOLERANCE)
+
+
 def test_bytes_are_counted_as_bigquery_does() -> None:
     """By hand: two bytes and its text for a string, 8 for a number, 16 for money, 1 for a flag, none for null."""
     import pyarrow as pa
