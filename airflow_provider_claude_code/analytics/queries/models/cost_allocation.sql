@@ -53,23 +53,21 @@ charged_amounts AS (
 ),
 amounts AS (
   SELECT
-    buckets.period_start,
-    buckets.organization_id,
-    buckets.days_in_period,
-    buckets.days_loaded,
-    IF(models.customer_type = 'api', 'api_cost', 'subscription_value') AS amount,
-    models.team,
-    models.cost_centre,
-    models.group_name,
-    models.actor_type,
-    models.actor,
-    models.person,
-    models.has_cost AS counts,
-    COALESCE(models.api_cost_cents, models.subscription_value_cents) AS cents
-  FROM `claude_code.bucket_models` AS models
-  JOIN `claude_code.breakdown_buckets` AS buckets
-    ON buckets.organization_id = models.organization_id AND buckets.period_start = models.bucket_start
-  WHERE models.cost_entries > 0 AND models.customer_type IN ('api', 'subscription')
+    period_start,
+    organization_id,
+    days_in_period,
+    days_loaded,
+    IF(customer_type = 'api', 'api_cost', 'subscription_value') AS amount,
+    team,
+    cost_centre,
+    group_name,
+    actor_type,
+    actor,
+    person,
+    has_cost AS counts,
+    COALESCE(api_cost_cents, subscription_value_cents) AS cents
+  FROM `claude_code.bucket_models`
+  WHERE cost_entries > 0 AND customer_type IN ('api', 'subscription')
   UNION ALL
   SELECT
     period_start, organization_id, days_in_period, days_loaded, 'charged', team, cost_centre, group_name, actor_type,
