@@ -96,6 +96,11 @@ def days_until(last_day: date, count: int, argument: str) -> list[date]:
     return [last_day - timedelta(days=back) for back in reversed(range(count))]
 
 
+def days_between(first: date, last: date) -> list[date]:
+    """Return the days from the first to the last."""
+    return [first + timedelta(days=number) for number in range((last - first).days + 1)]
+
+
 def _moment(value: object, argument: str) -> datetime | None:
     if isinstance(value, datetime):
         return value

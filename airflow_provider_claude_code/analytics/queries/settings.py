@@ -7,7 +7,7 @@ from datetime import date, timedelta
 from decimal import Decimal
 from typing import ClassVar
 
-from airflow_provider_claude_code.days import FRESHNESS_DELAY, days_until
+from airflow_provider_claude_code.days import FRESHNESS_DELAY, days_between, days_until
 from airflow_provider_claude_code.exceptions import ClaudeCodeConfigurationError
 from airflow_provider_claude_code.tables.totals import MAX_OF_A_DAY
 from airflow_provider_claude_code.templates import one_of, whole_number
@@ -120,6 +120,11 @@ class Settings:
         if self.first_day is None or self.last_day is None:
             raise ClaudeCodeConfigurationError("A report needs its first_day and last_day.")
         return self.first_day, self.last_day
+
+    @property
+    def days(self) -> list[date]:
+        """The days of the report."""
+        return days_between(*self.period)
 
     @property
     def days_between_periods(self) -> int:

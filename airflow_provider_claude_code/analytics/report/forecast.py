@@ -9,6 +9,8 @@ from datetime import date, timedelta
 from decimal import Decimal
 from statistics import mean
 
+from airflow_provider_claude_code.days import days_between
+
 _DAYS = 28
 _FEWEST_OF_A_WEEKDAY = 2
 # Older days say little about this month, even if newer ones are missing.
@@ -34,7 +36,7 @@ class Forecast:
 def month_of(day: date) -> list[date]:
     """Return the days of a day's calendar month."""
     length = calendar.monthrange(day.year, day.month)[1]
-    return [day.replace(day=number) for number in range(1, length + 1)]
+    return days_between(day.replace(day=1), day.replace(day=length))
 
 
 def forecast(costs: Mapping[date, Decimal], last: date) -> Forecast | None:
