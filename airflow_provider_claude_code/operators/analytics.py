@@ -169,7 +169,7 @@ class ClaudeCodeAnalyticsOperator(BigQueryDatasetMixin, BaseOperator):
             since=parse_day(self.since, "since"),
             first_day=first_day,
             last_day=last_day,
-            monthly_budget_cents=cents_of("monthly_budget_usd", self.monthly_budget_usd),
+            monthly_budget_cents=budget_cents(self.monthly_budget_usd),
         )
 
     @contextmanager
@@ -215,11 +215,10 @@ class ClaudeCodeAnalyticsOperator(BigQueryDatasetMixin, BaseOperator):
         return storage_path(argument, path, self.conn_id) if place.protocol == root.protocol else place
 
 
-def cents_of(argument: str, amount: str | float | Decimal | None) -> int:
+def budget_cents(amount: str | float | Decimal | None) -> int:
     """
-    Return an amount of US dollars in cents; 0 for none.
+    Return the budget in cents; 0 for none.
 
-    :param argument: what gives it, for the error.
     :param amount: US dollars; text when it was a template, which is empty for none.
     :raises ClaudeCodeConfigurationError: it is not an amount above 0, or has fractions of a cent.
     """
@@ -231,6 +230,6 @@ def cents_of(argument: str, amount: str | float | Decimal | None) -> int:
         cents = Decimal(0)
     if not (cents.is_finite() and 1 <= cents < 10**15 and cents == cents.to_integral_value()):
         raise ClaudeCodeConfigurationError(
-            f"{argument} is {amount!r}; US dollars above 0 were expected, with two decimals at most."
+            f"monthly_budget_usd is {amount!r}; US dollars above 0 were expected, with two decimals at most."
         )
     return int(cents)

@@ -94,7 +94,8 @@ def create_tables(
     for table in DATA_TABLES.values():
         _create_view(database, table, [folder / key for key in files[table.name]])
     rows = _with_unknown_loads(cached, folder, {key: listed[key] for key in unknown})
-    _create_loads(database, rows, since, directory)
+    days = f"* EXCLUDE (file, version) FROM given WHERE file >= '{LOADS.name}/dt={since}'"
+    create_table(database, LOADS.name, rows, days, directory)
     if unknown:
         write_cached_loads(root, rows, map(month_of, unknown), directory)
     return _organization_names(root) if ORGANIZATION_KEY in listed else {}
@@ -245,11 +246,6 @@ def _with_unknown_loads(cached: pa.Table, folder: Path, unknown: Mapping[str, Li
             raise unreadable_files_error(error, key) from None
         tables.append(with_file(columns, key, file))
     return pa.concat_tables(tables)
-
-
-def _create_loads(database: duckdb.DuckDBPyConnection, rows: pa.Table, since: date, directory: Path) -> None:
-    days = f"* EXCLUDE (file, version) FROM given WHERE file >= '{LOADS.name}/dt={since}'"
-    create_table(database, LOADS.name, rows, days, directory)
 
 
 def create_table(
