@@ -115,7 +115,6 @@ def test_the_head_of_a_part_of_reports_describes_its_columns(name: str) -> None:
         "entries",
         "actions",
         "known_actors",
-        "usage_loads",
         "charges",
         "charges_of_periods",
         "member_days",
