@@ -131,7 +131,7 @@ class ClaudeCodeReportOperator(ClaudeCodeAnalyticsOperator):
             tools = mapping_of("other_tools", self.other_tools)
             check_tool_tables(tools)
             with self.open_source(context, settings, **tools) as source:
-                # Loads pyarrow and matplotlib, so not when a Dag file is parsed.
+                # Not needed when a Dag file is parsed.
                 from airflow_provider_claude_code.analytics.report import make_report
 
                 report = make_report(

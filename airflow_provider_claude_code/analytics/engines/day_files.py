@@ -18,7 +18,7 @@ from airflow_provider_claude_code.analytics.engines.base import table_names
 from airflow_provider_claude_code.analytics.engines.loads_cache import (
     CACHE_FOLDER,
     ListedFile,
-    month_of,
+    month_of_file,
     read_cached_loads,
     with_file,
     write_cached_loads,
@@ -86,7 +86,7 @@ def create_tables(
         raise ClaudeCodeConfigurationError(
             f"{root} has no Parquet files of usage. Load the days with file_format='parquet'."
         )
-    cached = read_cached_loads(root, listed, written[LOADS.name], map(month_of, files[LOADS.name]))
+    cached = read_cached_loads(root, listed, written[LOADS.name], map(month_of_file, files[LOADS.name]))
     known = set(cached["file"].to_pylist())
     unknown = [key for key in files[LOADS.name] if key not in known]
     data = [key for table in DATA_TABLES for key in files[table]]
@@ -97,7 +97,7 @@ def create_tables(
     days = f"* EXCLUDE (file, version) FROM given WHERE file >= '{LOADS.name}/dt={since}'"
     create_table(database, LOADS.name, rows, days, directory)
     if unknown:
-        write_cached_loads(root, rows, map(month_of, unknown), directory)
+        write_cached_loads(root, rows, map(month_of_file, unknown), directory)
     return _organization_names(root) if ORGANIZATION_KEY in listed else {}
 
 
