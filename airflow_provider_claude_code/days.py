@@ -108,6 +108,17 @@ def consecutive_days(days: Iterable[date]) -> list[tuple[date, date]]:
     return ranges
 
 
+def days_between(first: date, last: date) -> list[date]:
+    """Return the days from the first to the last."""
+    return [first + timedelta(days=number) for number in range((last - first).days + 1)]
+
+
+def month_start(day: date, months_before: int = 0) -> date:
+    """Return the first day of a day's calendar month, or of one that many months before."""
+    months = day.year * 12 + day.month - 1 - months_before
+    return date(months // 12, months % 12 + 1, 1)
+
+
 def _moment(value: object, argument: str) -> datetime | None:
     if isinstance(value, datetime):
         return value

@@ -6,12 +6,15 @@ import argparse
 import json
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING
 
+from airflow_provider_claude_code.analytics.assumptions import Assumptions
+from airflow_provider_claude_code.analytics.engines.duckdb import open_files
+from airflow_provider_claude_code.analytics.queries.settings import Settings, whole_period
+from airflow_provider_claude_code.analytics.report import make_report
+from airflow_provider_claude_code.analytics.tool_tables import check_tool_tables
+from airflow_provider_claude_code.days import parse_day
 from airflow_provider_claude_code.exceptions import ClaudeCodeConfigurationError, ClaudeCodeError
-
-if TYPE_CHECKING:
-    from airflow_provider_claude_code.analytics.assumptions import Assumptions
+from airflow_provider_claude_code.storage.stores import storage_path
 
 
 def run(arguments: argparse.Namespace) -> None:
@@ -20,13 +23,6 @@ def run(arguments: argparse.Namespace) -> None:
 
     :raises SystemExit: an argument or a file cannot be used; nothing is written then.
     """
-    from airflow_provider_claude_code.analytics.engines.duckdb import open_files
-    from airflow_provider_claude_code.analytics.queries.settings import Settings, whole_period
-    from airflow_provider_claude_code.analytics.report import make_report
-    from airflow_provider_claude_code.analytics.tool_tables import check_tool_tables
-    from airflow_provider_claude_code.days import parse_day
-    from airflow_provider_claude_code.storage.stores import storage_path
-
     now = datetime.now(UTC)
     output = Path(arguments.output)
     try:
@@ -60,8 +56,6 @@ def run(arguments: argparse.Namespace) -> None:
 
 
 def _assumptions(file: str | None) -> Assumptions:
-    from airflow_provider_claude_code.analytics.assumptions import Assumptions
-
     if file is None:
         return Assumptions()
     try:

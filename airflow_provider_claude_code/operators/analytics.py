@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
+from dataclasses import replace
 from datetime import date
 from decimal import Decimal, InvalidOperation
 from typing import TYPE_CHECKING, Any
@@ -51,6 +52,12 @@ class ClaudeCodeAnalyticsOperator(BigQueryDatasetMixin, BaseOperator):
         calendar month.
     :param since: the first UTC day that is read, ``YYYY-MM-DD`` (templated). A person is new on the first active day
         from then on.
+    :param roster: the people who may use Claude Code (templated). A table, or a ``.csv`` or ``.parquet`` file:
+        ``actor_id``, ``valid_from``, ``valid_to`` (inclusive; empty means no limit).
+    :param mapping: groups of people and keys (templated). A table or a file: ``actor_type``, ``actor_id``, ``team``,
+        ``cost_centre``, ``valid_from``, ``valid_to``.
+    :param monthly_budget_usd: budget of each organisation for Claude Code in a calendar month, in US dollars
+        (templated).
     :param memory_mb: MiB of memory that DuckDB may use for files, in addition to some 350 MiB for the task's process.
         What does not fit goes to the temporary directory, and so do copies of files in an object store.
     :param threads: number of DuckDB's threads; default: one per core, and at most one per 128 MiB of ``memory_mb``.
@@ -70,8 +77,14 @@ class ClaudeCodeAnalyticsOperator(BigQueryDatasetMixin, BaseOperator):
         "period_days",
         "first_day",
         "since",
+        "roster",
+        "mapping",
+        "monthly_budget_usd",
     )
     ui_color = "#dfe8d4"
+
+    # Without what may be a template. Subclasses set them when the Dag is parsed, which checks the rest.
+    _settings: Settings
 
     def __init__(
         self,
@@ -88,6 +101,9 @@ class ClaudeCodeAnalyticsOperator(BigQueryDatasetMixin, BaseOperator):
         period_days: int | str | None = None,
         first_day: str | None = None,
         since: str = "2025-01-01",
+        roster: str | None = None,
+        mapping: str | None = None,
+        monthly_budget_usd: str | float | None = None,
         memory_mb: int = 256,
         threads: int | None = None,
         **kwargs: Any,
@@ -114,6 +130,9 @@ class ClaudeCodeAnalyticsOperator(BigQueryDatasetMixin, BaseOperator):
         self.period_days = period_days
         self.first_day = first_day
         self.since = since
+        self.roster = roster
+        self.mapping = mapping
+        self.monthly_budget_usd = monthly_budget_usd
         if dataset_id is not None:
             self.refuse_unusable_names(is_rendered=False)
         if not is_template(since):
@@ -138,14 +157,30 @@ class ClaudeCodeAnalyticsOperator(BigQueryDatasetMixin, BaseOperator):
         asked = DEFAULT_PERIOD_DAYS if self.period_days in (None, "") else self.period_days
         return whole_number("period_days", asked, 1)
 
+    def rendered_settings(self) -> Settings:
+        """
+        Return the settings of the queries.
+
+        :raises ClaudeCodeConfigurationError: what was a template is not valid.
+        """
+        first_day, last_day = self.period()
+        return replace(
+            self._settings,
+            since=parse_day(self.since, "since"),
+            first_day=first_day,
+            last_day=last_day,
+            monthly_budget_cents=budget_cents(self.monthly_budget_usd),
+        )
+
     @contextmanager
-    def open_source(self, context: Context, settings: Settings, **user_tables: str | None) -> Iterator[Source]:
+    def open_source(self, context: Context, settings: Settings, **tool_tables: str) -> Iterator[Source]:
         """
         Return the source of the loaded usage, and report what was read to Airflow's hook lineage.
 
         :param settings: the settings of the queries.
-        :param user_tables: files or tables of the user's: the roster, the mapping, and days of other tools.
+        :param tool_tables: files or tables with days of other tools.
         """
+        user_tables = {"roster": self.roster, "mapping": self.mapping, **tool_tables}
         # Load google.cloud and pyarrow, so not when a Dag file is parsed.
         from airflow_provider_claude_code.analytics.engines.bigquery import BigQuerySource, bigquery_relations
         from airflow_provider_claude_code.analytics.engines.duckdb import open_files
@@ -180,11 +215,10 @@ class ClaudeCodeAnalyticsOperator(BigQueryDatasetMixin, BaseOperator):
         return storage_path(argument, path, self.conn_id) if place.protocol == root.protocol else place
 
 
-def cents_of(argument: str, amount: str | float | Decimal | None) -> int:
+def budget_cents(amount: str | float | Decimal | None) -> int:
     """
-    Return an amount of US dollars in cents; 0 for none.
+    Return the budget in cents; 0 for none.
 
-    :param argument: what gives it, for the error.
     :param amount: US dollars; text when it was a template, which is empty for none.
     :raises ClaudeCodeConfigurationError: it is not an amount above 0, or has fractions of a cent.
     """
@@ -196,6 +230,6 @@ def cents_of(argument: str, amount: str | float | Decimal | None) -> int:
         cents = Decimal(0)
     if not (cents.is_finite() and 1 <= cents < 10**15 and cents == cents.to_integral_value()):
         raise ClaudeCodeConfigurationError(
-            f"{argument} is {amount!r}; US dollars above 0 were expected, with two decimals at most."
+            f"monthly_budget_usd is {amount!r}; US dollars above 0 were expected, with two decimals at most."
         )
     return int(cents)

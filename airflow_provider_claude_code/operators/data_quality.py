@@ -5,16 +5,15 @@ from __future__ import annotations
 import logging
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import replace
 from datetime import date
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from airflow_provider_claude_code.analytics.queries import Settings
 from airflow_provider_claude_code.analytics.queries.checks import CHECKS
-from airflow_provider_claude_code.days import consecutive_days, parse_day
+from airflow_provider_claude_code.days import consecutive_days
 from airflow_provider_claude_code.exceptions import ClaudeCodeConfigurationError, ClaudeCodeDataQualityError
 from airflow_provider_claude_code.hooks.claude_code import fail_without_retry
-from airflow_provider_claude_code.operators.analytics import ClaudeCodeAnalyticsOperator, cents_of
+from airflow_provider_claude_code.operators.analytics import ClaudeCodeAnalyticsOperator
 from airflow_provider_claude_code.quoting import quoted
 from airflow_provider_claude_code.streams.registry import find_stream
 from airflow_provider_claude_code.templates import is_template, listed
@@ -53,22 +52,11 @@ class ClaudeCodeDataQualityOperator(ClaudeCodeAnalyticsOperator):
     :param max_age_hours: ``freshness`` reports a stream if its newest complete day ended more than this many hours ago.
         The default fits a daily load of usage. The limit is 23 hours longer for ``cost``, whose days are complete
         later, and 25 hours shorter for ``members``, whose snapshots are complete at once.
-    :param mapping: table or file of the groups (templated), for the check ``mapping``.
-    :param roster: table or file of the eligible people (templated), for the check ``roster``.
-    :param monthly_budget_usd: budget of each organisation for Claude Code in a calendar month, in US dollars
-        (templated), for the check ``budget``.
     :param budget_percents: percentages of the budget that are reported.
     :raises AirflowFailException: a check found something, or cannot be made.
     """
 
-    template_fields: Sequence[str] = (
-        *ClaudeCodeAnalyticsOperator.template_fields,
-        "checks",
-        "warn_only",
-        "mapping",
-        "roster",
-        "monthly_budget_usd",
-    )
+    template_fields: Sequence[str] = (*ClaudeCodeAnalyticsOperator.template_fields, "checks", "warn_only")
     template_fields_renderers: ClassVar[dict[str, str]] = {"checks": "json", "warn_only": "json"}
 
     checks: list[str]
@@ -81,9 +69,6 @@ class ClaudeCodeDataQualityOperator(ClaudeCodeAnalyticsOperator):
         warn_only: Iterable[str] = ("budget",),
         max_drop: float = 0.5,
         max_age_hours: float = 48,
-        mapping: str | None = None,
-        roster: str | None = None,
-        monthly_budget_usd: str | float | None = None,
         budget_percents: Iterable[int] = (80, 100),
         **kwargs: Any,
     ) -> None:
@@ -93,13 +78,9 @@ class ClaudeCodeDataQualityOperator(ClaudeCodeAnalyticsOperator):
         self._settle_checks(is_rendered=False)
         self.max_drop = max_drop
         self.max_age_hours = max_age_hours
-        self.mapping = mapping
-        self.roster = roster
-        self.monthly_budget_usd = monthly_budget_usd
         if isinstance(budget_percents, str) or not isinstance(budget_percents, Iterable):
             raise ClaudeCodeConfigurationError(f"budget_percents is {budget_percents!r}; a list was expected.")
         self.budget_percents = tuple(budget_percents)
-        # Without what may be a template. The rest is checked when the Dag is parsed.
         self._settings = Settings(max_drop=max_drop, max_age_hours=max_age_hours, budget_percents=self.budget_percents)
 
     def _settle_checks(self, *, is_rendered: bool = True) -> None:
@@ -113,24 +94,17 @@ class ClaudeCodeDataQualityOperator(ClaudeCodeAnalyticsOperator):
         """Run the checks, and return what was checked and the number of findings per check."""
         with fail_without_retry():
             self._settle_checks()
-            first_day, last_day = self.period()
-            settings = replace(
-                self._settings,
-                since=parse_day(self.since, "since"),
-                first_day=first_day,
-                last_day=last_day,
-                monthly_budget_cents=cents_of("monthly_budget_usd", self.monthly_budget_usd),
-            )
-            with self.open_source(context, settings, roster=self.roster, mapping=self.mapping) as source:
-                rows = source.read("data_quality").to_pylist()
-                health = source.read("load_health").to_pylist()
-                # Without data, no check can fail, but the location may be wrong.
-                if not rows and not health:
-                    raise ClaudeCodeConfigurationError(
-                        f"There are no loaded days since {settings.since}, so there is nothing to check. Load the "
-                        f"table usage, or pass {'the path' if self.path else 'the dataset and the table_prefix'} to "
-                        "which the days are loaded."
-                    )
+            settings = self.rendered_settings()
+            with self.open_source(context, settings) as source:
+                rows, health = (source.read(model).to_pylist() for model in ("data_quality", "load_health"))
+            # Without data, no check can fail, but the location may be wrong.
+            if not rows and not health:
+                raise ClaudeCodeConfigurationError(
+                    f"There are no loaded days since {settings.since}, so there is nothing to check. Load the table "
+                    f"usage, or pass {'the path' if self.path else 'the dataset and the table_prefix'} to which the "
+                    "days are loaded."
+                )
+            first_day, last_day = settings.period
             findings = sorted(
                 (
                     row
@@ -140,43 +114,43 @@ class ClaudeCodeDataQualityOperator(ClaudeCodeAnalyticsOperator):
                 ),
                 key=_order,
             )
-            failures = [row for row in findings if row["check_name"] not in self.warn_only]
-            checked = _checked_rows(health, first_day, last_day)
             possible = self._possible_checks(health, settings)
-            nothing_to_check = [check for check in self.checks if check not in possible]
-            self.log.log(
-                logging.INFO if checked["days"] else logging.WARNING,
-                "Checked %s to %s: %d loaded days; %s. Nothing to check for: %s",
-                first_day,
-                last_day,
-                checked["days"],
-                f"{', '.join(f'{count} {table}' for table, count in checked['rows'].items())} rows"
-                if checked["rows"]
-                else "no tables",
-                ", ".join(nothing_to_check) or "none",
-            )
-            for row in findings:
-                level = logging.WARNING if row["check_name"] in self.warn_only else logging.ERROR
-                self.log.log(level, "%s", _sentence(row))
-            if failures:
+            result: dict[str, Any] = {
+                "first_day": first_day.isoformat(),
+                "last_day": last_day.isoformat(),
+                "checked": _checked_rows(health, first_day, last_day),
+                "findings": {check: sum(row["check_name"] == check for row in findings) for check in self.checks},
+                "nothing_to_check": [check for check in self.checks if check not in possible],
+            }
+            self._log_result(result, findings)
+            if failures := [row for row in findings if row["check_name"] not in self.warn_only]:
                 problems = _problems(failures)
                 more = f" And {len(problems) - _LISTED} more, in the log." if len(problems) > _LISTED else ""
                 raise ClaudeCodeDataQualityError(
                     f"The usage from {first_day} to {last_day} has {len(problems)} problem"
                     f"{'s' if len(problems) > 1 else ''}. {' '.join(problems[:_LISTED])}{more}"
                 )
-            counts = {check: sum(row["check_name"] == check for row in findings) for check in self.checks}
-            self.log.info(
-                "No check failed. Without findings: %s",
-                ", ".join(check for check in self.checks if check in possible and not counts[check]) or "none",
-            )
-            return {
-                "first_day": first_day.isoformat(),
-                "last_day": last_day.isoformat(),
-                "checked": checked,
-                "findings": counts,
-                "nothing_to_check": nothing_to_check,
-            }
+            clean = [check for check, count in result["findings"].items() if check in possible and not count]
+            self.log.info("No check failed. Without findings: %s", ", ".join(clean) or "none")
+            return result
+
+    def _log_result(self, result: dict[str, Any], findings: Iterable[dict[str, Any]]) -> None:
+        """Log what was checked, and each finding."""
+        checked = result["checked"]
+        self.log.log(
+            logging.INFO if checked["days"] else logging.WARNING,
+            "Checked %s to %s: %d loaded days; %s. Nothing to check for: %s",
+            result["first_day"],
+            result["last_day"],
+            checked["days"],
+            f"{', '.join(f'{count} {table}' for table, count in checked['rows'].items())} rows"
+            if checked["rows"]
+            else "no tables",
+            ", ".join(result["nothing_to_check"]) or "none",
+        )
+        for row in findings:
+            level = logging.WARNING if row["check_name"] in self.warn_only else logging.ERROR
+            self.log.log(level, "%s", _sentence(row))
 
     def _possible_checks(self, health: Iterable[dict[str, Any]], settings: Settings) -> set[str]:
         """Return the checks that have something to look at in the period; freshness has if anything was ever loaded."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from datetime import UTC, date, datetime
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -16,7 +15,7 @@ from airflow_provider_claude_code.exceptions import ClaudeCodeConfigurationError
 from airflow_provider_claude_code.hooks.claude_code import fail_without_retry
 from airflow_provider_claude_code.lineage import add_hook_lineage, asset_uri, fill_asset_events
 from airflow_provider_claude_code.links import ClaudeCodeReportLink, report_link
-from airflow_provider_claude_code.operators.analytics import ClaudeCodeAnalyticsOperator, cents_of
+from airflow_provider_claude_code.operators.analytics import ClaudeCodeAnalyticsOperator
 from airflow_provider_claude_code.storage.errors import typed_store_errors
 from airflow_provider_claude_code.storage.spool_directory import spool_directory
 from airflow_provider_claude_code.storage.stores import open_store, storage_path
@@ -54,12 +53,6 @@ class ClaudeCodeReportOperator(ClaudeCodeAnalyticsOperator):
     :param breakdown_grain: ``week`` (Monday to Sunday, UTC) or ``month``: the period of breakdowns. They show the last
         complete week or month of the report's period. Choose ``month`` for fewer than a few hundred people, and use the
         same for views.
-    :param roster: the people who may use Claude Code (templated), for adoption rate and idle seats. A table, or a
-        ``.csv`` or ``.parquet`` file: ``actor_id``, ``valid_from``, ``valid_to`` (inclusive; empty means no limit).
-    :param mapping: groups (templated), for costs of groups. A table or a file: ``actor_type``, ``actor_id``, ``team``,
-        ``cost_centre``, ``valid_from``, ``valid_to``.
-    :param monthly_budget_usd: budget of each organisation for Claude Code in a calendar month, in US dollars
-        (templated). The report shows it next to the cost of the month.
     :param assumptions: values to compare the cost with, each with its source: see
         :meth:`~airflow_provider_claude_code.analytics.assumptions.Assumptions.parse`. It is not templated: somebody who
         could choose the price of a seat for each run could find out what single people cost.
@@ -74,9 +67,6 @@ class ClaudeCodeReportOperator(ClaudeCodeAnalyticsOperator):
         "report_path",
         "report_conn_id",
         "title",
-        "roster",
-        "mapping",
-        "monthly_budget_usd",
         "other_tools",
     )
     template_fields_renderers: ClassVar[dict[str, str]] = {"other_tools": "json"}
@@ -92,9 +82,6 @@ class ClaudeCodeReportOperator(ClaudeCodeAnalyticsOperator):
         people: bool = False,
         min_group_size: int = 5,
         breakdown_grain: str = "week",
-        roster: str | None = None,
-        mapping: str | None = None,
-        monthly_budget_usd: str | float | None = None,
         assumptions: dict[str, Any] | None = None,
         other_tools: dict[str, str] | None = None,
         **kwargs: Any,
@@ -108,12 +95,8 @@ class ClaudeCodeReportOperator(ClaudeCodeAnalyticsOperator):
         self.people = true_or_false("people", people)
         self.min_group_size = min_group_size
         self.breakdown_grain = breakdown_grain
-        self.roster = roster
-        self.mapping = mapping
-        self.monthly_budget_usd = monthly_budget_usd
         self.assumptions = assumptions or {}
         self._assumptions = Assumptions.parse(self.assumptions)
-        # Without what may be a template. The rest is checked when the Dag is parsed.
         self._settings = Settings(
             min_group_size=min_group_size,
             breakdown_grain=breakdown_grain,
@@ -143,18 +126,12 @@ class ClaudeCodeReportOperator(ClaudeCodeAnalyticsOperator):
         with fail_without_retry():
             self._refuse_unusable_report_path()
             place = storage_path("report_path", self.report_path, self.report_conn_id)
-            first_day, last_day = self.period()
-            settings = replace(
-                self._settings,
-                since=parse_day(self.since, "since"),
-                first_day=first_day,
-                last_day=last_day,
-                monthly_budget_cents=cents_of("monthly_budget_usd", self.monthly_budget_usd),
-            )
+            settings = self.rendered_settings()
+            first_day, last_day = settings.period
             tools = mapping_of("other_tools", self.other_tools)
             check_tool_tables(tools)
-            with self.open_source(context, settings, roster=self.roster, mapping=self.mapping, **tools) as source:
-                # Loads pyarrow and matplotlib, so not when a Dag file is parsed.
+            with self.open_source(context, settings, **tools) as source:
+                # Not needed when a Dag file is parsed.
                 from airflow_provider_claude_code.analytics.report import make_report
 
                 report = make_report(

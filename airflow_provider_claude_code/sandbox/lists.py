@@ -43,7 +43,7 @@ def _api_keys(organization: Organization, now: datetime, request: Request) -> It
     return people.api_keys(organization.key_names())
 
 
-def _list(items: Callable[[Organization, datetime, Request], Items], id_name: str) -> Callable[[Service], Answer]:
+def _list(items: Callable[[Organization, datetime, Request], Items], id_name: str) -> Answer:
     """
     Return an endpoint.
 
@@ -51,37 +51,34 @@ def _list(items: Callable[[Organization, datetime, Request], Items], id_name: st
     :param id_name: the field by which ``after_id`` names an item
     """
 
-    def endpoint(service: Service) -> Answer:
-        async def answer(request: Request) -> Response:
-            counter = await service.fault_counter()
-            organization = service.authenticate(request)
-            values = single_values(request, "limit", "after_id")
-            limit = limit_of(values)
-            found = items(organization, service.now(), request)
-            ids = [item[id_name] for item in found]
-            start = 0
-            if after := values.get("after_id"):
-                if after not in ids:
-                    raise ApiError(400, "after_id: not found")
-                start = ids.index(after) + 1
-            faults = counter.faults_of(1 + start // limit)
-            if error := error_response(faults):
-                return error
-            page = found[start : start + limit]
-            body = {
-                "data": page,
-                "has_more": start + limit < len(found),
-                "first_id": page[0][id_name] if page else None,
-                "last_id": page[-1][id_name] if page else None,
-            }
-            return page_response(body, faults)
+    async def answer(service: Service, request: Request) -> Response:
+        counter = await service.fault_counter()
+        organization = service.authenticate(request)
+        values = single_values(request, "limit", "after_id")
+        limit = limit_of(values)
+        found = items(organization, service.now(), request)
+        ids = [item[id_name] for item in found]
+        start = 0
+        if after := values.get("after_id"):
+            if after not in ids:
+                raise ApiError(400, "after_id: not found")
+            start = ids.index(after) + 1
+        faults = counter.faults_of(1 + start // limit)
+        if error := error_response(faults):
+            return error
+        page = found[start : start + limit]
+        body = {
+            "data": page,
+            "has_more": start + limit < len(found),
+            "first_id": page[0][id_name] if page else None,
+            "last_id": page[-1][id_name] if page else None,
+        }
+        return page_response(body, faults)
 
-        return answer
-
-    return endpoint
+    return answer
 
 
-LISTS: dict[str, Callable[[Service], Answer]] = {
+LISTS: dict[str, Answer] = {
     "/v1/organizations/users": _list(_members, "id"),
     "/v1/organizations/workspaces": _list(_workspaces, "id"),
     "/v1/organizations/workspaces/{workspace_id}/members": _list(_workspace_members, "user_id"),

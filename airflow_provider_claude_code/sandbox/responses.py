@@ -1,12 +1,14 @@
 """Responses of the API: pages, errors in its envelope, and the effects of faults."""
 
+from __future__ import annotations
+
 import asyncio
 import logging
 import uuid
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 from email.utils import format_datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 from starlette.requests import Request
@@ -15,11 +17,14 @@ from starlette.types import Receive, Scope, Send
 
 from airflow_provider_claude_code.sandbox.faults import Faults
 
+if TYPE_CHECKING:
+    from airflow_provider_claude_code.sandbox.service import Service
+
 log = logging.getLogger(__name__)
 
 # Returns the time, with a time zone.
 Clock = Callable[[], datetime]
-Answer = Callable[[Request], Awaitable[Response]]
+Answer = Callable[["Service", Request], Awaitable[Response]]
 
 _ERROR_TYPES = {
     401: "authentication_error",
@@ -112,23 +117,23 @@ class Endpoint:
     """
     An endpoint that adds the API's headers and turns errors into the API's envelope.
 
+    :param service: the state of the sandbox
     :param answer: returns the response to a request, or raises `ApiError`
-    :param now: returns the time for the Date header
     """
 
-    def __init__(self, answer: Answer, now: Clock) -> None:
+    def __init__(self, service: Service, answer: Answer) -> None:
+        self._service = service
         self._answer = answer
-        self._now = now
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request."""
         request = Request(scope, receive)
         headers = {
             "request-id": f"req_{uuid.uuid4().hex[:24]}",
-            "date": format_datetime(self._now().astimezone(UTC), usegmt=True),
+            "date": format_datetime(self._service.now().astimezone(UTC), usegmt=True),
         }
         try:
-            response = await self._answer(request)
+            response = await self._answer(self._service, request)
         except Exception as exception:
             if isinstance(exception, ApiError):
                 error = exception

@@ -5,9 +5,7 @@ from __future__ import annotations
 import socket
 import threading
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import datetime
 from typing import Any, Self
 
 import uvicorn
@@ -17,11 +15,11 @@ from starlette.responses import Response
 from starlette.routing import Mount, Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from airflow_provider_claude_code.sandbox.cost_report import COST_PATH, CostReport
+from airflow_provider_claude_code.sandbox.cost_report import COST_PATH, cost_report
 from airflow_provider_claude_code.sandbox.faults import Faults
 from airflow_provider_claude_code.sandbox.lists import LISTS
 from airflow_provider_claude_code.sandbox.organization import Organization
-from airflow_provider_claude_code.sandbox.report import REPORT_PATH, ClaudeCodeReport
+from airflow_provider_claude_code.sandbox.report import REPORT_PATH, claude_code_report
 from airflow_provider_claude_code.sandbox.responses import Answer, ApiError, Clock, Endpoint, json_response
 from airflow_provider_claude_code.sandbox.service import API_KEY, Records, Service
 
@@ -31,33 +29,27 @@ START_TIMEOUT = 30.0
 """Seconds."""
 
 
-def _me(service: Service) -> Answer:
-    async def answer(request: Request) -> Response:
-        organization = service.authenticate(request)
-        return json_response({"id": organization.id, "name": organization.name, "type": "organization"})
-
-    return answer
+async def _me(service: Service, request: Request) -> Response:
+    organization = service.authenticate(request)
+    return json_response({"id": organization.id, "name": organization.name, "type": "organization"})
 
 
-ENDPOINTS: dict[str, Callable[[Service], Answer]] = {
+ENDPOINTS: dict[str, Answer] = {
     ME_PATH: _me,
-    REPORT_PATH: ClaudeCodeReport,
-    COST_PATH: CostReport,
+    REPORT_PATH: claude_code_report,
+    COST_PATH: cost_report,
     **LISTS,
 }
-"""By path, the function that creates an endpoint from the state of the sandbox."""
+"""The endpoints by path."""
 
 
-async def _unknown(request: Request) -> Response:
+async def _unknown(service: Service, request: Request) -> Response:
     raise ApiError(404, "Not found")
 
 
 def _app(service: Service) -> Starlette:
-    def now() -> datetime:
-        return service.now()
-
-    routes = [Route(path, Endpoint(endpoint(service), now)) for path, endpoint in ENDPOINTS.items()]
-    return Starlette(routes=[*routes, Mount("/", Endpoint(_unknown, now))])
+    routes = [Route(path, Endpoint(service, answer)) for path, answer in ENDPOINTS.items()]
+    return Starlette(routes=[*routes, Mount("/", Endpoint(service, _unknown))])
 
 
 def create_app(

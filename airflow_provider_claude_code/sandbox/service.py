@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from datetime import UTC, date, datetime
 from typing import Any
@@ -23,6 +24,7 @@ OAUTH_TOKEN = "sandbox-oauth-token"  # noqa: S105
 
 DEFAULT_LIMIT = 20
 MAX_LIMIT = 1000
+CACHED_DAYS = 8
 
 # Returns the records that the API has of a UTC day at a time, in the API's JSON form.
 Records = Callable[[date, datetime], Sequence[dict[str, Any]]]
@@ -53,6 +55,7 @@ class Service:
         self.faults = faults or Faults()
         self.records = records
         self._counter = FaultCounter(self.faults, organization.seed)
+        self._days: OrderedDict[tuple[str, date, datetime], Sequence[dict[str, Any]]] = OrderedDict()
 
     def authenticate(self, request: Request) -> Organization:
         """
@@ -98,6 +101,17 @@ class Service:
         if (cursor.organization_id, cursor.query) != (organization.id, query):
             raise ApiError(400, "page: a cursor of another organization or query")
         return cursor
+
+    def records_at(self, organization: Organization, day: date, cursor: Cursor) -> Sequence[dict[str, Any]]:
+        """Return the records of a day at the time of the first page, so that no page misses or repeats one."""
+        key = (organization.id, day, cursor.now)
+        # Records that a test sets may have changed while its clock stood still.
+        if cursor.page == 1 or key not in self._days:
+            self._days[key] = (self.records or organization.records)(day, cursor.now)
+        self._days.move_to_end(key)
+        while len(self._days) > CACHED_DAYS:
+            self._days.popitem(last=False)
+        return self._days[key]
 
     async def fault_counter(self) -> FaultCounter:
         """Wait for the latency of the faults, and return the counter of requests that fail."""

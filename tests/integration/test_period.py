@@ -290,9 +290,14 @@ class TestARetry:
         api.failures.clear()
         api.asked.clear()
 
-    def test_it_loads_the_days_that_are_left_and_reports_all(self, api: API, tmp_path: Path) -> None:
+    @pytest.fixture
+    def store(self, api: API, tmp_path: Path) -> Store:
+        """The store after the first attempt, which failed."""
         store = Store()
         self.fail(api, tmp_path, store)
+        return store
+
+    def test_it_loads_the_days_that_are_left_and_reports_all(self, api: API, store: Store, tmp_path: Path) -> None:
         summary = self.attempt(tmp_path, store, 2)
         assert set(api.asked) == set(days_before(2))
         assert [day["rows"]["usage"] for day in summary["days"]] == [3, 1, 2, 0, 4]
@@ -300,15 +305,11 @@ class TestARetry:
             Place(tmp_path).assert_whole(day)
         assert store == {}
 
-    def test_a_task_that_is_run_again_loads_all_days(self, api: API, tmp_path: Path) -> None:
-        store = Store()
-        self.fail(api, tmp_path, store)
+    def test_a_task_that_is_run_again_loads_all_days(self, api: API, store: Store, tmp_path: Path) -> None:
         self.attempt(tmp_path, store, 1)
         assert set(api.asked) == set(days_before(5))
 
-    def test_days_that_another_writer_replaced_are_loaded_again(self, api: API, tmp_path: Path) -> None:
-        store = Store()
-        self.fail(api, tmp_path, store)
+    def test_days_that_another_writer_replaced_are_loaded_again(self, api: API, store: Store, tmp_path: Path) -> None:
         load(Place(tmp_path), days_before(5)[1])
         self.attempt(tmp_path, store, 2)
         assert set(api.asked) == set(days_before(4))
@@ -317,17 +318,15 @@ class TestARetry:
         "changed", [{"tables": ["usage"]}, {"claude_code_conn_id": "another_key"}, {"file_format": "csv"}], ids=str
     )
     def test_other_arguments_load_all_days(
-        self, api: API, tmp_path: Path, changed: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+        self, api: API, store: Store, tmp_path: Path, changed: dict[str, Any], monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setenv("AIRFLOW_CONN_ANOTHER_KEY", json.dumps({"conn_type": "claude_code", "password": "another"}))
-        store = Store()
-        self.fail(api, tmp_path, store)
         self.attempt(tmp_path, store, 2, **changed)
         assert set(api.asked) == set(days_before(5))
 
-    def test_days_of_long_ago_are_loaded_again(self, api: API, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        store = Store()
-        self.fail(api, tmp_path, store)
+    def test_days_of_long_ago_are_loaded_again(
+        self, api: API, store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         monkeypatch.setattr(earlier_tries, "VALID_FOR", timedelta(0))
         self.attempt(tmp_path, store, 2)
         assert set(api.asked) == set(days_before(5))
@@ -354,9 +353,9 @@ class TestARetry:
         summary = self.attempt(tmp_path, Broken(), 2)
         assert [day["rows"]["usage"] for day in summary["days"]] == [3, 1, 2, 0, 4]
 
-    def test_days_that_a_backend_does_not_give_back_are_loaded_again(self, api: API, tmp_path: Path) -> None:
-        store = Store()
-        self.fail(api, tmp_path, store)
+    def test_days_that_a_backend_does_not_give_back_are_loaded_again(
+        self, api: API, store: Store, tmp_path: Path
+    ) -> None:
         # As Airflow gives the value to a worker without the backend that stored it.
         for key in store:
             store[key] = {"__airflow_state_ref__": "s3://bucket/key"}

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from airflow_provider_claude_code.analytics.queries import Settings
-from airflow_provider_claude_code.analytics.report.comparison import Change, comparison_of, judged, weekly_spread
+from airflow_provider_claude_code.analytics.report.comparison import Change, comparison_of, is_unusual, weekly_spread
 
 E = math.e
 WEEKDAYS = np.array([1, 1, 1, 1, 0.9, 0.08, 0.05])
@@ -60,34 +60,34 @@ def test_weeks_before_the_first_use_are_no_weeks_of_nothing() -> None:
 
 
 @pytest.mark.parametrize(
-    ("now", "before", "spread", "length", "verdict"),
+    ("now", "before", "spread", "length", "unusual"),
     [
         # 2.3 x 0.1 x sqrt(2/4) = 0.1626, so from 100 up to 117.66 and down to 84.99 is usual.
-        (117.6, 100, 0.1, 4, "usual"),
-        (117.7, 100, 0.1, 4, "unusual"),
-        (85.0, 100, 0.1, 4, "usual"),
-        (84.9, 100, 0.1, 4, "unusual"),
+        (117.6, 100, 0.1, 4, False),
+        (117.7, 100, 0.1, 4, True),
+        (85.0, 100, 0.1, 4, False),
+        (84.9, 100, 0.1, 4, True),
         # 2.3 x 0.1 x sqrt(2/1) = 0.3253: up to 138.4.
-        (138.4, 100, 0.1, 1, "usual"),
-        (138.5, 100, 0.1, 1, "unusual"),
-        (100, 100, 0.0, 4, "usual"),
-        (0, 100, 0.1, 4, "unusual"),
-        (100, 0, 0.1, 4, "unjudged"),
-        (100, 0.0001, None, 4, "unjudged"),
-        (900, 100, 0.1, 0.5, "unjudged"),
+        (138.4, 100, 0.1, 1, False),
+        (138.5, 100, 0.1, 1, True),
+        (100, 100, 0.0, 4, False),
+        (0, 100, 0.1, 4, True),
+        (100, 0, 0.1, 4, None),
+        (100, 0.0001, None, 4, None),
+        (900, 100, 0.1, 0.5, None),
     ],
 )
 def test_a_change_is_unusual_beyond_the_spread_of_two_such_sums(
-    now: float, before: float, spread: float | None, length: float, verdict: str
+    now: float, before: float, spread: float | None, length: float, unusual: bool | None
 ) -> None:
-    assert judged(now, before, spread, length) == verdict
+    assert is_unusual(now, before, spread, length) is unusual
 
 
 def test_sums_of_the_paired_days_are_compared_whatever_the_other_days_hold() -> None:
     spans = [span("period", 28, sessions=999), span("now", 26, sessions=300), span("before", 26, sessions=100)]
-    assert change_of([*spans, *weeks(*[50] * 12)]) == Change(300, 100, "unusual")
-    assert change_of([*spans, *weeks(*[50] * 5)]) == Change(300, 100, "unjudged")
-    assert change_of([*spans, *weeks(*[50] * 6, newest=7)]) == Change(300, 100, "unusual")
+    assert change_of([*spans, *weeks(*[50] * 12)]) == Change(300, 100, True)
+    assert change_of([*spans, *weeks(*[50] * 5)]) == Change(300, 100, None)
+    assert change_of([*spans, *weeks(*[50] * 6, newest=7)]) == Change(300, 100, True)
 
 
 @pytest.mark.parametrize(("days", "is_compared"), [(20, True), (19, False), (0, False)])
@@ -100,20 +100,20 @@ def test_what_is_left_out_of_a_comparison_is_not_that_of_few_people() -> None:
     paired = [span("now", 27, sessions=90), span("before", 27, sessions=60)]
     in_weeks = [span("now in weeks", 21, sessions=70), span("before in weeks", 21, sessions=50)]
     sunday, week = span("left out before", 1, people=2), span("left out before in weeks", 7, people=15)
-    assert change_of([*paired, *in_weeks, week]) == Change(90, 60, "unjudged")
-    assert change_of([*paired, *in_weeks, sunday, week]) == Change(70, 50, "unjudged")
-    assert change_of([*paired, *in_weeks, sunday, week], min_group_size=2) == Change(90, 60, "unjudged")
+    assert change_of([*paired, *in_weeks, week]) == Change(90, 60, None)
+    assert change_of([*paired, *in_weeks, sunday, week]) == Change(70, 50, None)
+    assert change_of([*paired, *in_weeks, sunday, week], min_group_size=2) == Change(90, 60, None)
     assert change_of([*paired, *in_weeks, sunday, {**week, "counted_people": 4}]) is None
-    assert change_of([*paired, *in_weeks, {**week, "span": "left out", "api_actors": 4}]) == Change(70, 50, "unjudged")
+    assert change_of([*paired, *in_weeks, {**week, "span": "left out", "api_actors": 4}]) == Change(70, 50, None)
 
 
 def test_sums_of_few_people_are_not_compared_and_sums_of_nobody_are_0() -> None:
     now, few = span("now", 28, sessions=90), span("before", 28, people=4, sessions=60)
     assert change_of([now, few]) is None
-    assert change_of([now, few], min_group_size=4) == Change(90, 60, "unjudged")
+    assert change_of([now, few], min_group_size=4) == Change(90, 60, None)
     nobody = span("before", 28, people=0, sessions=None)
     change = change_of([now, nobody])
-    assert change == Change(90, 0, "unjudged")
+    assert change == Change(90, 0, None)
     assert change is not None
     assert change.relative is None
 
@@ -154,10 +154,10 @@ MEASURES: dict[str, Callable[[Any, Any, Any], float]] = {
 }
 
 
-def simulated_verdicts(people: int, number: int, factor: float, length: int) -> dict[str, list[str]]:
+def simulated_verdicts(people: int, number: int, factor: float, length: int) -> dict[str, list[bool | None]]:
     """Judge the last days of made-up organisations, whose costs and pull requests are changed by a factor."""
     random = np.random.default_rng(20260301)
-    verdicts: dict[str, list[str]] = {name: [] for name in MEASURES}
+    verdicts: dict[str, list[bool | None]] = {name: [] for name in MEASURES}
     shift = -(-length // 7) * 7
     for _ in range(number):
         organization = Simulated(people, 12 + shift // 7, random)
@@ -171,7 +171,7 @@ def simulated_verdicts(people: int, number: int, factor: float, length: int) -> 
         for name, measure in MEASURES.items():
             spread = weekly_spread([float(measure(*values(7 * week, 7))) for week in range(12)])
             now, before = (float(measure(*values(first, length))) for first in (84, 84 - shift))
-            verdicts[name].append(judged(now, before, spread, length / 7))
+            verdicts[name].append(is_unusual(now, before, spread, length / 7))
     return verdicts
 
 
@@ -179,13 +179,13 @@ def simulated_verdicts(people: int, number: int, factor: float, length: int) -> 
 @pytest.mark.parametrize("length", [28, 30, 7])
 def test_at_most_a_tenth_of_the_changes_are_marked_where_nothing_changes(people: int, number: int, length: int) -> None:
     for name, verdicts in simulated_verdicts(people, number, 1, length).items():
-        assert verdicts.count("unjudged") <= number * 0.02, name
-        assert verdicts.count("unusual") <= number * 0.1, (name, verdicts.count("unusual"))
+        assert verdicts.count(None) <= number * 0.02, name
+        assert verdicts.count(True) <= number * 0.1, (name, verdicts.count(True))
 
 
 @pytest.mark.parametrize(("people", "number", "power"), [(20, 200, 0.75), (250, 60, 0.98), (3000, 15, 1)])
 def test_a_doubling_is_marked(people: int, number: int, power: float) -> None:
     verdicts = simulated_verdicts(people, number, 2, 28)
-    assert verdicts.pop("active people").count("unusual") == 0
+    assert verdicts.pop("active people").count(True) == 0
     for name, found in verdicts.items():
-        assert found.count("unusual") >= number * power, (name, found.count("unusual"))
+        assert found.count(True) >= number * power, (name, found.count(True))

@@ -28,7 +28,7 @@ from airflow_provider_claude_code.sandbox import (
     create_app,
 )
 from airflow_provider_claude_code.sandbox.report import REPORT_PATH
-from airflow_provider_claude_code.sandbox.responses import Answer, json_response
+from airflow_provider_claude_code.sandbox.responses import json_response
 from airflow_provider_claude_code.sandbox.server import ENDPOINTS, ME_PATH
 from airflow_provider_claude_code.sandbox.service import Service, limit_of, single_values
 
@@ -595,12 +595,9 @@ def test_faults_that_make_no_sense_are_refused(values: dict[str, Any]) -> None:
 
 
 def test_an_endpoint_more_has_the_keys_headers_and_errors_of_the_others(monkeypatch: pytest.MonkeyPatch) -> None:
-    def costs(service: Service) -> Answer:
-        async def answer(request: Request) -> Response:
-            service.authenticate(request)
-            return json_response({"limit": limit_of(single_values(request, "limit"))})
-
-        return answer
+    async def costs(service: Service, request: Request) -> Response:
+        service.authenticate(request)
+        return json_response({"limit": limit_of(single_values(request, "limit"))})
 
     monkeypatch.setitem(ENDPOINTS, "/v1/costs", costs)
     with Sandbox(users=5) as sandbox:

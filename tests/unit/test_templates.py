@@ -14,7 +14,7 @@ from airflow.sdk import DAG, BaseOperator, task, task_group
 from jinja2 import Environment
 
 from airflow_provider_claude_code.exceptions import ClaudeCodeConfigurationError, ClaudeCodeMissingConnectionError
-from airflow_provider_claude_code.operators.analytics import cents_of
+from airflow_provider_claude_code.operators.analytics import budget_cents
 from airflow_provider_claude_code.operators.bigquery_models import ClaudeCodeBigQueryModelsOperator
 from airflow_provider_claude_code.operators.data_quality import ClaudeCodeDataQualityOperator
 from airflow_provider_claude_code.operators.report import ClaudeCodeReportOperator
@@ -274,7 +274,7 @@ def test_an_optional_number_that_renders_to_nothing_has_its_default(nothing: Any
     report = ClaudeCodeReportOperator(task_id="t", path="/nowhere", report_path="/r.html", last_day="2025-09-28")
     report.period_days = nothing
     assert [str(day) for day in report.period()] == ["2025-09-01", "2025-09-28"]
-    assert cents_of("monthly_budget_usd", nothing) == 0
+    assert budget_cents(nothing) == 0
 
 
 def test_text_that_a_native_template_takes_for_a_number_stays_a_name() -> None:

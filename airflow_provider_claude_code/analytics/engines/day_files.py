@@ -18,7 +18,7 @@ from airflow_provider_claude_code.analytics.engines.base import table_names
 from airflow_provider_claude_code.analytics.engines.loads_cache import (
     CACHE_FOLDER,
     ListedFile,
-    month_of,
+    month_of_file,
     read_cached_loads,
     with_file,
     write_cached_loads,
@@ -86,7 +86,7 @@ def create_tables(
         raise ClaudeCodeConfigurationError(
             f"{root} has no Parquet files of usage. Load the days with file_format='parquet'."
         )
-    cached = read_cached_loads(root, listed, written[LOADS.name], map(month_of, files[LOADS.name]))
+    cached = read_cached_loads(root, listed, written[LOADS.name], map(month_of_file, files[LOADS.name]))
     known = set(cached["file"].to_pylist())
     unknown = [key for key in files[LOADS.name] if key not in known]
     data = [key for table in DATA_TABLES for key in files[table]]
@@ -94,9 +94,10 @@ def create_tables(
     for table in DATA_TABLES.values():
         _create_view(database, table, [folder / key for key in files[table.name]])
     rows = _with_unknown_loads(cached, folder, {key: listed[key] for key in unknown})
-    _create_loads(database, rows, since, directory)
+    days = f"* EXCLUDE (file, version) FROM given WHERE file >= '{LOADS.name}/dt={since}'"
+    create_table(database, LOADS.name, rows, days, directory)
     if unknown:
-        write_cached_loads(root, rows, map(month_of, unknown), directory)
+        write_cached_loads(root, rows, map(month_of_file, unknown), directory)
     return _organization_names(root) if ORGANIZATION_KEY in listed else {}
 
 
@@ -245,11 +246,6 @@ def _with_unknown_loads(cached: pa.Table, folder: Path, unknown: Mapping[str, Li
             raise unreadable_files_error(error, key) from None
         tables.append(with_file(columns, key, file))
     return pa.concat_tables(tables)
-
-
-def _create_loads(database: duckdb.DuckDBPyConnection, rows: pa.Table, since: date, directory: Path) -> None:
-    days = f"* EXCLUDE (file, version) FROM given WHERE file >= '{LOADS.name}/dt={since}'"
-    create_table(database, LOADS.name, rows, days, directory)
 
 
 def create_table(

@@ -61,7 +61,7 @@ def read_cached_loads(
 
     versions: dict[str, dict[str, str]] = {month: {} for month in months}
     for key in loads:
-        if (month := month_of(key)) in versions:
+        if (month := month_of_file(key)) in versions:
             versions[month][key] = listed[key].version
     caches = [month for month in versions if (file := listed.get(_cache_key(month))) and file.size <= LARGEST_CACHE]
     # Errors are among the results.
@@ -95,7 +95,7 @@ def write_cached_loads(root: ObjectStoragePath, rows: pa.Table, months: Iterable
 
     rows_by_month: dict[str, list[int]] = {month: [] for month in months}
     for position, key in enumerate(rows["file"].to_pylist()):
-        if (month := month_of(key)) in rows_by_month:
+        if (month := month_of_file(key)) in rows_by_month:
             rows_by_month[month].append(position)
     try:
         store = open_store(root)
@@ -115,7 +115,7 @@ def write_cached_loads(root: ObjectStoragePath, rows: pa.Table, months: Iterable
         )
 
 
-def month_of(key: str) -> str:
+def month_of_file(key: str) -> str:
     """Return the month, ``YYYY-MM``, of a file of loads."""
     return key[_MONTH]
 

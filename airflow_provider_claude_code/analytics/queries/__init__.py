@@ -233,9 +233,6 @@ _NOBODY = _no_rows(organization_id="STRING", actor="STRING", last_date="DATE")
 # Parts that are derived from the members if users add no table: the part, the table, and the part that replaces it.
 _DERIVED = {"seats": ("roster", "member_seats"), "actor_groups": ("mapping", "workspace_groups")}
 
-# The parts to read outside reports: all weeks or months, and their days.
-_ALL_BREAKDOWNS = {"breakdown_buckets": "buckets", "breakdown_days": "loaded_days"}
-
 
 def _source(name: str, relations: Mapping[str, str], settings: Settings) -> str:
     """Return the SQL for a name."""
@@ -259,8 +256,8 @@ def _source(name: str, relations: Mapping[str, str], settings: Settings) -> str:
         name = derived
     sql = (models() | parts())[name].sql
     if settings.first_day is None:
-        for part, whole in _ALL_BREAKDOWNS.items():
-            sql = sql.replace(f"`claude_code.{part}`", f"`claude_code.{whole}`")
+        # Outside reports, there are breakdowns of all weeks or months.
+        sql = sql.replace("`claude_code.breakdown_buckets`", "`claude_code.buckets`")
     return sql
 
 

@@ -7,7 +7,7 @@ from datetime import date, timedelta
 from decimal import Decimal
 from typing import ClassVar
 
-from airflow_provider_claude_code.days import FRESHNESS_DELAY, days_until
+from airflow_provider_claude_code.days import FRESHNESS_DELAY, days_between, days_until, month_start
 from airflow_provider_claude_code.exceptions import ClaudeCodeConfigurationError
 from airflow_provider_claude_code.tables.totals import MAX_OF_A_DAY
 from airflow_provider_claude_code.templates import one_of, whole_number
@@ -31,11 +31,7 @@ def whole_period(last_day: date, period_days: int, breakdown_grain: str) -> tupl
     if breakdown_grain == "week":
         end = next_day - timedelta(days=next_day.weekday())
         return end - timedelta(weeks=max(1, period_days // 7)), end - timedelta(days=1)
-    end = next_day.replace(day=1)
-    first = end
-    for _month in range(max(1, period_days // 28)):
-        first = (first - timedelta(days=1)).replace(day=1)
-    return first, end - timedelta(days=1)
+    return month_start(next_day, max(1, period_days // 28)), month_start(next_day) - timedelta(days=1)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -122,6 +118,11 @@ class Settings:
         return self.first_day, self.last_day
 
     @property
+    def days(self) -> list[date]:
+        """The days of the report."""
+        return days_between(*self.period)
+
+    @property
     def days_between_periods(self) -> int:
         """How many days before the period the compared one begins: whole weeks."""
         first, last = self.period
@@ -138,9 +139,6 @@ class Settings:
         if self.first_day is None:
             return self.since
         first, last = self.period
-        third_month = last.replace(day=1)
-        for _month in range(3):
-            third_month = (third_month - timedelta(days=1)).replace(day=1)
         days = max(84, self.days_between_periods)
         return max(
             self.since,
@@ -148,7 +146,7 @@ class Settings:
                 self.buckets_from,
                 first - timedelta(days=days),
                 last - timedelta(weeks=13),
-                third_month - timedelta(weeks=8),
+                month_start(last, 3) - timedelta(weeks=8),
             ),
         )
 

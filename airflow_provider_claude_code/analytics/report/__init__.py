@@ -5,12 +5,16 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 from importlib.util import find_spec
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-if TYPE_CHECKING:
-    from airflow_provider_claude_code.analytics.assumptions import Assumptions
-    from airflow_provider_claude_code.analytics.engines.base import Source
-    from airflow_provider_claude_code.analytics.queries import Settings
+from airflow_provider_claude_code.analytics.assumptions import Assumptions
+from airflow_provider_claude_code.analytics.engines.base import Source
+from airflow_provider_claude_code.analytics.queries import Settings
+from airflow_provider_claude_code.analytics.report.collecting import collect
+from airflow_provider_claude_code.analytics.report.companions import as_csv, as_html_table, as_json, in_sentences
+from airflow_provider_claude_code.analytics.report.rendering import render
+from airflow_provider_claude_code.analytics.report.sections import document
+from airflow_provider_claude_code.exceptions import ClaudeCodeConfigurationError
 
 
 @dataclass(frozen=True)
@@ -68,13 +72,6 @@ def make_report(
     :param generated_at: time of the report, with a time zone; only printed.
     :raises ClaudeCodeConfigurationError: matplotlib is not installed, or the source refuses what it reads.
     """
-    from airflow_provider_claude_code.analytics.assumptions import Assumptions
-    from airflow_provider_claude_code.analytics.report.collecting import collect
-    from airflow_provider_claude_code.analytics.report.companions import as_csv, as_html_table, as_json, in_sentences
-    from airflow_provider_claude_code.analytics.report.rendering import render
-    from airflow_provider_claude_code.analytics.report.sections import document
-    from airflow_provider_claude_code.exceptions import ClaudeCodeConfigurationError
-
     # Imported when it draws: its memory comes on top of what queries need.
     if find_spec("matplotlib") is None:
         raise ClaudeCodeConfigurationError(

@@ -101,7 +101,7 @@ def _organization(
 ) -> Organization:
     """Return what a report says about an organisation, given its rows by model."""
     first, last = settings.period
-    length = (last - first).days + 1
+    length = len(settings.days)
 
     def of_days(model: str) -> list[Row]:
         return [row for row in rows[model] if first <= row["date"] <= last]
@@ -109,7 +109,7 @@ def _organization(
     def of_period(model: str) -> list[Row]:
         return [row for row in rows.get(model, ()) if row["period_start"] == first]
 
-    days = _days(first, length, of_days("daily_activity"), of_days("adoption"))
+    days = _days(settings.days, of_days("daily_activity"), of_days("adoption"))
     weeks = _weeks(rows["period_activity"], first, last)
     are_weeks_whole = bool(weeks) and sum(row["days_in_period"] for row in weeks) == length
     breakdown = _breakdown(rows, weeks, settings, is_whole=are_weeks_whole)
@@ -258,9 +258,8 @@ def _mixes_few(groups: Iterable[Row], settings: Settings) -> bool:
     return any(map(settings.is_few, [*people.values(), *keys.values()]))
 
 
-def _days(first: date, length: int, activity: Iterable[Row], adoption: Iterable[Row]) -> dict[date, Row | None]:
+def _days(days: Iterable[date], activity: Iterable[Row], adoption: Iterable[Row]) -> dict[date, Row | None]:
     activity_by_day, adoption_by_day = ({row["date"]: row for row in rows} for rows in (activity, adoption))
-    days = [first + timedelta(days=offset) for offset in range(length)]
     return {
         day: {**adoption_by_day.get(day, {}), **activity_by_day[day]} if day in activity_by_day else None
         for day in days

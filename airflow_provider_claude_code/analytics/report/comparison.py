@@ -7,12 +7,11 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from statistics import stdev
-from typing import Any, Literal
+from typing import Any
 
 from airflow_provider_claude_code.analytics.queries import Row, Settings
 
 Share = Callable[[Row], float | None]
-Verdict = Literal["unusual", "usual", "unjudged"]
 
 SMALLEST_SHARE_OF_DAYS = 0.7
 """The share of days that must be complete in both periods to compare them."""
@@ -35,17 +34,12 @@ class Change:
 
     :param now: the number now.
     :param before: the number before.
-    :param verdict: whether the change is beyond the usual range; unjudged when too little is known for that.
+    :param is_unusual: whether the change is outside the usual range; None when too little is known for that.
     """
 
     now: float
     before: float
-    verdict: Verdict
-
-    @property
-    def is_unusual(self) -> bool | None:
-        """Whether the change is outside the usual range; None if too little is known."""
-        return None if self.verdict == "unjudged" else self.verdict == "unusual"
+    is_unusual: bool | None
 
     @property
     def relative(self) -> float | None:
@@ -105,7 +99,7 @@ class Comparison:
                 return None
         weekly = [measure(week) for week in self.weeks]
         spread = weekly_spread([None if value is None else float(value) for value in weekly])
-        return Change(float(now), float(before), judged(float(now), float(before), spread, self.days / 7))
+        return Change(float(now), float(before), is_unusual(float(now), float(before), spread, self.days / 7))
 
 
 _AMOUNTS = {
@@ -209,9 +203,9 @@ def weekly_spread(totals: Sequence[float | None]) -> float | None:
     return stdev(math.log(value) for value in known[-MOST_WEEKS:])
 
 
-def judged(now: float, before: float, spread: float | None, weeks: float) -> Verdict:
+def is_unusual(now: float, before: float, spread: float | None, weeks: float) -> bool | None:
     """
-    Return whether a change is larger than the usual variation of a number.
+    Return whether a change is larger than the usual variation of a number; None when too little is known.
 
     Sums of ``weeks`` weeks vary less than those of one, and a change is the difference of two such sums. How much parts
     of a week vary is not known from weeks.
@@ -222,8 +216,8 @@ def judged(now: float, before: float, spread: float | None, weeks: float) -> Ver
     :param weeks: length of each period in weeks.
     """
     if spread is None or before <= 0 or weeks < 1:
-        return "unjudged"
+        return None
     if now <= 0:
         # No usual week was empty.
-        return "unusual"
-    return "unusual" if abs(math.log(now / before)) > _DEVIATIONS * spread * math.sqrt(2 / weeks) else "usual"
+        return True
+    return abs(math.log(now / before)) > _DEVIATIONS * spread * math.sqrt(2 / weeks)

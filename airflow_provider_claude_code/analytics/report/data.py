@@ -93,10 +93,6 @@ class Organization:
     people: list[Row] | None = None
     name: str | None = None
 
-    def days_between(self, first: date, last: date) -> list[date]:
-        """Return the days of the period from the first to the last."""
-        return [day for day in self.days if first <= day <= last]
-
     @property
     def loaded(self) -> list[Row]:
         """The days that were ever loaded."""
@@ -185,10 +181,15 @@ def acceptance_rate(row: Row) -> float | None:
     return row["tool_actions_accepted"] / offered if offered else None
 
 
-def total(rows: Iterable[Row], name: str) -> Any:
+def known_sum(values: Iterable[Any]) -> Any:
     """Return the sum of the known values; None if there are none."""
-    known = [row[name] for row in rows if row[name] is not None]
+    known = [value for value in values if value is not None]
     return sum(known[1:], known[0]) if known else None
+
+
+def total(rows: Iterable[Row], name: str) -> Any:
+    """Return the sum of the known values of a column; None if there are none."""
+    return known_sum(row[name] for row in rows)
 
 
 def folded(rows: Sequence[Row], name: str, most: int, sums: Iterable[str]) -> list[Row]:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import calendar
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
 from decimal import Decimal
 from statistics import mean
+
+from airflow_provider_claude_code.days import days_between, month_start
 
 _DAYS = 28
 _FEWEST_OF_A_WEEKDAY = 2
@@ -36,7 +38,7 @@ class Forecast:
 def month_of(day: date) -> list[date]:
     """Return the days of a day's calendar month."""
     length = calendar.monthrange(day.year, day.month)[1]
-    return [day.replace(day=number) for number in range(1, length + 1)]
+    return days_between(day.replace(day=1), day.replace(day=length))
 
 
 def forecast(costs: Mapping[date, Decimal], last: date) -> Forecast | None:
@@ -80,13 +82,8 @@ def past_errors(costs: Mapping[date, Decimal], last: date) -> Sequence[float]:
     :param last: the day of this month. In a shorter month, its last day is taken.
     :return: one error per month that is known completely, and whose forecast was not too early; the oldest first.
     """
-    return [error for month in _months_before(last) if (error := _error(costs, month, last.day)) is not None][::-1]
-
-
-def _months_before(day: date) -> Iterator[list[date]]:
-    for _number in range(_MONTHS_TESTED):
-        day = day.replace(day=1) - timedelta(days=1)
-        yield month_of(day)
+    months = [month_of(month_start(last, before)) for before in range(_MONTHS_TESTED, 0, -1)]
+    return [error for month in months if (error := _error(costs, month, last.day)) is not None]
 
 
 def _error(costs: Mapping[date, Decimal], month: Sequence[date], day: int) -> float | None:

@@ -10,6 +10,7 @@ from decimal import Decimal
 from airflow_provider_claude_code.analytics.queries import Row, Settings
 from airflow_provider_claude_code.analytics.report.forecast import Forecast, forecast, month_of, past_errors
 from airflow_provider_claude_code.analytics.report.series import Series, series_of
+from airflow_provider_claude_code.days import days_between
 
 
 @dataclass(frozen=True)
@@ -45,7 +46,7 @@ class Month:
     @property
     def unknown_days(self) -> int:
         """How many of the days from ``since`` to ``until`` have no known cost, such as those that are not loaded."""
-        return (self.until - self.since).days + 1 - len(self.known_days) if self.until else 0
+        return len(days_between(self.since, self.until)) - len(self.known_days) if self.until else 0
 
     @property
     def to_date(self) -> Decimal | None:
@@ -124,9 +125,7 @@ def month_to_date(daily: Sequence[Row], settings: Settings, *, by_day: bool = Tr
         if (row[name] is not None if is_charged else row["is_complete"])
         and not (day < start and settings.is_few(most_before[_monday(day)]))
     }
-    active = {
-        day: actors.get(day, 0) for day in (start + timedelta(days=number) for number in range((last - start).days + 1))
-    }
+    active = {day: actors.get(day, 0) for day in days_between(start, last)}
     unknown = active.keys() - costs.keys()
     # A week that the month divides has two parts, of which one may be a Sunday on which few people work. Whoever knows
     # the week could subtract the other, so then the month is shown from its first Monday on.

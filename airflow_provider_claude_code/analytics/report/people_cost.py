@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import calendar
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import timedelta
 from decimal import Decimal
 
 from airflow_provider_claude_code.analytics.assumptions import Assumption, Assumptions
 from airflow_provider_claude_code.analytics.queries import Row, Settings
-from airflow_provider_claude_code.analytics.report.data import Organization
+from airflow_provider_claude_code.analytics.report.data import Organization, known_sum
 
 
 @dataclass(frozen=True)
@@ -134,11 +134,7 @@ def _seats_cost(settings: Settings, row: Row, assumptions: Assumptions) -> Decim
 
 def months_cost(settings: Settings, monthly: Assumption) -> Decimal:
     """Return a monthly cost prorated to the days of the period."""
-    first, last = settings.period
-    days = [first + timedelta(days=number) for number in range((last - first).days + 1)]
-    months: dict[tuple[int, int], int] = {}
-    for day in days:
-        months[day.year, day.month] = months.get((day.year, day.month), 0) + 1
+    months = Counter((day.year, day.month) for day in settings.days)
     return sum(
         (monthly.value * count / calendar.monthrange(*month)[1] for month, count in months.items()), start=Decimal(0)
     )
@@ -152,6 +148,5 @@ def _is_known(row: Row, without_detail: int, *, is_charged: bool) -> bool:
 def _by_use(row: Row, prefixes: Sequence[str], *, is_charged: bool) -> Decimal | None:
     """Return the cost of API usage. Those without charges are charged nothing; an estimate may be unknown."""
     name = "charged_usd" if is_charged else "api_cost_usd"
-    amounts: list[Decimal | None] = [row[f"{prefix}{name}"] for prefix in prefixes]
-    known = [amount for amount in amounts if amount is not None]
-    return sum(known, Decimal(0)) if known or is_charged else None
+    known: Decimal | None = known_sum(row[f"{prefix}{name}"] for prefix in prefixes)
+    return Decimal(0) if known is None and is_charged else known

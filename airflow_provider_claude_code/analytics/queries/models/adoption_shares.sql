@@ -18,9 +18,9 @@
 -- share_of_sessions: sessions divided by all sessions of people; null for terminals, and when there are no sessions.
 WITH person_sessions AS (
   SELECT
-    buckets.period_start,
-    buckets.days_in_period,
-    buckets.days_loaded,
+    days.period_start,
+    days.days_in_period,
+    days.days_loaded,
     records.organization_id,
     records.person,
     records.terminal_type,
@@ -30,8 +30,6 @@ WITH person_sessions AS (
   FROM `claude_code.records` AS records
   JOIN `claude_code.breakdown_days` AS days
     ON days.organization_id = records.organization_id AND days.date = records.date
-  JOIN `claude_code.breakdown_buckets` AS buckets
-    ON buckets.organization_id = days.organization_id AND buckets.period_start = days.bucket_start
   WHERE records.is_active AND records.person IS NOT NULL AND records.date >= DATE '0001-01-01' /* buckets_from */
   GROUP BY 1, 2, 3, 4, 5, 6, 7, 8
 ),

@@ -31,50 +31,38 @@
 WITH conflicts AS (
   SELECT COUNTIF(is_conflict) AS row_count FROM `claude_code.actor_groups`
 ),
-charged_amounts AS (
-  SELECT
-    charged.period_start,
-    charged.organization_id,
-    charged.days_in_period,
-    charged.days_loaded,
-    mapping.team,
-    mapping.cost_centre,
-    mapping.group_name,
-    charged.actor_type,
-    charged.actor,
-    charged.person,
-    charged.charged_cents <> 0 AS counts,
-    charged.charged_cents AS cents
-  FROM `claude_code.allocated_charges` AS charged
-  LEFT JOIN `claude_code.actor_groups` AS mapping
-    ON mapping.actor_type = charged.actor_type AND mapping.actor = charged.actor
-    AND charged.date BETWEEN mapping.valid_from AND mapping.valid_to AND NOT mapping.is_conflict
-  WHERE charged.charged_cents IS NOT NULL
-),
 amounts AS (
   SELECT
-    buckets.period_start,
-    buckets.organization_id,
-    buckets.days_in_period,
-    buckets.days_loaded,
-    IF(models.customer_type = 'api', 'api_cost', 'subscription_value') AS amount,
-    models.team,
-    models.cost_centre,
-    models.group_name,
-    models.actor_type,
-    models.actor,
-    models.person,
-    models.has_cost AS counts,
-    COALESCE(models.api_cost_cents, models.subscription_value_cents) AS cents
-  FROM `claude_code.bucket_models` AS models
-  JOIN `claude_code.breakdown_buckets` AS buckets
-    ON buckets.organization_id = models.organization_id AND buckets.period_start = models.bucket_start
-  WHERE models.cost_entries > 0 AND models.customer_type IN ('api', 'subscription')
+    period_start,
+    organization_id,
+    days_in_period,
+    days_loaded,
+    IF(customer_type = 'api', 'api_cost', 'subscription_value') AS amount,
+    team,
+    cost_centre,
+    group_name,
+    actor_type,
+    actor,
+    person,
+    has_cost AS counts,
+    COALESCE(api_cost_cents, subscription_value_cents) AS cents
+  FROM `claude_code.bucket_models`
+  WHERE cost_entries > 0 AND customer_type IN ('api', 'subscription')
   UNION ALL
   SELECT
-    period_start, organization_id, days_in_period, days_loaded, 'charged', team, cost_centre, group_name, actor_type,
-    actor, person, counts, cents
-  FROM charged_amounts
+    charges.period_start, charges.organization_id, charges.days_in_period, charges.days_loaded, 'charged', mapping.team,
+    mapping.cost_centre, mapping.group_name, charges.actor_type, charges.actor, charges.person,
+    charges.charged_cents <> 0, charges.charged_cents
+  FROM `claude_code.charges_of_periods` AS charges
+  LEFT JOIN `claude_code.actor_groups` AS mapping
+    ON mapping.actor_type = charges.actor_type AND mapping.actor = charges.actor
+    AND charges.date BETWEEN mapping.valid_from AND mapping.valid_to AND NOT mapping.is_conflict
+  LEFT JOIN `claude_code.charges_beyond_tokens` AS beyond
+    ON beyond.period_start = charges.period_start AND beyond.organization_id = charges.organization_id
+  WHERE charges.charged_cents IS NOT NULL
+    -- A reader could subtract the charges for Claude Code, which a report shows over time, and see what few people are
+    -- charged for other products.
+    AND COALESCE(beyond.product_people, 0) NOT BETWEEN 1 AND 5 /* min_group_size */ - 1
 ),
 actor_amounts AS (
   SELECT

@@ -28,38 +28,32 @@
 --   for other types, and when no entry is in US dollars.
 -- share_of_subscription_value: subscription_value_usd divided by the sum over all models.
 -- other_cost_entries: Entries whose cost is in neither column, since it has another currency or another customer type.
-WITH actor_models AS (
-  SELECT buckets.period_start, buckets.days_in_period, buckets.days_loaded, models.*
-  FROM `claude_code.bucket_models` AS models
-  JOIN `claude_code.breakdown_buckets` AS buckets
-    ON buckets.organization_id = models.organization_id AND buckets.period_start = models.bucket_start
-),
-folded AS (
+WITH folded AS (
   SELECT
-    actor_models.period_start,
-    actor_models.organization_id,
-    actor_models.days_in_period,
-    actor_models.days_loaded,
-    actor_models.customer_type,
-    COALESCE(folding.folded_name, actor_models.undated_model) AS model,
+    models.period_start,
+    models.organization_id,
+    models.days_in_period,
+    models.days_loaded,
+    models.customer_type,
+    COALESCE(folding.folded_name, models.undated_model) AS model,
     COALESCE(folding.is_small, FALSE) AS is_small,
-    actor_models.actor_type,
-    actor_models.actor,
-    actor_models.person,
-    SUM(actor_models.entries) AS entries,
-    SUM(actor_models.entries_rounded_to_zero) AS entries_rounded_to_zero,
-    SUM(actor_models.input_tokens) AS input_tokens,
-    SUM(actor_models.output_tokens) AS output_tokens,
-    SUM(actor_models.cache_read_tokens) AS cache_read_tokens,
-    SUM(actor_models.cache_creation_tokens) AS cache_creation_tokens,
-    SUM(actor_models.api_cost_cents) AS api_cost_cents,
-    SUM(actor_models.subscription_value_cents) AS subscription_value_cents,
-    SUM(actor_models.other_cost_entries) AS other_cost_entries,
-    LOGICAL_OR(actor_models.is_used) AS is_used
-  FROM actor_models
+    models.actor_type,
+    models.actor,
+    models.person,
+    SUM(models.entries) AS entries,
+    SUM(models.entries_rounded_to_zero) AS entries_rounded_to_zero,
+    SUM(models.input_tokens) AS input_tokens,
+    SUM(models.output_tokens) AS output_tokens,
+    SUM(models.cache_read_tokens) AS cache_read_tokens,
+    SUM(models.cache_creation_tokens) AS cache_creation_tokens,
+    SUM(models.api_cost_cents) AS api_cost_cents,
+    SUM(models.subscription_value_cents) AS subscription_value_cents,
+    SUM(models.other_cost_entries) AS other_cost_entries,
+    LOGICAL_OR(models.is_used) AS is_used
+  FROM `claude_code.bucket_models` AS models
   LEFT JOIN `claude_code.model_folding` AS folding
-    ON folding.period = actor_models.period_start AND folding.organization_id = actor_models.organization_id
-    AND folding.dimension = actor_models.customer_type AND folding.name = actor_models.undated_model
+    ON folding.period = models.period_start AND folding.organization_id = models.organization_id
+    AND folding.dimension = models.customer_type AND folding.name = models.undated_model
   WHERE NOT COALESCE(folding.is_hidden, FALSE)
   GROUP BY 1, 2, 3, 4, 5, 6, 7, 8, 9, 10
 ),

@@ -50,9 +50,9 @@
 -- charged_usd_per_1000_lines_added: charged_usd divided by lines_added, times 1,000.
 WITH people AS (
   SELECT
-    buckets.period_start,
-    buckets.days_in_period,
-    buckets.days_loaded,
+    breakdowns.period_start,
+    breakdowns.days_in_period,
+    breakdowns.days_loaded,
     days.organization_id,
     days.person,
     days.customer_type,
@@ -68,8 +68,6 @@ WITH people AS (
   FROM `claude_code.actor_days` AS days
   JOIN `claude_code.breakdown_days` AS breakdowns
     ON breakdowns.organization_id = days.organization_id AND breakdowns.date = days.date
-  JOIN `claude_code.breakdown_buckets` AS buckets
-    ON buckets.organization_id = breakdowns.organization_id AND buckets.period_start = breakdowns.bucket_start
   WHERE days.person IS NOT NULL
   GROUP BY 1, 2, 3, 4, 5, 6
 ),

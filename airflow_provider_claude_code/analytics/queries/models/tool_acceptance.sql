@@ -17,9 +17,9 @@
 -- acceptance_rate: accepted divided by offered; null if nothing was offered.
 WITH actor_actions AS (
   SELECT
-    buckets.period_start,
-    buckets.days_in_period,
-    buckets.days_loaded,
+    days.period_start,
+    days.days_in_period,
+    days.days_loaded,
     actions.organization_id,
     actions.tool_name,
     actions.actor,
@@ -30,8 +30,6 @@ WITH actor_actions AS (
   FROM `claude_code.actions` AS actions
   JOIN `claude_code.breakdown_days` AS days
     ON days.organization_id = actions.organization_id AND days.date = actions.date
-  JOIN `claude_code.breakdown_buckets` AS buckets
-    ON buckets.organization_id = days.organization_id AND buckets.period_start = days.bucket_start
   WHERE actions.date >= DATE '0001-01-01' /* buckets_from */
   GROUP BY 1, 2, 3, 4, 5, 6, 7
 ),

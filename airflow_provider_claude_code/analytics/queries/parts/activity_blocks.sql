@@ -45,8 +45,7 @@ actors AS (
     LOGICAL_OR(days.is_active AND days.customer_type = 'api') AS is_api,
     SUM(days.pull_requests) AS pull_requests,
     SUM(IF(days.customer_type = 'api', days.sessions, 0)) AS api_sessions,
-    SUM(IF(days.customer_type = 'api' AND days.other_cost_entries = 0, days.sessions_with_model_detail, 0))
-      AS api_sessions_with_cost,
+    SUM(IF(days.customer_type = 'api', days.sessions_with_cost, 0)) AS api_sessions_with_cost,
     SUM(days.api_cost_cents) AS api_cost_cents
   FROM `claude_code.actor_days` AS days
   JOIN blocks

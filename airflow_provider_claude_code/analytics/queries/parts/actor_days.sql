@@ -7,6 +7,8 @@
 -- is_active_locally: whether any such record is of local sessions.
 -- is_active_elsewhere: whether the API does not say for any such record where its sessions ran.
 -- has_cost: whether any model entry contributes to a cost in US dollars.
+-- sessions_with_cost: sessions whose cost is known in US dollars: those with model detail, or none if an entry of the
+--   row has another cost.
 -- api_cost_cents: sum over the model entries of customer_type api in US cents; null when there are none.
 -- subscription_value_cents: the same of customer_type subscription.
 -- other_cost_entries: model entries whose cost is in neither column.
@@ -66,6 +68,7 @@ SELECT
   LOGICAL_OR(has_cost) AS has_cost,
   SUM(num_sessions) AS sessions,
   SUM(sessions_with_model_detail) AS sessions_with_model_detail,
+  IF(COUNTIF(is_other_cost) = 0, SUM(sessions_with_model_detail), 0) AS sessions_with_cost,
   SUM(lines_of_code_added) AS lines_added,
   SUM(lines_of_code_removed) AS lines_removed,
   SUM(commits_by_claude_code) AS commits,

@@ -1,7 +1,9 @@
 -- Which models each person, key and machine used in each week or month in `breakdown_buckets`: one row per week or
 -- month, organisation, customer type, model, actor and group of the mapping.
 --
--- bucket_start: first day of the week or month.
+-- period_start: first day of the week or month.
+-- days_in_period: days of the week or month.
+-- days_loaded: how many of them have a complete load of usage.
 -- organization_id: the organisation.
 -- customer_type: api, subscription, or a type that the API added later.
 -- undated_model: the model's identifier without the date at its end.
@@ -15,7 +17,9 @@
 -- has_cost: whether any entry contributes to a cost in US dollars.
 -- cost_entries: model entries with a cost in US dollars.
 WITH placed AS (
-  SELECT days.bucket_start, mapping.team, mapping.cost_centre, mapping.group_name, entries.*
+  SELECT
+    days.period_start, days.days_in_period, days.days_loaded, mapping.team, mapping.cost_centre, mapping.group_name,
+    entries.*
   FROM `claude_code.entries` AS entries
   JOIN `claude_code.breakdown_days` AS days
     ON days.organization_id = entries.organization_id AND days.date = entries.date
@@ -25,7 +29,9 @@ WITH placed AS (
   WHERE entries.date >= DATE '0001-01-01' /* buckets_from */
 )
 SELECT
-  bucket_start,
+  period_start,
+  days_in_period,
+  days_loaded,
   organization_id,
   customer_type,
   undated_model,
@@ -48,4 +54,4 @@ SELECT
   SUM(subscription_value_cents) AS subscription_value_cents,
   COUNTIF(is_other_cost) AS other_cost_entries
 FROM placed
-GROUP BY 1, 2, 3, 4, 5, 6, 7, 8, 9, 10
+GROUP BY 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12

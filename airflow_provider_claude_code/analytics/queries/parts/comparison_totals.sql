@@ -134,8 +134,7 @@ actors_of_days AS (
     SUM(days.api_cost_cents) AS api_cost_cents,
     SUM(days.subscription_value_cents) AS subscription_value_cents,
     SUM(IF(days.customer_type = 'api', days.sessions, 0)) AS api_sessions,
-    SUM(IF(days.customer_type = 'api' AND days.other_cost_entries = 0, days.sessions_with_model_detail, 0))
-      AS api_sessions_with_cost
+    SUM(IF(days.customer_type = 'api', days.sessions_with_cost, 0)) AS api_sessions_with_cost
   FROM `claude_code.actor_days` AS days
   JOIN spans_of_days
     ON spans_of_days.organization_id = days.organization_id AND spans_of_days.date = days.date

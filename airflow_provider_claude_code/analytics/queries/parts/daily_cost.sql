@@ -19,7 +19,7 @@ WITH estimates AS (
     date,
     COUNT(DISTINCT IF(has_cost, person, NULL)) AS api_actors,
     SUM(sessions) AS api_sessions,
-    SUM(IF(other_cost_entries = 0, sessions_with_model_detail, 0)) AS api_sessions_with_cost,
+    SUM(sessions_with_cost) AS api_sessions_with_cost,
     SUM(api_cost_cents) AS api_cost_cents
   FROM `claude_code.actor_days`
   WHERE customer_type = 'api'

@@ -11,16 +11,14 @@
 -- folded_name: the name of all small groups together, null for others.
 WITH group_members AS (
   SELECT
-    models.customer_type AS dimension,
-    models.bucket_start AS period,
-    models.organization_id,
-    models.undated_model AS name,
+    customer_type AS dimension,
+    period_start AS period,
+    organization_id,
+    undated_model AS name,
     -- Only people with tokens and a cost count. The others are null, so that a model that only they use is folded.
-    IF(models.is_used AND models.has_cost, models.person, NULL) AS person,
-    IF(models.is_used AND models.has_cost, COALESCE(models.group_name, '(unmapped)' /* unmapped */), NULL) AS link
-  FROM `claude_code.bucket_models` AS models
-  JOIN `claude_code.breakdown_buckets` AS buckets
-    ON buckets.organization_id = models.organization_id AND buckets.period_start = models.bucket_start
-  WHERE models.person IS NOT NULL
+    IF(is_used AND has_cost, person, NULL) AS person,
+    IF(is_used AND has_cost, COALESCE(group_name, '(unmapped)' /* unmapped */), NULL) AS link
+  FROM `claude_code.bucket_models`
+  WHERE person IS NOT NULL
 )
 SELECT * FROM `claude_code.small_groups`(group_members => TABLE group_members)

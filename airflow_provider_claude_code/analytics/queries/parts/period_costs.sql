@@ -21,7 +21,7 @@ WITH actors AS (
     LOGICAL_OR(days.person IS NOT NULL) AS counts,
     LOGICAL_OR(days.is_active) AS is_active,
     SUM(days.sessions) AS sessions,
-    SUM(IF(days.other_cost_entries = 0, days.sessions_with_model_detail, 0)) AS sessions_with_cost,
+    SUM(days.sessions_with_cost) AS sessions_with_cost,
     SUM(COALESCE(days.api_cost_cents, days.subscription_value_cents)) AS amount_cents
   FROM `claude_code.actor_days` AS days
   JOIN `claude_code.periods` AS periods

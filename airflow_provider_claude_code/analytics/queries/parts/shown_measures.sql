@@ -6,8 +6,8 @@
 -- is_shown: whether its days are shown.
 WITH day_bits AS (
   SELECT organization_id, date, bucket_start, CAST(1 AS INT64) << DATE_DIFF(date, bucket_start, DAY) AS day
-  FROM `claude_code.loaded_days`
-  WHERE date >= DATE '0001-01-01' /* buckets_from */
+  FROM `claude_code.bucket_days`
+  WHERE is_loaded AND date >= DATE '0001-01-01' /* buckets_from */
 ),
 bucket_sessions AS (
   SELECT

@@ -65,12 +65,11 @@ def document(
     :param assumptions: the values that the user declares.
     :param title: title of the report; default: the name of the organisation, if it is the only one and has a name.
     """
-    first, last = settings.period
     made = generated_at.astimezone(UTC)
     return Document(
         Name(title or _title(organizations)),
-        period(first, last),
-        count((last - first).days + 1, "day"),
+        period(*settings.period),
+        count(len(settings.days), "day"),
         f"{day(made.date())} at {made:%H:%M} UTC",
         [_chapter(f"o{position}", it, settings, assumptions) for position, it in enumerate(organizations, 1)],
         _how_to_read(settings, has_charges=any(it.charges or it.month.is_charged for it in organizations)),

@@ -10,6 +10,7 @@ from airflow_provider_claude_code.analytics.queries import Row
 from airflow_provider_claude_code.analytics.report.data import Organization
 from airflow_provider_claude_code.analytics.report.elements import Table
 from airflow_provider_claude_code.analytics.report.wording import period
+from airflow_provider_claude_code.days import days_between
 
 _MOST_DAYS_BY_DAY = 31
 
@@ -35,7 +36,7 @@ def day_table(
         groups.setdefault(value.isocalendar()[:2] if by_week else value, []).append(row)
     rows = []
     for spans in groups.values():
-        days = [day for row in spans for day in organization.days_between(row["first_day"], row["last_day"])]
+        days = [day for row in spans for day in days_between(row["first_day"], row["last_day"])]
         loaded = [row for row in spans if row.get("is_loaded", "date" not in row)]
         complete = sum(bool(row and row["is_complete"]) for row in map(organization.days.get, days))
         state = "yes" if complete == len(days) else "incomplete" if loaded else "not loaded"

@@ -59,11 +59,11 @@ def described_change(
         return DescribedChange("", ("new: 0 before" if change.now else "also 0 before") + on_days)
     size = _points(change) if in_points else f"{signed(change.relative * 100)}\u00a0%"
     before = f"from {written(change.before)}{on_days}"
-    if change.verdict == "unusual":
+    if change.is_unusual is None:
+        return DescribedChange("", f"{size} {before}; too little history to say whether that is usual")
+    if change.is_unusual:
         return DescribedChange(size, f"{before}, outside the usual range")
-    if change.verdict == "usual":
-        return DescribedChange("", f"{size} {before}, within the usual range")
-    return DescribedChange("", f"{size} {before}; too little history to say whether that is usual")
+    return DescribedChange("", f"{size} {before}, within the usual range")
 
 
 def comparable_days(comparison: Comparison) -> str:

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from decimal import Decimal
 from functools import partial, reduce
 from operator import itemgetter
 
 from airflow_provider_claude_code.analytics.queries import Row, Settings
 from airflow_provider_claude_code.analytics.report import charts
-from airflow_provider_claude_code.analytics.report.data import Organization
+from airflow_provider_claude_code.analytics.report.data import Organization, known_sum
 from airflow_provider_claude_code.analytics.report.elements import (
     Element,
     Fact,
@@ -207,11 +206,10 @@ def _cost(blocks: Sequence[Row], whole: Sequence[Row], settings: Settings, *, wi
     if any(settings.is_few(row[name]) for row in blocks for name in ("api_people", "api_cost_people")):
         return f"not shown; fewer than {settings.min_group_size} people have API usage with a known cost in a week"
     prefixes = ("", "key_") if with_keys else ("",)
-    amounts = [row[f"{prefix}api_cost_usd"] for row in whole for prefix in prefixes]
-    known = [amount for amount in amounts if amount is not None]
-    if not known:
+    known = known_sum(row[f"{prefix}api_cost_usd"] for row in whole for prefix in prefixes)
+    if known is None:
         return UNKNOWN
-    amount = dollars(sum(known, Decimal(0)) / weeks)
+    amount = dollars(known / weeks)
     is_known = all(
         row[f"{prefix}api_sessions"] == row[f"{prefix}api_sessions_with_cost"] for row in whole for prefix in prefixes
     )

@@ -156,13 +156,13 @@ def _return(row: Row, cost: PeopleCost, assumptions: Assumptions, hourly: Assump
     saved = [value * results - checked for value in each]
     worth_usd = [value / _MINUTES * hourly.value for value in saved]
 
-    def cells(values: list[Decimal], decimals: int) -> list[str]:
-        return [number(float(value), decimals) for value in values]
+    def cells(values: list[Decimal]) -> list[str]:
+        return [number(float(value), 1) for value in values]
 
     rows = [
-        (f"Minutes per {unit}", *cells(each, 1)),
-        ("Hours saved" + (", less checking" if oversight else ""), *cells([value / _MINUTES for value in saved], 1)),
-        ("Minutes per active person and day", *cells([value / cost.person_days for value in saved], 1)),
+        (f"Minutes per {unit}", *cells(each)),
+        ("Hours saved" + (", less checking" if oversight else ""), *cells([value / _MINUTES for value in saved])),
+        ("Minutes per active person and day", *cells([value / cost.person_days for value in saved])),
         ("Value", *map(dollars, worth_usd)),
         ("Cost", *[cost.at_least(dollars(cost.amount))] * 3),
         (
