@@ -93,6 +93,25 @@ def test_a_dataset_that_does_not_exist_is_named_as_the_cause() -> None:
         raise error
 
 
+def test_a_key_that_bigquery_may_not_use_is_named_as_the_cause() -> None:
+    # BigQuery's text, which is cut before it says what to do.
+    said = (
+        "Access Denied: BigQuery BigQuery: Cloud KMS Error: Permission 'cloudkms.cryptoKeyVersions.useToEncrypt' "
+        "denied on resource 'projects/ci-tf-samples-1/locations/us/keyRings/example-keyring/cryptoKeys/example-key' "
+        "(or it may not exist). Please grant Cloud KMS CryptoKey Encrypter/Decrypter role to BigQuery service account: "
+        "bq-790120223743@bigquery-encryption.iam.gserviceaccount.com"
+    )
+    error = from_http_status(403, said, errors=[{"reason": "accessDenied", "message": said}])
+    with (
+        pytest.raises(
+            ClaudeCodeConfigurationError, match=r"cryptoKeys/example-key.*grant the role Cloud KMS CryptoKey"
+        ) as caught,
+        typed_bigquery_errors(DATASET),
+    ):
+        raise error
+    assert "Data Editor" not in str(caught.value)
+
+
 @pytest.mark.parametrize(
     ("error", "expected"),
     [
