@@ -180,7 +180,7 @@ def test_roster_and_mapping_are_tables_by_any_form_of_their_name(client: bigquer
 
 
 def test_tables_that_need_a_partition_filter_can_be_read(client: bigquery.Client, dataset: str) -> None:
-    for table in USAGE.table_names:
+    for table in DATA_TABLES:
         name = f"{PROJECT}.{dataset}.filtered_{table}"
         new = bigquery.Table(name, bigquery_schema(DATA_TABLES[table]))
         new.time_partitioning = bigquery.TimePartitioning(field="date")
