@@ -197,6 +197,8 @@ def test_tables_that_need_a_partition_filter_can_be_read(client: bigquery.Client
         ({"roster": "a`b"}, "not a valid name of a BigQuery table"),
         ({"mapping": "x.y.z.w"}, "not a valid name of a BigQuery table"),
         ({"mapping": "not_there"}, r"Not found: Table .*\.not_there"),
+        ({"model_dataset_id": "not_there"}, r"Not found: Dataset .*not_there.* Correct its name, .* or create it"),
+        ({"roster": "not_there.seats"}, r"Not found: Dataset .*not_there.* Correct its name, .* or create it"),
         ({"model_prefix": "a b;--`"}, "not a valid name of a BigQuery table"),
     ],
 )

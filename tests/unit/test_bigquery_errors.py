@@ -87,7 +87,9 @@ def test_a_dataset_that_does_not_exist_is_named_as_the_cause() -> None:
     said = "Not found: Dataset demo-proj:usage was not found in location EU"
     error = from_http_status(404, said, errors=[{"reason": "notFound", "message": said}])
     with (
-        pytest.raises(ClaudeCodeConfigurationError, match=r"The dataset does not exist there\. Correct dataset_id"),
+        pytest.raises(
+            ClaudeCodeConfigurationError, match=r"demo-proj:usage.*This dataset does not exist there\. Correct its name"
+        ),
         typed_bigquery_errors(DATASET),
     ):
         raise error
