@@ -288,7 +288,8 @@ class ClaudeCodeBigQueryModelsOperator(BigQueryJobsMixin, BaseOperator):
         add_hook_lineage(
             self.google_hook,
             inputs=map(self.table_uri, started.tables),
-            outputs=[asset_uri(f"bigquery://{table_id.replace('.', '/')}") for table_id in started.table_ids.values()],
+            # The id of a domain's project has dots itself.
+            outputs=[asset_uri("bigquery://" + "/".join(name.rsplit(".", 2))) for name in started.table_ids.values()],
         )
         missing = [name for name, stream in STREAMS.items() if not set(stream.table_names) & set(started.tables)]
         if missing:

@@ -19,7 +19,11 @@ LONGEST_REASON = 300
 
 _BILLING = "Enable billing for the bucket's project."
 _REQUESTER_PAYS = "The bucket makes requesters pay, which this provider does not support: choose another bucket."
-_KEY = "Enable the encryption key of the bucket or table, and let the service use it."
+_KEY = "Enable the encryption key of the bucket, and let the service use it."
+_CLOUD_KEY = (
+    "Enable the encryption key, and grant the role Cloud KMS CryptoKey Encrypter/Decrypter on it to the service "
+    "account of BigQuery or Cloud Storage."
+)
 _VPC = "A perimeter of VPC Service Controls refuses this worker: allow it, or run the task inside the perimeter."
 _RIGHTS = "Check the name of the place, and that the account of the Connection or of the worker may read and write it."
 _CREDENTIALS = "Correct the credentials in the Connection of the store or on the worker."
@@ -41,10 +45,11 @@ _PERMANENT = {
     "userProjectAccountProblem": _BILLING,
     "userProjectMissing": _REQUESTER_PAYS,
     "userProjectAccessDenied": _REQUESTER_PAYS,
-    "cloudKmsBadKey": _KEY,
-    "cloudKmsDisabledKey": _KEY,
-    "cloudKmsEncryptionKeyNotFound": _KEY,
-    "cloudKmsKeyLocationNotAllowed": _KEY,
+    "cloudKmsDenied": _CLOUD_KEY,
+    "cloudKmsBadKey": _CLOUD_KEY,
+    "cloudKmsDisabledKey": _CLOUD_KEY,
+    "cloudKmsEncryptionKeyNotFound": _CLOUD_KEY,
+    "cloudKmsKeyLocationNotAllowed": _CLOUD_KEY,
     # S3's codes: https://docs.aws.amazon.com/AmazonS3/latest/API/ErrorResponses.html
     "NoSuchBucket": _NO_BUCKET,
     "InvalidBucketName": _BUCKET_NAME,
@@ -176,8 +181,12 @@ def store_error(
 
 def _codes(error: Exception, *, local: bool) -> Iterator[str]:
     """Yield the names and codes of an error, the most specific first."""
-    if "vpcServiceControls" in _message(error):
+    # Google's reason for these is the same as for a missing role.
+    message = _message(error)
+    if "vpcServiceControls" in message:
         yield "vpcServiceControls"
+    if "Cloud KMS" in message and "denied" in message:
+        yield "cloudKmsDenied"
     for detail in _details(error):
         # Google writes some of its reasons with a capital letter, depending on the API.
         if reason := str(detail.get("reason") or ""):

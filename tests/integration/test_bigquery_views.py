@@ -30,6 +30,7 @@ from airflow_provider_claude_code.tables.loads import LOADS  # noqa: E402
 from airflow_provider_claude_code.targets.bigquery.schema import bigquery_schema  # noqa: E402
 from airflow_provider_claude_code.version_compat import AirflowFailException  # noqa: E402
 from tests.fixtures import documentation  # noqa: E402
+from tests.fixtures.hook_lineage import collect_hook_lineage  # noqa: E402
 from tests.fixtures.old_duckdb import skip_nested_queries_on_old_duckdb  # noqa: E402
 from tests.fixtures.servers.bigquery import BigQueryServer, HttpError  # noqa: E402
 
@@ -107,6 +108,27 @@ def test_all_models_but_those_with_people_become_views_with_descriptions(client:
         assert all(column.description for column in table.schema), view
 
 
+@pytest.mark.parametrize("project", [PROJECT, "example.com:demo-proj"])
+def test_hook_lineage_names_the_tables_and_the_views(monkeypatch: pytest.MonkeyPatch, project: str) -> None:
+    skip_nested_queries_on_old_duckdb()
+    collector = collect_hook_lineage(monkeypatch)
+    connection = {"conn_type": "google_cloud_platform", "extra": {"is_anonymous": True, "project": project}}
+    monkeypatch.setenv("AIRFLOW_CONN_GOOGLE_CLOUD_DEFAULT", json.dumps(connection))
+    with BigQueryServer(project=project) as server:
+        monkeypatch.setenv("BIGQUERY_EMULATOR_HOST", server.url)
+        client = bigquery.Client(project, AnonymousCredentials())
+        client.create_dataset("d")
+        for table in (*USAGE.tables, LOADS):
+            client.create_table(bigquery.Table(f"{project}.d.claude_code_{table.name}", bigquery_schema(table)))
+        create("d", models=["load_health"])
+    found = collector.collected_assets
+    tables = ("usage", "model_usage", "tool_usage")
+    assert {entry.asset.uri for entry in found.inputs} == {
+        f"bigquery://{project}/d/claude_code_{table}" for table in tables
+    }
+    assert [entry.asset.uri for entry in found.outputs] == [f"bigquery://{project}/d/claude_code_load_health"]
+
+
 def test_views_with_people_are_made_when_they_are_named(client: bigquery.Client, dataset: str) -> None:
     create(dataset, models=sorted(PERSONAL))
     assert views(client, dataset) == PERSONAL
@@ -158,7 +180,7 @@ def test_roster_and_mapping_are_tables_by_any_form_of_their_name(client: bigquer
 
 
 def test_tables_that_need_a_partition_filter_can_be_read(client: bigquery.Client, dataset: str) -> None:
-    for table in USAGE.table_names:
+    for table in DATA_TABLES:
         name = f"{PROJECT}.{dataset}.filtered_{table}"
         new = bigquery.Table(name, bigquery_schema(DATA_TABLES[table]))
         new.time_partitioning = bigquery.TimePartitioning(field="date")
@@ -175,6 +197,8 @@ def test_tables_that_need_a_partition_filter_can_be_read(client: bigquery.Client
         ({"roster": "a`b"}, "not a valid name of a BigQuery table"),
         ({"mapping": "x.y.z.w"}, "not a valid name of a BigQuery table"),
         ({"mapping": "not_there"}, r"Not found: Table .*\.not_there"),
+        ({"model_dataset_id": "not_there"}, r"Not found: Dataset .*not_there.* Correct its name, .* or create it"),
+        ({"roster": "not_there.seats"}, r"Not found: Dataset .*not_there.* Correct its name, .* or create it"),
         ({"model_prefix": "a b;--`"}, "not a valid name of a BigQuery table"),
     ],
 )

@@ -352,6 +352,13 @@ class TestFailures:
             (403, "retentionPolicyNotMet", "Object 'b/x' is subject to bucket's retention policy", "retention policy"),
             (403, "objectUnderActiveHold", "Object 'b/x' is under active Temporary hold", "Release the hold"),
             (403, "forbidden", "Prohibited by policy. vpcServiceControlsUniqueIdentifier: x", "perimeter of VPC"),
+            (
+                403,
+                "forbidden",
+                "Permission denied on Cloud KMS key. Please ensure that your Cloud Storage service account has been "
+                "authorized to use this key.",
+                "grant the role Cloud KMS",
+            ),
             (403, "accountDisabled", "The billing account for the owning project is disabled", "Enable billing"),
             (403, "UserProjectAccountProblem", "The project's billing account is closed", "Enable billing"),
             (400, "userProjectMissing", "Bucket is a requester pays bucket", "requesters pay"),

@@ -87,10 +87,31 @@ def test_a_dataset_that_does_not_exist_is_named_as_the_cause() -> None:
     said = "Not found: Dataset demo-proj:usage was not found in location EU"
     error = from_http_status(404, said, errors=[{"reason": "notFound", "message": said}])
     with (
-        pytest.raises(ClaudeCodeConfigurationError, match=r"The dataset does not exist there\. Correct dataset_id"),
+        pytest.raises(
+            ClaudeCodeConfigurationError, match=r"demo-proj:usage.*This dataset does not exist there\. Correct its name"
+        ),
         typed_bigquery_errors(DATASET),
     ):
         raise error
+
+
+def test_a_key_that_bigquery_may_not_use_is_named_as_the_cause() -> None:
+    # BigQuery's text, which is cut before it says what to do.
+    said = (
+        "Access Denied: BigQuery BigQuery: Cloud KMS Error: Permission 'cloudkms.cryptoKeyVersions.useToEncrypt' "
+        "denied on resource 'projects/ci-tf-samples-1/locations/us/keyRings/example-keyring/cryptoKeys/example-key' "
+        "(or it may not exist). Please grant Cloud KMS CryptoKey Encrypter/Decrypter role to BigQuery service account: "
+        "bq-790120223743@bigquery-encryption.iam.gserviceaccount.com"
+    )
+    error = from_http_status(403, said, errors=[{"reason": "accessDenied", "message": said}])
+    with (
+        pytest.raises(
+            ClaudeCodeConfigurationError, match=r"cryptoKeys/example-key.*grant the role Cloud KMS CryptoKey"
+        ) as caught,
+        typed_bigquery_errors(DATASET),
+    ):
+        raise error
+    assert "Data Editor" not in str(caught.value)
 
 
 @pytest.mark.parametrize(

@@ -21,8 +21,8 @@ _LATER = (ClaudeCodePublishError, "Try again later.")
 _BILLING = (ClaudeCodeConfigurationError, "Enable billing for the project, or raise its limit.")
 _NO_DATASET = (
     ClaudeCodeConfigurationError,
-    "The dataset does not exist there. Correct dataset_id, project_id or location, or load a day with "
-    "create_dataset=True first.",
+    "This dataset does not exist there. Correct its name, project_id or location, or create it. All datasets that a "
+    "query uses must be in one location.",
 )
 _REQUEST = (ClaudeCodeConfigurationError, "A retry of the same request does not help.")
 

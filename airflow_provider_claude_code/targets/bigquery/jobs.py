@@ -53,7 +53,7 @@ class LoadJobs(TaskJobs):
         lines = msgspec.json.Encoder().encode_lines(rows)
         config = self._config(table, load_id, "NEWLINE_DELIMITED_JSON", "WRITE_APPEND")
         job = self._upload(job_id, io.BytesIO(lines), len(lines), table.reference, config)
-        job.exception()  # type: ignore[no-untyped-call]
+        self._wait_for(job)
         return job
 
     def wait(self, job_ids: Mapping[str, str], day: date, table_ids: Mapping[str, str]) -> None:

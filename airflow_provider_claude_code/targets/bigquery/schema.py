@@ -332,6 +332,9 @@ def _differences(table: bigquery.Table, contract: Table) -> list[str]:
             problems.append(f"{column.name} is {present.mode} {present_type}, not {column.type}")
         elif present.precision is not None and (present.precision, present.scale) != (38, 9):
             problems.append(f"{column.name} is NUMERIC({present.precision}, {present.scale}), not NUMERIC")
+        elif present.max_length is not None:
+            # A longer value would fail its job when other tables are replaced already.
+            problems.append(f"{column.name} is STRING({present.max_length}), not STRING")
     problems += [
         f"{column.name} is a REQUIRED column that loads do not fill"
         for column in columns.values()

@@ -14,13 +14,12 @@ from google.cloud import bigquery
 
 from airflow_provider_claude_code.exceptions import (
     ClaudeCodeConfigurationError,
-    ClaudeCodePublishError,
     SupersededError,
 )
 from airflow_provider_claude_code.tables.contract import LOADED_AT
 from airflow_provider_claude_code.tables.loads import LOADS, Load
 from airflow_provider_claude_code.targets.base import StartedLoad, named_if_partly_replaced, would_erase_error
-from airflow_provider_claude_code.targets.bigquery.errors import typed_bigquery_errors
+from airflow_provider_claude_code.targets.bigquery.errors import meaning_of, typed_bigquery_errors
 from airflow_provider_claude_code.targets.bigquery.jobs import LoadJobs, load_number
 from airflow_provider_claude_code.targets.bigquery.schema import DatasetTables, find_table
 
@@ -306,9 +305,11 @@ class BigQueryTarget:
         rows = [details.shared_of_loads | row for row in details.loads_rows.values()]
         job = self._jobs.append(details.loads_job_id, rows, table, details.load_id)
         if job.error_result:
-            raise ClaudeCodePublishError(
+            reason = job.error_result.get("reason")
+            error_class, advice = meaning_of(reason)
+            raise error_class(
                 f"{details.day} is loaded, but the load could not be recorded in {self._schema.table_id(LOADS.name)} "
-                f"({job.job_id}: {job.error_result.get('reason')}). A retry loads the day again."
+                f"({job.job_id}: {reason}). {advice} The job's page says more."
             )
 
     def _delete_from_loads(self, details: _Details) -> None:

@@ -43,7 +43,8 @@ class TaskJobs:
         self._prefix = prefix
         self.labels = dict(labels)
         self._kms_key_name = kms_key_name
-        self._started: list[Job] = []
+        # Those that this object has started, and not seen end.
+        self._started: dict[str, Job] = {}
         self.location: str = client.location
 
     def cancel(self, job_ids: Iterable[str]) -> None:
@@ -52,8 +53,12 @@ class TaskJobs:
             self._client.cancel_job(job_id, location=self.location)
 
     def cancel_started(self) -> None:
-        """Cancel the jobs that this object has started, without waiting."""
-        for job in self._started:
+        """
+        Cancel the jobs that this object has started, without waiting.
+
+        Not those that are known to have ended: the process that a task runs in is killed if this takes long.
+        """
+        for job in list(self._started.values()):
             job.cancel()
 
     def _ids(self, batch: str, number: int, names: Iterable[str]) -> dict[str, str]:
@@ -82,7 +87,7 @@ class TaskJobs:
             if job.state != "DONE":
                 log.warning("Cancelling %s, which an earlier try left running", job.job_id)
                 job.cancel()
-                job.exception()  # type: ignore[no-untyped-call]
+                self._wait_for(job)
         return index
 
     def _start(self, job_id: str, label: tuple[str, str], start: Callable[[], Job]) -> Job:
@@ -111,8 +116,13 @@ class TaskJobs:
 
         # The client's own policy: 5xx, lost connections and rateLimitExceeded, but not quotaExceeded.
         job: Job = DEFAULT_RETRY.with_timeout(START_DEADLINE)(start_or_find)()
-        self._started.append(job)
+        self._started[job_id] = job
         return job
+
+    def _wait_for(self, job: Job) -> None:
+        """Wait until a job has ended, successfully or not."""
+        job.exception()  # type: ignore[no-untyped-call]
+        self._started.pop(job.job_id, None)
 
     def _wait(
         self, job_ids: Mapping[str, str], places: Mapping[str, str], *, doing: str, outcomes: tuple[str, str]
@@ -131,7 +141,7 @@ class TaskJobs:
         for name, job_id in job_ids.items():
             try:
                 jobs[name] = self._get(job_id)
-                jobs[name].exception()  # type: ignore[no-untyped-call]
+                self._wait_for(jobs[name])
             except NotFound:
                 # Not a matter of permissions: a new job may come through.
                 raise ClaudeCodePublishError(

@@ -136,11 +136,14 @@ class TestFailures:
         dataset.assert_holds(people(5))
         assert len(dataset.loads()) == 2
 
+    @pytest.mark.parametrize(
+        ("reason", "error"), [("backendError", ClaudeCodePublishError), ("accessDenied", AirflowFailException)]
+    )
     def test_a_load_that_cannot_be_remembered_fails_and_the_retry_fixes_it(
-        self, sandbox: Sandbox, dataset: Dataset
+        self, sandbox: Sandbox, dataset: Dataset, reason: str, error: type[Exception]
     ) -> None:
-        dataset.server.faults = [FailingJob(table="claude_code_loads", reason="backendError")]
-        with pytest.raises(ClaudeCodePublishError, match="claude_code_loads"):
+        dataset.server.faults = [FailingJob(table="claude_code_loads", reason=reason)]
+        with pytest.raises(error, match=rf"2025-09-01 is loaded, but .*claude_code_loads.* {reason}\)"):
             load(dataset, run_id=dataset.run)
         assert dataset.rows("loads") == []
         dataset.server.faults = []

@@ -1,5 +1,6 @@
 """Load jobs: their ids, their start, and those that earlier tries have left."""
 
+import itertools
 import re
 import threading
 from typing import Any
@@ -176,6 +177,25 @@ class TestJobs:
         assert [job.reason for job in dataset.jobs()[4:]] == ["stopped"] * 3
         assert [type(failure) for failure in failures] == [ClaudeCodePublishError]
         dataset.assert_holds(people(3))
+
+    def test_killing_the_task_does_not_cancel_jobs_that_have_ended(self, sandbox: Sandbox, dataset: Dataset) -> None:
+        # SIGKILL follows soon, so the jobs that run must not wait for requests about the days before.
+        running = operator(dataset, lookback_days=2)
+        days_loaded = itertools.count(1)
+        finish = running._finish
+
+        def killed_on_the_third_day(*arguments: Any) -> Any:
+            if next(days_loaded) == 3:
+                running.on_kill()
+            return finish(*arguments)
+
+        dataset.server.faults = [SlowJob(table="claude_code_usage", nth=3, seconds=30)]
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(running, "_finish", killed_on_the_third_day)
+            with pytest.raises(ClaudeCodePublishError, match="cancelled"):
+                running.execute(context(dataset))
+        of_third_day = [job.id for job in dataset.jobs()[8:]]
+        assert [request.path.split("/")[-2] for request in dataset.requests("jobs.cancel")] == of_third_day
 
     def test_killing_a_task_that_has_started_nothing_is_no_error(self, dataset: Dataset) -> None:
         operator(dataset).on_kill()

@@ -309,6 +309,11 @@ class TestTables:
                 {"schema": {"estimated_cost_cents": SchemaField("estimated_cost_cents", "NUMERIC", precision=10)}},
                 r"estimated_cost_cents is NUMERIC\(10",
             ),
+            (
+                "tool_usage",
+                {"schema": {"actor_id": SchemaField("actor_id", "STRING", max_length=10)}},
+                r"actor_id is STRING\(10\), not STRING",
+            ),
             ("usage", {"schema": {"model_count": SchemaField("model_count", "INTEGER", "REPEATED")}}, "REPEATED"),
             ("tool_usage", {"schema": {"mine": SchemaField("mine", "STRING", "REQUIRED")}}, "mine is a REQUIRED"),
             ("loads", {"schema": {"mine": SchemaField("mine", "STRING", "REQUIRED")}}, "mine is a REQUIRED"),

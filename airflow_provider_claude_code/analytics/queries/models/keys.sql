@@ -61,7 +61,7 @@ charges AS (
     ROUND(SUM(cost.amount_cents) * 0.01 /* dollars_per_cent */, 9) AS charged_usd
   FROM `claude_code.cost` AS cost
   JOIN loads_of_cost AS loads ON loads.date = cost.date AND loads.loaded_at = cost.loaded_at
-  WHERE cost.actor_type = 'api_actor' AND cost.currency = 'USD'
+  WHERE cost.date >= DATE '2025-01-01' /* since */ AND cost.actor_type = 'api_actor' AND cost.currency = 'USD'
   GROUP BY loads.organization_id, cost.actor_id
 )
 SELECT

@@ -49,7 +49,8 @@ workspaces_of_claude_code AS (
   FROM `claude_code.snapshots` AS snapshots
   JOIN `claude_code.workspaces` AS workspaces
     ON workspaces.date = snapshots.date AND workspaces.loaded_at = snapshots.loaded_at
-  WHERE workspaces.is_claude_code AND workspaces.archived_at IS NULL
+  WHERE workspaces.date >= DATE '2025-01-01' /* since */ AND workspaces.is_claude_code
+    AND workspaces.archived_at IS NULL
 ),
 signed_in AS (
   SELECT DISTINCT workspaces.organization_id, workspaces.date, signed.user_id
@@ -57,6 +58,7 @@ signed_in AS (
   JOIN `claude_code.workspace_members` AS signed
     ON signed.date = workspaces.date AND signed.loaded_at = workspaces.loaded_at
     AND signed.workspace_id = workspaces.workspace_id
+  WHERE signed.date >= DATE '2025-01-01' /* since */
 ),
 known AS (
   SELECT

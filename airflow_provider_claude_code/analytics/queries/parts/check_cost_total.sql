@@ -13,9 +13,11 @@ WITH loaded AS (
 amounts AS (
   SELECT date, loaded_at, currency, amount_cents, list_amount_cents, 0 AS total, 0 AS list_total
   FROM `claude_code.cost`
+  WHERE date >= DATE '2025-01-01' /* since */
   UNION ALL
   SELECT date, loaded_at, currency, 0, 0, amount_cents, list_amount_cents
   FROM `claude_code.cost_totals`
+  WHERE date >= DATE '2025-01-01' /* since */
 ),
 sums AS (
   SELECT

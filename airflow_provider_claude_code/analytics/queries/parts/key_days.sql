@@ -4,4 +4,4 @@
 SELECT loads.organization_id, api_keys.*
 FROM `claude_code.api_keys` AS api_keys
 JOIN `claude_code.newest_loads` AS loads ON loads.date = api_keys.date AND loads.loaded_at = api_keys.loaded_at
-WHERE loads.table_name = 'api_keys'
+WHERE loads.table_name = 'api_keys' AND api_keys.date >= DATE '2025-01-01' /* since */

@@ -18,4 +18,5 @@ FROM (
   FROM `claude_code.members` AS members
   JOIN `claude_code.snapshots` AS snapshots
     ON snapshots.date = members.date AND snapshots.loaded_at = members.loaded_at
+  WHERE members.date >= DATE '2025-01-01' /* since */
 )

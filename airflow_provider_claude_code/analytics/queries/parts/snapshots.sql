@@ -16,5 +16,5 @@ FROM (
   SELECT DISTINCT loads.organization_id, loads.date, loads.loaded_at
   FROM `claude_code.newest_loads` AS loads
   JOIN `claude_code.members` AS members ON members.date = loads.date AND members.loaded_at = loads.loaded_at
-  WHERE loads.table_name = 'members'
+  WHERE loads.table_name = 'members' AND members.date >= DATE '2025-01-01' /* since */
 )
