@@ -136,7 +136,13 @@ def own_arguments(operator: Any) -> set[str]:
         ("object-stores", 0, [ClaudeCodeToObjectStorageOperator], set()),
         ("bigquery-models", 0, [ClaudeCodeBigQueryModelsOperator], set()),
         ("report", 0, [ClaudeCodeReportOperator, ClaudeCodeAnalyticsOperator], set()),
-        ("checks", 0, [ClaudeCodeDataQualityOperator], set()),
+        (
+            "checks",
+            0,
+            [ClaudeCodeDataQualityOperator, ClaudeCodeAnalyticsOperator],
+            # The page on the report has them.
+            own_arguments(ClaudeCodeAnalyticsOperator) - {"roster", "mapping", "monthly_budget_usd"},
+        ),
     ],
 )
 def test_the_tables_of_arguments_have_each_argument_and_say_which_are_templated(
