@@ -370,8 +370,9 @@ class ClaudeCodeTransferOperator(BaseOperator):
         day = progress.days[0]
         if progress.attempt == PUBLISH_ATTEMPTS:
             raise ClaudeCodePublishError(
-                f"{day} was replaced by another writer {PUBLISH_ATTEMPTS} times while this task loaded it. Let one "
-                "task at a time load a day (max_active_runs=1, or a pool), then try again."
+                f"{day} was replaced by another writer {PUBLISH_ATTEMPTS} times while this task loaded it. Its tables "
+                "may be of different loads. Let one task at a time load a day (max_active_runs=1, or a pool), then try "
+                "again."
             )
         pause = random.uniform(0, LONGEST_CONFLICT_PAUSE)  # noqa: S311
         self.log.warning("%s; loading %s again in %.1f s", conflict, day, pause)

@@ -549,16 +549,20 @@ class TestTwoWriters:
     def test_many_at_once_leave_one_whole_day(self, sandbox: Sandbox, place: Bucket) -> None:
         serve_differently_each_time(sandbox)
 
-        def write() -> None:
+        def write() -> bool:
             try:
                 load(place)
             except ClaudeCodePublishError as error:
-                # Overtaken five times, it gives up, having published nothing that stays.
+                # Overtaken five times, it gives up. Its last file may have replaced one of a load that has ended.
                 assert "max_active_runs" in str(error)  # noqa: PT017
+                return False
+            return True
 
         with ThreadPoolExecutor(4) as pool:
-            for writer in [pool.submit(write) for _ in range(4)]:
-                writer.result(60)
+            ended = [writer.result(60) for writer in [pool.submit(write) for _ in range(4)]]
+        if not all(ended):
+            # Its retry.
+            load(place)
         place.assert_whole()
 
 
