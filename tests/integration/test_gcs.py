@@ -565,6 +565,36 @@ class TestTwoWriters:
             load(place)
         place.assert_whole()
 
+    def test_one_that_gives_up_may_leave_tables_of_two_loads_which_its_retry_repairs(
+        self, sandbox: Sandbox, place: Bucket, gcs: GCSServer, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(base, "PUBLISH_ATTEMPTS", 1)
+        serve_differently_each_time(sandbox)
+        load(place)
+        has_replaced_usage, has_looked, has_ended = (threading.Event() for _ in range(3))
+
+        def interleave(_: str, name: str) -> None:
+            """Let the second writer look at the day when the first has replaced `usage`, and replace it at the end."""
+            if "/model_usage/dt=" in name and not has_replaced_usage.is_set():
+                has_replaced_usage.set()
+                assert has_looked.wait(30)
+            elif "/usage/dt=" in name and has_replaced_usage.is_set():
+                has_looked.set()
+                assert has_ended.wait(30)
+
+        gcs.before_store = interleave
+        with ThreadPoolExecutor(2) as pool:
+            first = pool.submit(load, place)
+            assert has_replaced_usage.wait(30)
+            second = pool.submit(load, place)
+            first.result(60)
+            has_ended.set()
+            with pytest.raises(ClaudeCodePublishError, match="Its tables may be of different loads"):
+                second.result(60)
+        assert place.is_inconsistent()
+        load(place)
+        place.assert_whole()
+
 
 class TestKilledWriters:
     def test_one_whose_process_dies_with_an_object_on_its_way_is_fixed_by_the_next_run(
