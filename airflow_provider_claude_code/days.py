@@ -94,7 +94,7 @@ def days_until(last_day: date, count: int, argument: str) -> list[date]:
     """
     if count > (last_day - _FIRST_DAY).days + 1:
         raise ClaudeCodeConfigurationError(f"{argument} reaches from {last_day} back to before {_FIRST_DAY}.")
-    return [last_day - timedelta(days=back) for back in reversed(range(count))]
+    return days_between(last_day - timedelta(days=count - 1), last_day)
 
 
 def consecutive_days(days: Iterable[date]) -> list[tuple[date, date]]:
@@ -111,6 +111,11 @@ def consecutive_days(days: Iterable[date]) -> list[tuple[date, date]]:
 def days_between(first: date, last: date) -> list[date]:
     """Return the days from the first to the last."""
     return [first + timedelta(days=number) for number in range((last - first).days + 1)]
+
+
+def day_range(first: date | str, last: date | str) -> str:
+    """Return the days from the first to the last as text for logs and errors."""
+    return str(first) if first == last else f"{first} to {last}"
 
 
 def month_start(day: date, months_before: int = 0) -> date:

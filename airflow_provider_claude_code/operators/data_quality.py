@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from airflow_provider_claude_code.analytics.queries import Settings
 from airflow_provider_claude_code.analytics.queries.checks import CHECKS
-from airflow_provider_claude_code.days import consecutive_days
+from airflow_provider_claude_code.days import consecutive_days, day_range, days_between
 from airflow_provider_claude_code.exceptions import ClaudeCodeConfigurationError, ClaudeCodeDataQualityError
 from airflow_provider_claude_code.hooks.claude_code import fail_without_retry
 from airflow_provider_claude_code.operators.analytics import ClaudeCodeAnalyticsOperator
@@ -150,7 +150,7 @@ class ClaudeCodeDataQualityOperator(ClaudeCodeAnalyticsOperator):
         )
         for row in findings:
             level = logging.WARNING if row["check_name"] in self.warn_only else logging.ERROR
-            self.log.log(level, "%s", _sentence(row))
+            self.log.log(level, "%s", *_problems([row]))
 
     def _possible_checks(self, health: Iterable[dict[str, Any]], settings: Settings) -> set[str]:
         """Return the checks that have something to look at in the period; freshness has if anything was ever loaded."""
@@ -197,29 +197,21 @@ def _order(row: dict[str, Any]) -> tuple[int, str, str]:
     return list(CHECKS).index(row["check_name"]), str(row["date"]), str(row["table_name"])
 
 
-def _sentence(row: dict[str, Any]) -> str:
-    return _written(row["check_name"], [row["date"]], row["organization_id"], [row["table_name"]], row["finding"])
-
-
 def _problems(findings: Iterable[dict[str, Any]]) -> list[str]:
     """Write findings. Those that differ only in their day or table, as after an outage, are one problem."""
     tables: dict[tuple[Any, ...], list[str]] = {}
     for row in findings:
         alike = (row["check_name"], row["organization_id"], row["finding"])
         tables.setdefault((*alike, row["date"]), []).append(row["table_name"])
-    days: dict[tuple[Any, ...], list[date]] = {}
+    days: dict[tuple[Any, ...], list[date | None]] = {}
     for (*same, day), names in tables.items():
         days.setdefault((*same, *names), []).append(day)
-    return [
-        _written(check, dates, organization, names, finding)
-        for (check, organization, finding, *names), dates in days.items()
-    ]
-
-
-def _written(check: str, days: Iterable[date | None], organization: str | None, tables: list[Any], finding: str) -> str:
-    ranges = consecutive_days(day for day in days if day)
-    named = [str(first) if first == last else f"{first} to {last}" for first, last in ranges[:_MOST_RANGES]]
-    if left := sum((last - first).days + 1 for first, last in ranges[_MOST_RANGES:]):
-        named.append(f"and {left} more in the log")
-    where = " ".join(filter(None, (", ".join(named), organization, ", ".join(filter(None, tables)))))
-    return quoted(f"{check}: {where}: {finding}", 500)
+    problems = []
+    for (check, organization, finding, *names), dates in days.items():
+        ranges = consecutive_days(filter(None, dates))
+        named = [day_range(*ends) for ends in ranges[:_MOST_RANGES]]
+        if left := sum(len(days_between(*ends)) for ends in ranges[_MOST_RANGES:]):
+            named.append(f"and {left} more in the log")
+        where = " ".join(filter(None, (", ".join(named), organization, ", ".join(filter(None, names)))))
+        problems.append(quoted(f"{check}: {where}: {finding}", 500))
+    return problems

@@ -6,7 +6,7 @@ import logging
 from datetime import date, timedelta
 from typing import TYPE_CHECKING, Any
 
-from airflow_provider_claude_code.days import DEFAULT_DAY, parse_day
+from airflow_provider_claude_code.days import DEFAULT_DAY, day_range, parse_day
 from airflow_provider_claude_code.quoting import MOST_NAMES, fields_first
 from airflow_provider_claude_code.streams.base import Stream
 from airflow_provider_claude_code.tables.unknown_fields_column import LONGEST_TEXT
@@ -111,16 +111,12 @@ def log_unknown_names(loaded: list[dict[str, Any]], *, are_fields_kept: bool) ->
 
 def days_in_words(loaded: list[dict[str, Any]]) -> str:
     """Return the period of loaded days."""
-    return _period(loaded[0]["day"], loaded[-1]["day"])
+    return day_range(loaded[0]["day"], loaded[-1]["day"])
 
 
 def loaded_before(progress: Progress) -> str:
     """Return which days of a failed task are loaded, and which are not."""
     return (
         f"Loaded before that, and kept: {days_in_words(progress.loaded)}. "
-        f"Not loaded: {_period(progress.days[0], progress.days[-1])}."
+        f"Not loaded: {day_range(progress.days[0], progress.days[-1])}."
     )
-
-
-def _period(first: date | str, last: date | str) -> str:
-    return str(first) if first == last else f"{first} to {last}"

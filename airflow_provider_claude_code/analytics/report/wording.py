@@ -9,7 +9,7 @@ from datetime import date
 from decimal import Decimal
 from typing import Any
 
-from airflow_provider_claude_code.days import consecutive_days
+from airflow_provider_claude_code.days import consecutive_days, days_between
 from airflow_provider_claude_code.quoting import visible
 
 MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
@@ -143,8 +143,8 @@ def period(first: date, last: date) -> str:
 def day_ranges(days: Iterable[date]) -> str:
     """Return days in words, consecutive ones as a range. Days after the first ranges are only counted."""
     ranges = consecutive_days(days)
-    named = [period(first, last) for first, last in ranges[:_MOST_RANGES]]
-    left = sum((last - first).days + 1 for first, last in ranges[_MOST_RANGES:])
+    named = [period(*ends) for ends in ranges[:_MOST_RANGES]]
+    left = sum(len(days_between(*ends)) for ends in ranges[_MOST_RANGES:])
     return listed([*named, count(left, "more day")] if left else named)
 
 
