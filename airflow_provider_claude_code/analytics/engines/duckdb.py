@@ -233,7 +233,7 @@ def open_files(
         ) from None
     # The directory contains the names of people, and is removed when the task ends.
     with spool_directory() as directory, duckdb.connect(config=_CONFIG) as database:
-        database.execute(f"SET temp_directory = {literal(str(directory / 'spilled'))}")
+        database.execute(f"SET temp_directory = {literal(str(directory / f'{_DATABASE_FILE}.tmp'))}")
         _set_limits(database, memory_mb, threads)
         database.execute("SET TimeZone = 'UTC'")
         # The operating system caches files better. DuckDB before 1.3 did not cache them.
